@@ -1,0 +1,45 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`. Both may be run again at any time.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+EXEUNT := target/debug/exeunt
+
+.PHONY: help demo test build plugins lint witness nextest bench
+
+help:
+	@echo "make demo   builds everything and shows a leaver's account being closed and proved closed"
+	@echo "make test   formatting, lints and every test: all that CI runs"
+	@echo "make bench  benchmarks, each against a baseline measured in the same run"
+
+demo: build plugins
+	$(EXEUNT) demo --once
+
+test: lint plugins witness nextest
+	cargo nextest run --workspace --no-fail-fast
+
+build:
+	cargo build --workspace --bins
+
+lint:
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+
+# Guests are core modules first; the host's own encoder makes components of them.
+plugins: build
+	scripts/build-plugin.sh plugin-docusign docusign
+	@for core in target/plugins/core/*.wasm; do \
+	    component=target/plugins/$$(basename $$core); \
+	    if [ ! -e $$component ] || [ $$core -nt $$component ]; then $(EXEUNT) plugin build $$core -o $$component; fi; \
+	done
+
+# DocuSign's own client, as an outside witness of the simulator.
+witness:
+	tests/docusign-sim/witness/setup.sh
+
+nextest:
+	@cargo nextest --version >/dev/null 2>&1 || cargo install --locked cargo-nextest
+
+bench: plugins
+	cargo bench --workspace

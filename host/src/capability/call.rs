@@ -1,0 +1,190 @@
+//! One verb call as the capabilities see it: its grant, its budgets, and the record of what it did.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::descriptor::Verb;
+use super::grant::Grant;
+use super::token::Token;
+
+/// One exchange with a target, as the transcript keeps it. Secrets are already blanked.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exchange {
+    /// Endpoint name.
+    pub endpoint: String,
+    /// Method.
+    pub method: String,
+    /// Path below the endpoint's base URL.
+    pub path: String,
+    /// Query parameters.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub query: Vec<(String, String)>,
+    /// Request body; none for token exchanges and above the limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_body: Option<String>,
+    /// Status, if a whole answer came.
+    pub status: Option<u16>,
+    /// Response header fields.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub response_headers: Vec<(String, String)>,
+    /// Response body, where it is text and within the limit; none for token exchanges and pages.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub response_body: Option<String>,
+    /// The target's own name for the request.
+    pub trace_token: Option<String>,
+    /// Why there is no whole answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// When it began.
+    pub at: Timestamp,
+    /// How long it took, in milliseconds.
+    pub ms: u64,
+}
+
+/// A guest's log line, secrets blanked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLine {
+    /// `debug`, `info`, `warn` or `error`.
+    pub level: String,
+    /// What it says.
+    pub message: String,
+    /// Fields.
+    pub fields: Vec<(String, String)>,
+}
+
+/// What is known of the one request in a call that could change something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Effect {
+    /// Nothing unsafe left the host.
+    #[default]
+    None,
+    /// Something unsafe left and no whole answer came back: it may have happened.
+    Unknown,
+    /// Something unsafe left and was answered.
+    Answered,
+}
+
+/// What a verb call did, kept outside the sandbox so that it survives a trap or a time-out.
+#[derive(Debug, Default, Clone)]
+pub struct CallRecord {
+    /// Exchanges in order. The last one may be unfinished.
+    pub exchanges: Vec<Exchange>,
+    /// Log lines.
+    pub log: Vec<LogLine>,
+    /// What became of an unsafe request.
+    pub effect: Effect,
+    /// A guard rule that the guest ran into, for the operator.
+    pub denied: Option<String>,
+}
+
+/// Budgets used so far.
+#[derive(Debug, Default)]
+pub(super) struct Used {
+    pub(super) host_calls: u32,
+    pub(super) requests: u32,
+    pub(super) unsafe_requests: u32,
+    pub(super) grants: u32,
+    pub(super) received: usize,
+    pub(super) log_lines: u32,
+}
+
+/// One verb call as the capabilities see it.
+#[derive(Debug)]
+pub struct Call {
+    pub(super) grant: Arc<Grant>,
+    pub(super) verb: Verb,
+    pub(super) account: Option<String>,
+    pub(super) used: Used,
+    pub(super) minted: Option<Token>,
+    record: Arc<Mutex<CallRecord>>,
+}
+
+impl Call {
+    /// A call of `verb`; `account` is the id that `read` and `close` are called with.
+    #[must_use]
+    pub fn new(grant: Arc<Grant>, verb: Verb, account: Option<String>) -> Self {
+        Self {
+            grant,
+            verb,
+            account,
+            used: Used::default(),
+            minted: None,
+            record: Arc::default(),
+        }
+    }
+
+    /// Which verb runs.
+    #[must_use]
+    pub fn verb(&self) -> Verb {
+        self.verb
+    }
+
+    /// A handle on the record, to read when the call has ended, however it ended.
+    #[must_use]
+    pub fn record(&self) -> Arc<Mutex<CallRecord>> {
+        Arc::clone(&self.record)
+    }
+
+    /// Whether `token` is the one made in this call.
+    #[must_use]
+    pub fn minted(&self, token: &Token) -> bool {
+        self.minted.as_ref().is_some_and(|minted| minted.is(token))
+    }
+
+    /// Counts one host call.
+    ///
+    /// # Errors
+    ///
+    /// None are left.
+    pub fn count(&mut self) -> Result<(), LimitReached> {
+        self.used.host_calls += 1;
+        if self.used.host_calls > self.grant.limits.host_calls {
+            return Err(LimitReached {
+                limit: "host-calls",
+                allowed: u64::from(self.grant.limits.host_calls),
+            });
+        }
+        Ok(())
+    }
+
+    /// The settings as the guest gets them.
+    #[must_use]
+    pub fn settings(&self) -> &str {
+        &self.grant.settings_text
+    }
+
+    /// The base URL of an endpoint as the guest gets it.
+    #[must_use]
+    pub fn endpoint(&self, name: &str) -> Option<&str> {
+        self.grant.endpoint(name)
+    }
+
+    /// Seconds since 1970, as the guest gets them.
+    #[must_use]
+    pub fn now(&self) -> u64 {
+        u64::try_from(self.grant.clock.now().as_second()).unwrap_or(0)
+    }
+
+    pub(super) fn note(&self) -> MutexGuard<'_, CallRecord> {
+        self.record.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes a denial for the operator and words it for the guest.
+    pub(super) fn deny(&self, text: String) -> String {
+        tracing::warn!(tenant = self.grant.tenant, connector = self.grant.connector, verb = %self.verb, "denied: {text}");
+        self.note().denied = Some(text.clone());
+        text
+    }
+}
+
+/// A budget that ends the call: the guest is stopped, not answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the limit `{limit}` ({allowed}) is used up")]
+pub struct LimitReached {
+    /// Its name.
+    pub limit: &'static str,
+    /// How much is allowed.
+    pub allowed: u64,
+}

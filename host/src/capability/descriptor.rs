@@ -1,0 +1,395 @@
+//! What a plugin says of itself, checked.
+//!
+//! Grants hang on it, so a descriptor that contradicts itself is refused as a whole instead of being read kindly.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+use super::path::PathTemplate;
+
+/// Most entries of one list in a descriptor; DocuSign's longest has 12.
+const MAX_ENTRIES: usize = 64;
+/// Longest text in a descriptor, in bytes.
+const MAX_TEXT: usize = 1024;
+
+/// The functions of a connector that reach out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verb {
+    /// Asks for a token.
+    Mint,
+    /// Finds a person's accounts.
+    Find,
+    /// Reads one account.
+    Read,
+    /// Closes one account.
+    Close,
+    /// Lists accounts.
+    Page,
+}
+
+impl fmt::Display for Verb {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Mint => "mint",
+            Self::Find => "find",
+            Self::Read => "read",
+            Self::Close => "close",
+            Self::Page => "page",
+        })
+    }
+}
+
+/// An HTTP method.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Method {
+    /// Reads.
+    Get,
+    /// Reads the head.
+    Head,
+    /// Unsafe.
+    Post,
+    /// Unsafe.
+    Put,
+    /// Unsafe.
+    Patch,
+    /// Unsafe.
+    Delete,
+}
+
+impl Method {
+    /// Whether the method only reads (RFC 9110 section 9.2.1).
+    #[must_use]
+    pub fn is_safe(self) -> bool {
+        matches!(self, Self::Get | Self::Head)
+    }
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Get => "GET",
+            Self::Head => "HEAD",
+            Self::Post => "POST",
+            Self::Put => "PUT",
+            Self::Patch => "PATCH",
+            Self::Delete => "DELETE",
+        })
+    }
+}
+
+/// A base URL that the operator binds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct EndpointDeclaration {
+    /// Its name in requests and in the tenant file.
+    pub name: String,
+    /// What it is for.
+    pub purpose: String,
+    /// Used where the operator binds nothing.
+    pub default_base_url: Option<String>,
+}
+
+/// One kind of request of one verb.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reach {
+    /// During which verb.
+    pub verb: Verb,
+    /// To which endpoint.
+    pub endpoint: String,
+    /// With which method.
+    pub method: Method,
+    /// On which paths.
+    pub path: PathTemplate,
+    /// Not granted unless the operator lists it.
+    pub optional: bool,
+}
+
+/// The line as it stands in a tenant file: `close DELETE esign /users/{account}`.
+impl fmt::Display for Reach {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {} {}", self.verb, self.method, self.endpoint, self.path)
+    }
+}
+
+impl Serialize for Reach {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.optional {
+            serializer.collect_str(&format_args!("{self} (optional)"))
+        } else {
+            serializer.collect_str(self)
+        }
+    }
+}
+
+/// Where a static key goes in a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Placement {
+    /// `Authorization: Bearer`.
+    Bearer,
+    /// `Authorization: Basic`.
+    Basic,
+    /// The named header field.
+    Header(String),
+}
+
+/// Where a secret is exchanged for a token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Exchange {
+    /// Endpoint name.
+    pub endpoint: String,
+    /// Literal path.
+    pub path: String,
+}
+
+/// What kind of secret a key is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub enum KeyKind {
+    /// An RSA key that signs assertions.
+    SigningKey {
+        /// Where the assertion is posted.
+        exchange: Exchange,
+        /// JSON pointer into the settings: `iss`.
+        issuer: String,
+        /// JSON pointer into the settings: `sub`.
+        subject: String,
+    },
+    /// A client secret (RFC 6749 section 4.4).
+    ClientSecret {
+        /// Where it is exchanged.
+        exchange: Exchange,
+        /// JSON pointer into the settings: the client id.
+        client_id: String,
+    },
+    /// A static key.
+    ApiKey {
+        /// Where it goes.
+        placement: Placement,
+    },
+}
+
+/// A secret that the operator provides.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct KeyDeclaration {
+    /// Its name in grants and in the tenant file.
+    pub name: String,
+    /// What it is for.
+    pub purpose: String,
+    /// What it is.
+    #[serde(flatten)]
+    pub kind: KeyKind,
+    /// Endpoints to which its token may be sent.
+    pub usable_at: Vec<String>,
+}
+
+/// A connector's description of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Descriptor {
+    /// Name.
+    pub name: String,
+    /// Semantic version.
+    pub version: String,
+    /// JSON Schema of the settings.
+    pub settings_schema: serde_json::Value,
+    /// Endpoints.
+    pub endpoints: Vec<EndpointDeclaration>,
+    /// Keys.
+    pub keys: Vec<KeyDeclaration>,
+    /// Requests.
+    pub reach: Vec<Reach>,
+    /// Response header that names a request in the target's logs.
+    pub trace_header: Option<String>,
+}
+
+impl Descriptor {
+    /// Reads the settings schema: JSON Schema 2020-12, of a bounded size with its references written out.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it.
+    pub fn parse_schema(text: &str) -> Result<serde_json::Value, String> {
+        super::schema::parse(text)
+    }
+
+    /// Everything that is wrong with it; empty when it can be used.
+    #[must_use]
+    pub fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        self.check_identity(&mut problems);
+        self.check_endpoints(&mut problems);
+        self.check_keys(&mut problems);
+        self.check_reach(&mut problems);
+        problems
+    }
+
+    fn check_identity(&self, problems: &mut Vec<String>) {
+        if !is_name(&self.name) {
+            problems.push(format!("name `{}` is not of the form [a-z][a-z0-9-]*", cut(&self.name)));
+        }
+        let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+        let core = self.version.split(['-', '+']).next().unwrap_or_default();
+        if self.version.len() > 64 || core.split('.').count() != 3 || !core.split('.').all(digits) {
+            problems.push(format!("version `{}` is not a semantic version", cut(&self.version)));
+        }
+        let counts = [
+            ("endpoints", self.endpoints.len()),
+            ("keys", self.keys.len()),
+            ("reach", self.reach.len()),
+        ];
+        for (list, count) in counts {
+            if count > MAX_ENTRIES {
+                problems.push(format!("{list} has {count} entries, at most {MAX_ENTRIES} are allowed"));
+            }
+        }
+        if let Some(header) = &self.trace_header
+            && !is_header_name(header)
+        {
+            problems.push(format!("trace-header `{}` is not a header name", cut(header)));
+        }
+    }
+
+    fn check_endpoints(&self, problems: &mut Vec<String>) {
+        if self.endpoints.is_empty() {
+            problems.push("endpoints is empty".to_owned());
+        }
+        check_names(
+            "endpoint",
+            self.endpoints.iter().map(|endpoint| endpoint.name.as_str()),
+            problems,
+        );
+        for endpoint in &self.endpoints {
+            if endpoint.purpose.len() > MAX_TEXT {
+                problems.push(format!(
+                    "endpoint {}: purpose is over {MAX_TEXT} bytes",
+                    cut(&endpoint.name)
+                ));
+            }
+            if let Some(base) = &endpoint.default_base_url
+                && let Err(problem) = check_base_url(base)
+            {
+                problems.push(format!("endpoint {}: default-base-url {problem}", cut(&endpoint.name)));
+            }
+        }
+    }
+
+    fn check_keys(&self, problems: &mut Vec<String>) {
+        check_names("key", self.keys.iter().map(|key| key.name.as_str()), problems);
+        for key in &self.keys {
+            let mut wrong = |what: String| problems.push(format!("key {}: {what}", cut(&key.name)));
+            if key.purpose.len() > MAX_TEXT {
+                wrong(format!("purpose is over {MAX_TEXT} bytes"));
+            }
+            for endpoint in &key.usable_at {
+                if !self.has_endpoint(endpoint) {
+                    wrong(format!("usable-at names `{}`, which is no endpoint", cut(endpoint)));
+                }
+            }
+            let (exchange, pointers): (_, Vec<&String>) = match &key.kind {
+                KeyKind::SigningKey {
+                    exchange,
+                    issuer,
+                    subject,
+                } => (Some(exchange), vec![issuer, subject]),
+                KeyKind::ClientSecret { exchange, client_id } => (Some(exchange), vec![client_id]),
+                KeyKind::ApiKey { placement } => {
+                    if let Placement::Header(name) = placement
+                        && (!is_header_name(name) || super::headers::is_host_owned(name))
+                    {
+                        wrong(format!("header `{}` cannot carry a key", cut(name)));
+                    }
+                    (None, Vec::new())
+                }
+            };
+            for pointer in pointers {
+                if !pointer.starts_with('/') || pointer.len() > MAX_TEXT {
+                    wrong(format!("`{}` is not a JSON pointer", cut(pointer)));
+                }
+            }
+            if let Some(exchange) = exchange {
+                if !self.has_endpoint(&exchange.endpoint) {
+                    wrong(format!(
+                        "is exchanged at `{}`, which is no endpoint",
+                        cut(&exchange.endpoint)
+                    ));
+                }
+                if let Err(problem) = super::path::RequestPath::parse(&exchange.path) {
+                    wrong(problem);
+                }
+            }
+        }
+    }
+
+    fn check_reach(&self, problems: &mut Vec<String>) {
+        for reach in &self.reach {
+            if !self.has_endpoint(&reach.endpoint) {
+                problems.push(format!(
+                    "reach `{}`: `{}` is no endpoint",
+                    cut(&reach.to_string()),
+                    cut(&reach.endpoint)
+                ));
+            }
+            if !reach.method.is_safe() && reach.verb != Verb::Close {
+                problems.push(format!("reach `{reach}`: only `close` may use {}", reach.method));
+            }
+            if reach.path.names_account() && !matches!(reach.verb, Verb::Read | Verb::Close) {
+                problems.push(format!(
+                    "reach `{reach}`: `{{account}}` exists in `read` and `close` only"
+                ));
+            }
+        }
+    }
+
+    fn has_endpoint(&self, name: &str) -> bool {
+        self.endpoints.iter().any(|endpoint| endpoint.name == name)
+    }
+}
+
+fn check_names<'a>(what: &str, names: impl Iterator<Item = &'a str>, problems: &mut Vec<String>) {
+    let mut seen = BTreeSet::new();
+    for name in names {
+        if !is_name(name) {
+            problems.push(format!(
+                "{what} name `{}` is not of the form [a-z][a-z0-9-]*",
+                cut(name)
+            ));
+        }
+        if !seen.insert(name) {
+            problems.push(format!("{what} `{}` is there twice", cut(name)));
+        }
+    }
+}
+
+fn check_base_url(base: &str) -> Result<(), String> {
+    let url = url::Url::parse(base).map_err(|error| format!("is not a URL: {error}"))?;
+    let plain =
+        url.query().is_none() && url.fragment().is_none() && url.username().is_empty() && url.password().is_none();
+    let named = matches!(url.host(), Some(url::Host::Domain(_)));
+    if url.scheme() != "https" || !plain || !named || base.len() > MAX_TEXT {
+        return Err("is not an https URL of a named host without user, query and fragment".to_owned());
+    }
+    Ok(())
+}
+
+fn is_name(name: &str) -> bool {
+    name.len() <= 64
+        && name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+}
+
+fn is_header_name(name: &str) -> bool {
+    name.len() <= 128 && reqwest::header::HeaderName::from_bytes(name.as_bytes()).is_ok()
+}
+
+/// Text of a guest in a message for the operator: short and without control characters.
+fn cut(text: &str) -> String {
+    text.chars()
+        .take(120)
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
+}

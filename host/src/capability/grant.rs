@@ -1,0 +1,306 @@
+//! What one connector of one tenant may do: the descriptor met by what the operator bound.
+//!
+//! Everything that a host function does derives from a [`Grant`]; there is one constructor and no ambient caller.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+
+use super::descriptor::{Descriptor, KeyDeclaration, KeyKind, Reach};
+use super::limits::CallLimits;
+use super::network::Network;
+use super::scrub::{MIN_SECRET, Scrubber};
+use crate::clock::SharedClock;
+use crate::tenant::{BaseUrl, NetworkGrants, SigningKey, did_you_mean};
+
+/// Longest life of an assertion unless the operator sets another; RFC 7523 asks for short, DocuSign documents 1 h.
+pub const DEFAULT_MAX_ASSERTION: Duration = Duration::from_secs(3600);
+
+/// What the operator bound, with secrets resolved.
+#[derive(Debug)]
+pub struct Binding {
+    /// Tenant name.
+    pub tenant: String,
+    /// Connector name.
+    pub connector: String,
+    /// Settings, already valid against the plugin's schema.
+    pub settings: Value,
+    /// Base URLs by endpoint name.
+    pub endpoints: BTreeMap<String, BaseUrl>,
+    /// Secrets by key name.
+    pub keys: BTreeMap<String, KeyMaterial>,
+    /// The reach lines that the operator grants; all that are not optional where absent.
+    pub reach: Option<Vec<String>>,
+    /// Longest life of an assertion.
+    pub max_assertion: Option<Duration>,
+    /// How requests reach the network.
+    pub network: Arc<NetworkGrants>,
+}
+
+/// A secret, ready for use.
+#[derive(Debug)]
+pub enum KeyMaterial {
+    /// Signs assertions.
+    Signing(SigningKey),
+    /// A client secret or a static key.
+    Secret(SecretString),
+}
+
+/// A problem of a binding: which field of the connector's table, and what to write instead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Field of `[connectors.NAME]`, such as `endpoints`.
+    pub field: &'static str,
+    /// What is wrong and what to write.
+    pub text: String,
+}
+
+/// What one connector of one tenant may do.
+pub struct Grant {
+    pub(super) tenant: String,
+    pub(super) connector: String,
+    pub(super) settings: Value,
+    pub(super) settings_text: String,
+    pub(super) endpoints: BTreeMap<String, BaseUrl>,
+    pub(super) reach: Vec<Reach>,
+    pub(super) withheld: Vec<Reach>,
+    pub(super) keys: BTreeMap<String, Key>,
+    pub(super) trace_header: Option<String>,
+    pub(super) max_assertion: Duration,
+    pub(super) limits: CallLimits,
+    pub(super) network_settings: Arc<NetworkGrants>,
+    pub(super) network: Arc<Network>,
+    pub(super) clock: SharedClock,
+    pub(super) scrubber: Scrubber,
+}
+
+#[derive(Debug)]
+pub(super) struct Key {
+    pub(super) declaration: KeyDeclaration,
+    pub(super) material: KeyMaterial,
+}
+
+impl fmt::Debug for Grant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Grant")
+            .field("tenant", &self.tenant)
+            .field("connector", &self.connector)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Grant {
+    /// Meets a descriptor with a binding.
+    ///
+    /// # Errors
+    ///
+    /// Everything in the binding that does not fit the descriptor.
+    pub fn new(
+        descriptor: &Descriptor,
+        binding: Binding,
+        network: Arc<Network>,
+        clock: SharedClock,
+        limits: CallLimits,
+    ) -> Result<Self, Vec<Problem>> {
+        let mut problems = Vec::new();
+        let endpoints = bind_endpoints(descriptor, binding.endpoints, &binding.network, &mut problems);
+        let keys = bind_keys(descriptor, binding.keys, &binding.settings, &mut problems);
+        let (reach, withheld) = bind_reach(descriptor, binding.reach.as_deref(), &binding.settings, &mut problems);
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let secrets = keys.values().filter_map(|key| match &key.material {
+            KeyMaterial::Secret(secret) => Some(secret.expose_secret()),
+            KeyMaterial::Signing(_) => None,
+        });
+        let scrubber = Scrubber::new(secrets.flat_map(|secret| secret.split(':').chain([secret])));
+        Ok(Self {
+            tenant: binding.tenant,
+            connector: binding.connector,
+            settings_text: binding.settings.to_string(),
+            settings: binding.settings,
+            endpoints,
+            reach,
+            withheld,
+            keys,
+            trace_header: descriptor.trace_header.as_ref().map(|name| name.to_ascii_lowercase()),
+            max_assertion: binding.max_assertion.unwrap_or(DEFAULT_MAX_ASSERTION),
+            limits,
+            network_settings: binding.network,
+            network,
+            clock,
+            scrubber,
+        })
+    }
+
+    /// The ids whose accounts the connector itself works with: closing one would lock it out.
+    pub fn own_accounts(&self) -> impl Iterator<Item = &str> {
+        self.keys.values().filter_map(|key| match &key.declaration.kind {
+            KeyKind::SigningKey { subject, .. } => self.settings.pointer(subject)?.as_str(),
+            KeyKind::ClientSecret { .. } | KeyKind::ApiKey { .. } => None,
+        })
+    }
+
+    /// The base URL of an endpoint, without a slash at its end.
+    #[must_use]
+    pub fn endpoint(&self, name: &str) -> Option<&str> {
+        self.endpoints.get(name).map(BaseUrl::as_str)
+    }
+
+    /// The clock that guests are told the time by.
+    #[must_use]
+    pub fn clock(&self) -> &SharedClock {
+        &self.clock
+    }
+}
+
+fn bind_endpoints(
+    descriptor: &Descriptor,
+    mut bound: BTreeMap<String, BaseUrl>,
+    network: &NetworkGrants,
+    problems: &mut Vec<Problem>,
+) -> BTreeMap<String, BaseUrl> {
+    let mut endpoints = BTreeMap::new();
+    for declared in &descriptor.endpoints {
+        let name = &declared.name;
+        let default = || {
+            declared
+                .default_base_url
+                .as_deref()
+                .and_then(|base| BaseUrl::parse(base, network).ok())
+        };
+        match bound.remove(name).or_else(default) {
+            Some(base) => {
+                endpoints.insert(name.clone(), base);
+            }
+            None => problems.push(Problem {
+                field: "endpoints",
+                text: format!(
+                    "endpoint `{name}` ({}) is not bound; write endpoints = {{ {name} = \"https://…\" }}",
+                    declared.purpose
+                ),
+            }),
+        }
+    }
+    for name in bound.keys() {
+        let known = descriptor.endpoints.iter().map(|endpoint| endpoint.name.as_str());
+        problems.push(Problem {
+            field: "endpoints",
+            text: unknown("endpoint", name, known),
+        });
+    }
+    endpoints
+}
+
+fn bind_keys(
+    descriptor: &Descriptor,
+    mut bound: BTreeMap<String, KeyMaterial>,
+    settings: &Value,
+    problems: &mut Vec<Problem>,
+) -> BTreeMap<String, Key> {
+    let mut keys = BTreeMap::new();
+    for declaration in &descriptor.keys {
+        let name = &declaration.name;
+        let Some(material) = bound.remove(name) else {
+            let text = format!(
+                "key `{name}` ({}) is missing; write keys = {{ {name} = \"file:…\" }}",
+                declaration.purpose
+            );
+            problems.push(Problem { field: "keys", text });
+            continue;
+        };
+        if let KeyMaterial::Secret(secret) = &material
+            && secret.expose_secret().len() < MIN_SECRET
+        {
+            let text =
+                format!("key `{name}` is shorter than {MIN_SECRET} bytes, so its echo could not be told from text");
+            problems.push(Problem { field: "keys", text });
+        }
+        let pointers = match &declaration.kind {
+            KeyKind::SigningKey { issuer, subject, .. } => vec![issuer, subject],
+            KeyKind::ClientSecret { client_id, .. } => vec![client_id],
+            KeyKind::ApiKey { .. } => Vec::new(),
+        };
+        for pointer in pointers {
+            if settings
+                .pointer(pointer)
+                .and_then(Value::as_str)
+                .is_none_or(str::is_empty)
+            {
+                let text = format!(
+                    "`{}` is needed by key `{name}`; write it as a string",
+                    pointer.trim_start_matches('/')
+                );
+                problems.push(Problem {
+                    field: "settings",
+                    text,
+                });
+            }
+        }
+        keys.insert(
+            name.clone(),
+            Key {
+                declaration: declaration.clone(),
+                material,
+            },
+        );
+    }
+    for name in bound.keys() {
+        let known = descriptor.keys.iter().map(|key| key.name.as_str());
+        problems.push(Problem {
+            field: "keys",
+            text: unknown("key", name, known),
+        });
+    }
+    keys
+}
+
+/// The granted and the withheld reach, settings put into the granted one's templates.
+fn bind_reach(
+    descriptor: &Descriptor,
+    granted: Option<&[String]>,
+    settings: &Value,
+    problems: &mut Vec<Problem>,
+) -> (Vec<Reach>, Vec<Reach>) {
+    for line in granted.unwrap_or_default() {
+        if !descriptor.reach.iter().any(|reach| is_line(reach, line)) {
+            let known: Vec<String> = descriptor.reach.iter().map(ToString::to_string).collect();
+            problems.push(Problem {
+                field: "reach",
+                text: unknown("reach", line, known.iter().map(String::as_str)),
+            });
+        }
+    }
+    let is_granted = |reach: &Reach| match granted {
+        Some(lines) => lines.iter().any(|line| is_line(reach, line)),
+        None => !reach.optional,
+    };
+    let (granted, withheld): (Vec<Reach>, Vec<Reach>) = descriptor.reach.iter().cloned().partition(is_granted);
+    let mut resolved = Vec::new();
+    for reach in granted {
+        match reach.path.with_settings(settings) {
+            Ok(path) => resolved.push(Reach { path, ..reach }),
+            Err(pointer) => problems.push(Problem {
+                field: "settings",
+                text: format!(
+                    "`{}` is needed as one segment of a path by `{reach}`",
+                    pointer.trim_start_matches('/')
+                ),
+            }),
+        }
+    }
+    (resolved, withheld)
+}
+
+/// Whether an operator's line is this reach; runs of blanks count as one.
+fn is_line(reach: &Reach, line: &str) -> bool {
+    line.split_whitespace().eq(reach.to_string().split_whitespace())
+}
+
+fn unknown<'a>(what: &str, name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    format!("the plugin has no {what} `{name}`; {}", did_you_mean(name, known))
+}

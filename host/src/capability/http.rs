@@ -1,0 +1,480 @@
+//! `http`: requests to the target.
+//!
+//! Every check happens before anything leaves, in one order: budgets, verb, path, headers, reach, token. Only then is
+//! a URL written, from the operator's base URL and the checked path.
+
+use reqwest::header::{AUTHORIZATION, HOST, HeaderMap, HeaderName, HeaderValue};
+use tokio::time::Instant;
+use url::Url;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use super::call::{Call, Effect, Exchange, LimitReached};
+use super::descriptor::{Method, Placement, Verb};
+use super::headers;
+use super::path::RequestPath;
+use super::scrub::Scrubber;
+use super::token::Token;
+
+/// A guest's request.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Endpoint name.
+    pub endpoint: String,
+    /// Method.
+    pub method: Method,
+    /// Path below the endpoint's base URL.
+    pub path: String,
+    /// Query parameters, not encoded.
+    pub query: Vec<(String, String)>,
+    /// Header fields.
+    pub headers: Vec<(String, String)>,
+    /// Body.
+    pub body: Option<Vec<u8>>,
+}
+
+/// A target's answer, secrets blanked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Response {
+    /// Status.
+    pub status: u16,
+    /// Header fields, names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// Body, decompressed.
+    pub body: Vec<u8>,
+}
+
+/// Why there is no response, as the guest learns it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HttpError {
+    /// The host does not allow it.
+    Denied(String),
+    /// The target has not seen the request.
+    NotSent(String),
+    /// The request went out and no whole answer came back.
+    NoAnswer(String),
+    /// The answer is over a limit.
+    TooLarge(String),
+}
+
+/// A request that passed every check.
+pub(super) struct Checked {
+    pub(super) endpoint: String,
+    pub(super) method: Method,
+    pub(super) path: String,
+    pub(super) url: Url,
+    pub(super) query: Vec<(String, String)>,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Option<Vec<u8>>,
+    /// Whether the transcript keeps bodies: not those of token exchanges, nor those of pages.
+    pub(super) keep_bodies: bool,
+}
+
+impl Call {
+    /// Sends a guest's request and waits for the whole answer.
+    ///
+    /// Cancelling (the verb's wall clock) leaves the exchange in the record without a status, and an unsafe one as
+    /// [`Effect::Unknown`].
+    ///
+    /// # Errors
+    ///
+    /// Outer: a budget is used up, which ends the call. Inner: what the guest is told.
+    pub async fn send(
+        &mut self,
+        request: Request,
+        token: Option<&Token>,
+    ) -> Result<Result<Response, HttpError>, LimitReached> {
+        self.count()?;
+        self.used.requests += 1;
+        if self.used.requests > self.grant.limits.requests {
+            return Err(LimitReached {
+                limit: "requests",
+                allowed: u64::from(self.grant.limits.requests),
+            });
+        }
+        let mut checked = match self.check(request) {
+            Ok(checked) => checked,
+            Err(text) => return Ok(Err(HttpError::Denied(self.deny(text)))),
+        };
+        let scrubber = match token {
+            Some(token) => {
+                if let Err(text) = self.place(token, &mut checked) {
+                    return Ok(Err(HttpError::Denied(self.deny(text))));
+                }
+                token.scrubber().clone()
+            }
+            None => Scrubber::default(),
+        };
+        self.exchange(checked, &scrubber).await
+    }
+
+    fn check(&mut self, request: Request) -> Result<Checked, String> {
+        let Request {
+            endpoint,
+            method,
+            path,
+            query,
+            headers,
+            body,
+        } = request;
+        let grant = &self.grant;
+        let Some(base) = grant.endpoints.get(&endpoint) else {
+            return Err(format!("the descriptor has no endpoint `{}`", endpoint.escape_debug()));
+        };
+        if method.is_safe() && body.is_some() {
+            return Err(format!("{method} cannot have a body"));
+        }
+        if !method.is_safe() && self.verb != Verb::Close {
+            return Err(format!(
+                "`{}` cannot send {method}: reading verbs cannot write",
+                self.verb
+            ));
+        }
+        let path = RequestPath::parse(&path)?;
+        self.check_size(&query, &headers, body.as_deref())?;
+        let headers = headers::from_guest(&headers)?;
+        self.check_reach(&endpoint, method, &path)?;
+        let path_text = path.encoded();
+        let url = join(base.url(), &path_text, &query)?;
+        if !method.is_safe() {
+            self.check_unsafe(method, &path, body.as_deref())?;
+        }
+        let keep_bodies = self.verb != Verb::Page;
+        Ok(Checked {
+            endpoint,
+            method,
+            path: path_text,
+            url,
+            query,
+            headers,
+            body,
+            keep_bodies,
+        })
+    }
+
+    fn check_size(
+        &self,
+        query: &[(String, String)],
+        headers: &[(String, String)],
+        body: Option<&[u8]>,
+    ) -> Result<(), String> {
+        let limits = &self.grant.limits;
+        let head: usize = query
+            .iter()
+            .chain(headers)
+            .map(|(name, value)| name.len() + value.len())
+            .sum();
+        if head > limits.request_head {
+            return Err(format!(
+                "query and headers have {head} bytes, at most {} are allowed",
+                limits.request_head
+            ));
+        }
+        let fields = query.len() + headers.len();
+        if fields > limits.request_fields {
+            return Err(format!(
+                "query and headers have {fields} fields, at most {} are allowed",
+                limits.request_fields
+            ));
+        }
+        let body = body.map_or(0, <[u8]>::len);
+        if body > limits.request_body {
+            return Err(format!(
+                "the body has {body} bytes, at most {} are allowed",
+                limits.request_body
+            ));
+        }
+        Ok(())
+    }
+
+    /// The denial names both lines: the author's in the descriptor and the operator's in the tenant file.
+    fn check_reach(&self, endpoint: &str, method: Method, path: &RequestPath) -> Result<(), String> {
+        let fits = |reach: &&super::descriptor::Reach| {
+            reach.verb == self.verb && reach.endpoint == endpoint && reach.method == method
+        };
+        let grant = &self.grant;
+        if grant
+            .reach
+            .iter()
+            .filter(fits)
+            .any(|reach| reach.path.matches(path, self.account.as_deref()))
+        {
+            return Ok(());
+        }
+        let asked = format!("{} {method} {endpoint} {}", self.verb, path.encoded());
+        let withheld = grant.withheld.iter().filter(fits).find(|reach| {
+            let template = reach.path.with_settings(&grant.settings);
+            template.is_ok_and(|template| template.matches(path, self.account.as_deref()))
+        });
+        Err(match withheld {
+            Some(reach) => format!(
+                "`{asked}` is not granted; operator: add \"{reach}\" to `reach` under [connectors.{}] in tenants/{}.toml",
+                grant.connector, grant.tenant
+            ),
+            None => format!(
+                "`{asked}` is not in the descriptor's reach; author: declare `{} {method} {endpoint} …` in `reach`, \
+                 then the operator of [connectors.{}] in tenants/{}.toml can grant it",
+                self.verb, grant.connector, grant.tenant
+            ),
+        })
+    }
+
+    fn check_unsafe(&mut self, method: Method, path: &RequestPath, body: Option<&[u8]>) -> Result<(), String> {
+        let account = self.account.as_deref().filter(|id| !id.is_empty());
+        let named = account.is_some_and(|id| {
+            path.has_segment(id) || body.is_some_and(|body| body.windows(id.len()).any(|part| part == id.as_bytes()))
+        });
+        if !named {
+            return Err(format!(
+                "{method} names the account that is to be closed neither in its path nor in its body"
+            ));
+        }
+        if self.used.unsafe_requests >= self.grant.limits.unsafe_requests {
+            return Err(format!(
+                "`close` may send {} unsafe request",
+                self.grant.limits.unsafe_requests
+            ));
+        }
+        self.used.unsafe_requests += 1;
+        Ok(())
+    }
+
+    /// Adds the token in the way that its key says, if it may go to this endpoint.
+    fn place(&self, token: &Token, checked: &mut Checked) -> Result<(), String> {
+        if !token.usable_at().contains(&checked.endpoint) {
+            return Err(format!(
+                "the token may not be sent to endpoint `{}`; author: list it in the key's `usable-at`",
+                checked.endpoint
+            ));
+        }
+        let (name, value) = match token.placement() {
+            Placement::Bearer => (AUTHORIZATION, format!("Bearer {}", token.secret())),
+            Placement::Basic => (AUTHORIZATION, format!("Basic {}", STANDARD.encode(token.secret()))),
+            Placement::Header(name) => {
+                let name = HeaderName::from_bytes(name.as_bytes())
+                    .map_err(|_| "the key's header name is malformed".to_owned())?;
+                (name, token.secret().to_owned())
+            }
+        };
+        let mut value = HeaderValue::from_str(&value)
+            .map_err(|_| "the token has a character that no header can carry".to_owned())?;
+        value.set_sensitive(true);
+        checked.headers.insert(name, value);
+        Ok(())
+    }
+
+    /// Sends what was checked, reads the answer within its limits, blanks secrets and keeps the record.
+    pub(super) async fn exchange(
+        &mut self,
+        checked: Checked,
+        scrubber: &Scrubber,
+    ) -> Result<Result<Response, HttpError>, LimitReached> {
+        let started = Instant::now();
+        let is_unsafe_close = !checked.method.is_safe() && self.verb == Verb::Close;
+        let keep_bodies = checked.keep_bodies;
+        self.begin(&checked, is_unsafe_close);
+        let limit = self.grant.limits.exchange;
+        let answer = match tokio::time::timeout(limit, self.transmit(checked)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(HttpError::NoAnswer(format!(
+                "no whole answer within {} s",
+                limit.as_secs()
+            ))),
+        };
+        let answer = answer.map(|response| self.scrub(response, scrubber));
+        self.end(&answer, started, is_unsafe_close, keep_bodies);
+        if let Ok(response) = &answer {
+            self.used.received = self.used.received.saturating_add(response.body.len());
+            if self.used.received > self.grant.limits.received {
+                return Err(LimitReached {
+                    limit: "received",
+                    allowed: self.grant.limits.received as u64,
+                });
+            }
+        }
+        Ok(answer)
+    }
+
+    async fn transmit(&self, checked: Checked) -> Result<Response, HttpError> {
+        let grant = &self.grant;
+        let mut url = checked.url;
+        let port = url.port_or_known_default().unwrap_or(443);
+        let client = grant
+            .network
+            .client(&grant.network_settings, port)
+            .map_err(|error| HttpError::NotSent(format!("cannot build a client: {}", causes(&error))))?;
+        let method = reqwest::Method::from_bytes(checked.method.to_string().as_bytes()).unwrap_or(reqwest::Method::GET);
+        let mut headers = checked.headers;
+        // An explicit port in the URL would win over the one of `connect_to`, so it moves into `Host`.
+        if let (Some(explicit), Some(host)) = (url.port(), url.host_str().map(str::to_owned))
+            && grant.network_settings.connect_to(&host, explicit).is_some()
+            && let Ok(value) = HeaderValue::from_str(&format!("{host}:{explicit}"))
+        {
+            headers.insert(HOST, value);
+            url.set_port(None).ok();
+        }
+        let mut request = client.request(method, url).headers(headers);
+        if let Some(body) = checked.body {
+            request = request.body(body);
+        }
+        let response = request.send().await.map_err(|error| classify(&error))?;
+        self.receive(response).await
+    }
+
+    async fn receive(&self, mut response: reqwest::Response) -> Result<Response, HttpError> {
+        let limits = &self.grant.limits;
+        let status = response.status().as_u16();
+        let head: usize = response
+            .headers()
+            .iter()
+            .map(|(name, value)| name.as_str().len() + value.len())
+            .sum();
+        if head > limits.response_head {
+            return Err(HttpError::TooLarge(format!(
+                "the answer's head is over {} bytes",
+                limits.response_head
+            )));
+        }
+        let headers = headers::to_guest(response.headers());
+        let mut body = Vec::new();
+        // The cap is on decompressed bytes, chunk by chunk, so a compressed bomb ends here too.
+        while let Some(chunk) = response
+            .chunk()
+            .await
+            .map_err(|error| HttpError::NoAnswer(causes(&error)))?
+        {
+            if body.len() + chunk.len() > limits.response_body {
+                return Err(HttpError::TooLarge(format!(
+                    "the answer's body is over {} bytes",
+                    limits.response_body
+                )));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Response { status, headers, body })
+    }
+
+    fn scrub(&self, response: Response, scrubber: &Scrubber) -> Response {
+        let clean = |text: String| self.grant.scrubber.text(scrubber.text(text));
+        Response {
+            status: response.status,
+            headers: response
+                .headers
+                .into_iter()
+                .map(|(name, value)| (name, clean(value)))
+                .collect(),
+            body: self.grant.scrubber.bytes(scrubber.bytes(response.body)),
+        }
+    }
+
+    fn begin(&self, checked: &Checked, is_unsafe_close: bool) {
+        let exchange = Exchange {
+            endpoint: checked.endpoint.clone(),
+            method: checked.method.to_string(),
+            path: checked.path.clone(),
+            query: checked.query.clone(),
+            request_body: checked
+                .body
+                .as_deref()
+                .filter(|_| checked.keep_bodies)
+                .and_then(|body| self.keep_text(body)),
+            at: self.grant.clock.now(),
+            error: Some("not finished".to_owned()),
+            ..Exchange::default()
+        };
+        let mut record = self.note();
+        record.exchanges.push(exchange);
+        // Before the first byte leaves: a crash or a time-out from here on must count as "may have happened".
+        if is_unsafe_close {
+            record.effect = Effect::Unknown;
+        }
+    }
+
+    fn end(&self, answer: &Result<Response, HttpError>, started: Instant, is_unsafe_close: bool, keep_bodies: bool) {
+        let mut record = self.note();
+        if is_unsafe_close {
+            record.effect = match answer {
+                Ok(_) => Effect::Answered,
+                Err(HttpError::NotSent(_) | HttpError::Denied(_)) => Effect::None,
+                Err(HttpError::NoAnswer(_) | HttpError::TooLarge(_)) => Effect::Unknown,
+            };
+        }
+        let Some(exchange) = record.exchanges.last_mut() else {
+            return;
+        };
+        exchange.ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        match answer {
+            Ok(response) => {
+                exchange.error = None;
+                exchange.status = Some(response.status);
+                exchange.response_headers.clone_from(&response.headers);
+                exchange.trace_token = self.trace_token(&response.headers);
+                if keep_bodies {
+                    exchange.response_body = self.keep_text(&response.body);
+                }
+            }
+            Err(
+                HttpError::Denied(text)
+                | HttpError::NotSent(text)
+                | HttpError::NoAnswer(text)
+                | HttpError::TooLarge(text),
+            ) => {
+                exchange.error = Some(text.clone());
+            }
+        }
+    }
+
+    fn trace_token(&self, headers: &[(String, String)]) -> Option<String> {
+        let wanted = self.grant.trace_header.as_deref()?;
+        headers
+            .iter()
+            .find(|(name, _)| name == wanted)
+            .map(|(_, value)| value.chars().take(256).collect())
+    }
+
+    fn keep_text(&self, body: &[u8]) -> Option<String> {
+        (body.len() <= self.grant.limits.transcript_body).then(|| String::from_utf8_lossy(body).into_owned())
+    }
+}
+
+/// The operator's base URL with the checked path below it.
+pub(super) fn join(base: &Url, path: &str, query: &[(String, String)]) -> Result<Url, String> {
+    let mut url = base.clone();
+    let whole = format!("{}{path}", base.path().trim_end_matches('/'));
+    url.set_path(&whole);
+    // The url crate would fold dot segments; the path was checked for them, so any change is a bug to stop at.
+    if url.path() != whole {
+        return Err(format!("the path `{path}` does not survive being written as a URL"));
+    }
+    if !query.is_empty() {
+        url.query_pairs_mut().extend_pairs(query);
+    }
+    Ok(url)
+}
+
+fn classify(error: &reqwest::Error) -> HttpError {
+    if error.is_connect() || error.is_builder() {
+        HttpError::NotSent(causes(error))
+    } else {
+        HttpError::NoAnswer(causes(error))
+    }
+}
+
+/// An error with its causes. Without the URL: a query may name a person.
+fn causes(error: &reqwest::Error) -> String {
+    let mut text = String::new();
+    let mut cause: Option<&dyn std::error::Error> = std::error::Error::source(error);
+    while let Some(error) = cause {
+        if !text.is_empty() {
+            text.push_str(": ");
+        }
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    if text.is_empty() {
+        "the request failed".to_owned()
+    } else {
+        text
+    }
+}

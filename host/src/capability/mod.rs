@@ -1,0 +1,36 @@
+//! What a guest may ask of the host: requests, tokens, settings, time, log lines.
+//!
+//! The rules of the contract are enforced here, in plain Rust that knows nothing of WebAssembly: secrets stay on this
+//! side, reading verbs cannot write, endpoints are names, every size has a limit, a token is minted once. So they are
+//! tested without a sandbox, and a plugin that is compiled natively (for a benchmark) meets the very same rules.
+//! Enforcing them in the generated traits lost: a rule would then be spread over conversions.
+
+mod address;
+mod call;
+mod credentials;
+mod descriptor;
+mod grant;
+mod headers;
+mod http;
+mod limits;
+mod log;
+mod network;
+mod path;
+mod schema;
+mod scrub;
+mod token;
+
+pub use address::forbidden;
+pub use call::{Call, CallRecord, Effect, Exchange, LimitReached, LogLine};
+pub use credentials::{Encoding, GrantError, JwtGrant};
+pub use descriptor::{
+    Descriptor, EndpointDeclaration, Exchange as KeyExchange, KeyDeclaration, KeyKind, Method, Placement, Reach, Verb,
+};
+pub use grant::{Binding, DEFAULT_MAX_ASSERTION, Grant, KeyMaterial, Problem};
+pub use http::{HttpError, Request, Response};
+pub use limits::CallLimits;
+pub use log::Level;
+pub use network::Network;
+pub use path::{MAX_PATH_BYTES, PathTemplate, RequestPath};
+pub use scrub::{BLANK, Scrubber};
+pub use token::{Token, TokenCell};

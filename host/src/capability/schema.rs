@@ -1,0 +1,156 @@
+//! Settings schemas: JSON Schema 2020-12, small enough to be worked through on the host's own time.
+//!
+//! A schema is a program that the host runs over the settings, outside the sandbox and its limits. Two kilobytes of
+//! `$ref`, each used twice by the one before, keep a validator busy for years. So references are followed here first,
+//! and what they unfold to is counted.
+
+use std::collections::HashMap;
+
+use serde_json::Value;
+
+/// Longest schema, in bytes.
+const MAX_BYTES: usize = 64 * 1024;
+/// Most values in a schema with every reference written out. DocuSign's has about 60.
+const MAX_UNFOLDED: u64 = 20_000;
+/// The dialect, where the schema names one.
+const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
+/// Keywords that change what a reference means. Nobody needs them to describe a connector's settings.
+const MOVING: [&str; 5] = ["$id", "$anchor", "$dynamicAnchor", "$dynamicRef", "$recursiveRef"];
+
+/// Reads a schema.
+///
+/// # Errors
+///
+/// What is wrong with it, in words for the connector's author.
+pub(super) fn parse(text: &str) -> Result<Value, String> {
+    let wrong = |what: String| format!("settings-schema {what}");
+    if text.len() > MAX_BYTES {
+        return Err(wrong(format!("has {} bytes, at most {MAX_BYTES} are allowed", text.len())));
+    }
+    let schema: Value = serde_json::from_str(text).map_err(|error| wrong(format!("is not JSON: {error}")))?;
+    let Some(members) = schema.as_object() else {
+        return Err(wrong("is not a JSON object".to_owned()));
+    };
+    if members.get("$schema").is_some_and(|dialect| dialect != DIALECT) {
+        return Err(wrong(format!("is not of the dialect {DIALECT}")));
+    }
+    let mut known = HashMap::new();
+    if unfolded(&schema, &schema, &mut known).map_err(wrong)? > MAX_UNFOLDED {
+        return Err(wrong(format!(
+            "has more than {MAX_UNFOLDED} values when its references are written out"
+        )));
+    }
+    jsonschema::validator_for(&schema).map_err(|error| wrong(format!("is not a JSON Schema: {error}")))?;
+    Ok(schema)
+}
+
+/// How many values `value` has with its references written out. `known` holds what references lead to; none while
+/// one is being followed.
+fn unfolded<'a>(
+    value: &'a Value,
+    root: &'a Value,
+    known: &mut HashMap<&'a str, Option<u64>>,
+) -> Result<u64, String> {
+    let mut sum = 1_u64;
+    let children: Box<dyn Iterator<Item = &Value>> = match value {
+        Value::Array(items) => Box::new(items.iter()),
+        Value::Object(members) => {
+            if let Some(keyword) = MOVING.iter().find(|keyword| members.get(**keyword).is_some_and(Value::is_string)) {
+                return Err(format!("uses `{keyword}`; refer to \"#/$defs/NAME\" instead"));
+            }
+            if let Some(Value::String(reference)) = members.get("$ref") {
+                sum = sum.saturating_add(referred(reference, root, known)?);
+            }
+            Box::new(members.values())
+        }
+        _ => return Ok(1),
+    };
+    for child in children {
+        sum = sum.saturating_add(unfolded(child, root, known)?);
+    }
+    Ok(sum)
+}
+
+fn referred<'a>(
+    reference: &'a str,
+    root: &'a Value,
+    known: &mut HashMap<&'a str, Option<u64>>,
+) -> Result<u64, String> {
+    let shown: String = reference.chars().take(120).flat_map(char::escape_debug).collect();
+    match known.get(reference) {
+        Some(Some(count)) => return Ok(*count),
+        Some(None) => return Err(format!("refers to itself by \"{shown}\"")),
+        None => {}
+    }
+    let target = reference
+        .strip_prefix('#')
+        .filter(|pointer| !pointer.contains('%'))
+        .and_then(|pointer| root.pointer(pointer))
+        .ok_or_else(|| format!("refers to \"{shown}\"; a reference is \"#/$defs/NAME\", and the name is there"))?;
+    known.insert(reference, None);
+    let count = unfolded(target, root, known)?;
+    known.insert(reference, Some(count));
+    Ok(count)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn chain(links: usize) -> String {
+        let mut definitions = serde_json::Map::new();
+        for link in 0..links {
+            let next = json!({"$ref": format!("#/$defs/d{}", link + 1)});
+            definitions.insert(format!("d{link}"), json!({"allOf": [next, next]}));
+        }
+        definitions.insert(format!("d{links}"), json!({"type": "string"}));
+        json!({"$defs": definitions, "$ref": "#/$defs/d0"}).to_string()
+    }
+
+    #[test]
+    fn references_that_unfold_to_little_are_fine() {
+        let schema = json!({
+            "$schema": DIALECT,
+            "$defs": {"name": {"type": "string", "minLength": 1}},
+            "properties": {"first": {"$ref": "#/$defs/name"}, "$ref": {"$ref": "#/$defs/name"}},
+        });
+        assert_eq!(parse(&schema.to_string()), Ok(schema));
+        assert!(parse(&chain(8)).is_ok());
+    }
+
+    #[test]
+    fn references_that_unfold_to_much_are_refused() {
+        for links in [16, 300] {
+            let error = parse(&chain(links)).unwrap_err();
+            assert!(error.contains("written out"), "{error}");
+        }
+    }
+
+    #[test]
+    fn references_that_do_not_end_here_are_refused() {
+        let cases = [
+            (json!({"$ref": "#"}), "itself"),
+            (json!({"$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}, "$ref": "#/$defs/a"}), "itself"),
+            (json!({"$ref": "#/$defs/missing"}), "#/$defs/NAME"),
+            (json!({"$ref": "https://elsewhere.example/schema"}), "#/$defs/NAME"),
+            (json!({"$ref": "file:///etc/passwd"}), "#/$defs/NAME"),
+            (json!({"properties": {"a": {"$id": "other", "$ref": "#/b"}}}), "`$id`"),
+            (json!({"$dynamicRef": "#"}), "`$dynamicRef`"),
+            (json!({"$schema": "http://json-schema.org/draft-04/schema#"}), "dialect"),
+        ];
+        for (schema, expected) in cases {
+            let error = parse(&schema.to_string()).unwrap_err();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_size_is_bounded() {
+        let of = |bytes: usize| format!("{{\"title\":\"{}\"}}", "x".repeat(bytes - 12));
+        assert_eq!(of(MAX_BYTES).len(), MAX_BYTES);
+        assert!(parse(&of(MAX_BYTES)).is_ok());
+        assert!(parse(&of(MAX_BYTES + 1)).unwrap_err().contains("bytes"));
+    }
+}

@@ -1,0 +1,79 @@
+//! The command line: one file a command.
+//!
+//! Exit codes are part of the interface, so they are data ([`Exit`]), and a command returns one instead of ending the
+//! process.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod check;
+mod demo;
+mod plugin;
+mod run;
+mod timeline;
+
+/// Exeunt: closes the accounts of people who left, and proves it.
+#[derive(Debug, Parser)]
+#[command(name = "exeunt", version, about, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Handles one event in this process, without a server.
+    Run(run::Run),
+    /// Checks a tenant: everything short of closing.
+    Check(check::Check),
+    /// Builds and inspects plugins.
+    #[command(subcommand)]
+    Plugin(plugin::Plugin),
+    /// Shows the whole procedure against a DocuSign simulator.
+    Demo(demo::Demo),
+}
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Exit {
+    /// Every job is closed, already closed, without account or planned; or the event is not a leaver's.
+    Success = 0,
+    /// A check found something, or a demonstration did not go as it should.
+    Problem = 1,
+    /// Usage or configuration.
+    Usage = 2,
+    /// A job is held or refused.
+    Withheld = 3,
+    /// A job failed or is parked.
+    Failed = 4,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Runs the command line and returns how it ended.
+///
+/// # Errors
+///
+/// What the operator has to change; the process ends with [`Exit::Usage`].
+pub async fn main(cli: Cli) -> anyhow::Result<Exit> {
+    match cli.command {
+        Command::Run(command) => command.run().await,
+        Command::Check(command) => command.run().await,
+        Command::Plugin(command) => command.run().await,
+        Command::Demo(command) => command.run().await,
+    }
+}
+
+/// A runtime with the machine's clock and default limits.
+fn runtime() -> anyhow::Result<crate::dispatch::Runtime> {
+    let sandbox = crate::sandbox::Sandbox::new(crate::sandbox::SandboxLimits::default())?;
+    Ok(crate::dispatch::Runtime::new(
+        sandbox,
+        std::sync::Arc::new(crate::clock::SystemClock),
+    ))
+}

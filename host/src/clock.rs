@@ -1,0 +1,57 @@
+//! Time, from one place, so that tests can hold it still.
+//!
+//! Everything that asks for the date takes a [`Clock`]. Durations and time-outs use tokio's clock, which tests pause;
+//! this one is for dates that are stored, compared with the target's or shown.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use jiff::Timestamp;
+
+/// Tells the date.
+pub trait Clock: Debug + Send + Sync {
+    /// The present moment, UTC.
+    fn now(&self) -> Timestamp;
+}
+
+/// A clock that several owners share.
+pub type SharedClock = Arc<dyn Clock>;
+
+/// The machine's clock.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+}
+
+/// A clock that stands still until it is moved.
+#[derive(Debug)]
+pub struct ManualClock {
+    milliseconds: AtomicI64,
+}
+
+impl ManualClock {
+    /// A clock that stands at `now`, to the millisecond.
+    #[must_use]
+    pub fn new(now: Timestamp) -> Self {
+        Self {
+            milliseconds: AtomicI64::new(now.as_millisecond()),
+        }
+    }
+
+    /// Moves the clock forward.
+    pub fn advance(&self, by: std::time::Duration) {
+        let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
+        self.milliseconds.fetch_add(by, Ordering::SeqCst);
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millisecond(self.milliseconds.load(Ordering::SeqCst)).unwrap_or(Timestamp::MAX)
+    }
+}

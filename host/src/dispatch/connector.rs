@@ -1,0 +1,213 @@
+//! Connectors: a plugin bound to a tenant, ready to run.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde_json::Value;
+
+use super::stop::Stop;
+use crate::capability::{Binding, Call, CallLimits, Grant, KeyKind, KeyMaterial, Network, TokenCell, Verb};
+use crate::clock::SharedClock;
+use crate::evidence::PluginIdentity;
+use crate::sandbox::{Plugin, Sandbox};
+use crate::tenant::{ConfigError, ConnectorConfig, Location, Mode, Policy, SigningKey, Tenant};
+
+/// What every connector needs of the process.
+#[derive(Debug)]
+pub struct Runtime {
+    sandbox: Sandbox,
+    network: Arc<Network>,
+    clock: SharedClock,
+    limits: CallLimits,
+    /// Plugins by digest: a thousand tenants with one plugin compile it once.
+    plugins: Mutex<HashMap<Vec<u8>, Arc<Plugin>>>,
+}
+
+impl Runtime {
+    /// A runtime around a sandbox.
+    #[must_use]
+    pub fn new(sandbox: Sandbox, clock: SharedClock) -> Self {
+        Self {
+            sandbox,
+            network: Arc::default(),
+            clock,
+            limits: CallLimits::default(),
+            plugins: Mutex::default(),
+        }
+    }
+
+    /// The same with other budgets.
+    #[must_use]
+    pub fn with_limits(self, limits: CallLimits) -> Self {
+        Self { limits, ..self }
+    }
+
+    /// The clock.
+    #[must_use]
+    pub fn clock(&self) -> &SharedClock {
+        &self.clock
+    }
+
+    /// Loads a connector: its plugin, its settings against the plugin's schema, its keys, its grant.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with it, each with its line in the tenant file.
+    pub async fn connector(&self, tenant: &Tenant, config: &ConnectorConfig) -> Result<Connector, ConfigError> {
+        let plugin = self.plugin(config).await?;
+        check_settings(&plugin, config)?;
+        let keys = resolve_keys(&plugin, config)?;
+        let binding = Binding {
+            tenant: tenant.name.clone(),
+            connector: config.name.clone(),
+            settings: config.settings.clone(),
+            endpoints: config.endpoints.clone(),
+            keys,
+            reach: config.reach.clone(),
+            max_assertion: config.max_assertion,
+            network: Arc::clone(&tenant.grants),
+        };
+        let grant = Grant::new(
+            &plugin.descriptor,
+            binding,
+            Arc::clone(&self.network),
+            Arc::clone(&self.clock),
+            self.limits.clone(),
+        )
+        .map_err(|problems| {
+            all(problems
+                .into_iter()
+                .map(|problem| config.at(problem.field).error(problem.text)))
+        })?;
+        Ok(Connector {
+            tenant: tenant.name.clone(),
+            name: config.name.clone(),
+            plugin,
+            grant: Arc::new(grant),
+            mode: config.mode,
+            close_all: config.close_all,
+            policy: tenant.policy.clone(),
+            tokens: Arc::default(),
+        })
+    }
+
+    async fn plugin(&self, config: &ConnectorConfig) -> Result<Arc<Plugin>, ConfigError> {
+        let place = config.at("plugin");
+        let path = config.plugin.display();
+        let bytes = tokio::fs::read(&config.plugin)
+            .await
+            .map_err(|error| place.error(format!("cannot read the plugin {path}: {error}")))?;
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &bytes)
+            .as_ref()
+            .to_vec();
+        if let Some(plugin) = self.plugins.lock().unwrap_or_else(PoisonError::into_inner).get(&digest) {
+            return Ok(Arc::clone(plugin));
+        }
+        let plugin = self
+            .sandbox
+            .admit(bytes)
+            .await
+            .map(Arc::new)
+            .map_err(|error| place.error(format!("the plugin {path} is not admitted: {error}")))?;
+        self.plugins
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(digest, Arc::clone(&plugin));
+        Ok(plugin)
+    }
+}
+
+/// A plugin bound to a tenant.
+#[derive(Debug)]
+pub struct Connector {
+    /// Tenant name.
+    pub tenant: String,
+    /// Connector name.
+    pub name: String,
+    /// The plugin.
+    pub plugin: Arc<Plugin>,
+    /// What it may do.
+    pub grant: Arc<Grant>,
+    /// Whether it acts or only plans.
+    pub mode: Mode,
+    /// Whether it closes all open accounts of a person, or holds when there are several.
+    pub close_all: bool,
+    /// The tenant's policy.
+    pub policy: Policy,
+    /// Its token.
+    pub(super) tokens: Arc<TokenCell<Stop>>,
+}
+
+impl Connector {
+    /// Which code runs.
+    #[must_use]
+    pub fn identity(&self) -> PluginIdentity {
+        PluginIdentity {
+            name: self.plugin.descriptor.name.clone(),
+            version: self.plugin.descriptor.version.clone(),
+            digest: self.plugin.digest.clone(),
+        }
+    }
+
+    /// A verb call with this connector's grant.
+    pub(super) fn call(&self, verb: Verb, account: Option<&str>) -> Call {
+        Call::new(Arc::clone(&self.grant), verb, account.map(str::to_owned))
+    }
+}
+
+fn check_settings(plugin: &Plugin, config: &ConnectorConfig) -> Result<(), ConfigError> {
+    let schema = jsonschema::validator_for(&plugin.descriptor.settings_schema).map_err(|error| {
+        config
+            .at("plugin")
+            .error(format!("the plugin's settings schema cannot be used: {error}"))
+    })?;
+    let errors = schema.iter_errors(&config.settings).map(|error| {
+        let pointer = error.instance_path().to_string();
+        let described = describe_setting(&plugin.descriptor.settings_schema, &pointer);
+        config.settings_at(&pointer).error(format!("{error}{described}"))
+    });
+    ConfigError::collect(errors)
+}
+
+/// What the schema says the setting is for, where it says so.
+fn describe_setting(schema: &Value, pointer: &str) -> String {
+    let path: String = pointer
+        .split('/')
+        .skip(1)
+        .map(|part| format!("/properties/{part}"))
+        .collect();
+    match schema.pointer(&format!("{path}/description")).and_then(Value::as_str) {
+        Some(text) if !pointer.is_empty() => format!("; it is: {text}"),
+        _ => String::new(),
+    }
+}
+
+fn resolve_keys(plugin: &Plugin, config: &ConnectorConfig) -> Result<BTreeMap<String, KeyMaterial>, ConfigError> {
+    let mut keys = BTreeMap::new();
+    let mut errors = Vec::new();
+    for (name, reference) in &config.keys {
+        let place: &Location = reference.location();
+        let declared = plugin.descriptor.keys.iter().find(|key| key.name == *name);
+        let material = reference
+            .resolve()
+            .and_then(|secret| match declared.map(|key| &key.kind) {
+                Some(KeyKind::SigningKey { .. }) => SigningKey::from_pem(&secret, place).map(KeyMaterial::Signing),
+                _ => Ok(KeyMaterial::Secret(secret)),
+            });
+        match material {
+            Ok(material) => drop(keys.insert(name.clone(), material)),
+            Err(error) => errors.push(error),
+        }
+    }
+    ConfigError::collect(errors)?;
+    Ok(keys)
+}
+
+fn all(errors: impl Iterator<Item = ConfigError>) -> ConfigError {
+    let mut errors = errors;
+    let mut first = errors
+        .next()
+        .unwrap_or_else(|| Location::file_only(std::path::Path::new("")).error("unknown problem"));
+    errors.for_each(|error| first.merge(error));
+    first
+}

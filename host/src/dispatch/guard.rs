@@ -1,0 +1,109 @@
+//! Guard: whose accounts are never touched, and when a person must decide.
+
+use super::connector::Connector;
+use super::stop::Stop;
+use crate::intake;
+use crate::sandbox::{Account, Standing};
+
+/// Checks what was found against policy.
+///
+/// # Errors
+///
+/// [`Stop::Refused`] for protected people and for the account that the connector itself works with, whatever their
+/// standing; [`Stop::Held`] for administrators, and for several open accounts unless `close_all`.
+pub(super) fn check(connector: &Connector, person: &intake::Person, accounts: &[Account]) -> Result<(), Stop> {
+    refuse_protected(connector, person, accounts)?;
+    let own: Vec<&str> = connector.grant.own_accounts().collect();
+    if let Some(account) = accounts
+        .iter()
+        .find(|account| own.iter().any(|id| id.eq_ignore_ascii_case(&account.id)))
+    {
+        let text = format!(
+            "account {} is the one that the connector itself works with; closing it would lock the connector out",
+            account.id
+        );
+        return Err(Stop::Refused(text));
+    }
+    let open: Vec<&Account> = accounts
+        .iter()
+        .filter(|account| account.standing != Standing::Closed)
+        .collect();
+    if let Some(admin) = open.iter().find(|account| account.admin) {
+        return Err(Stop::Held(format!("account {} is an administrator's", admin.id)));
+    }
+    if open.len() > 1 && !connector.close_all {
+        let ids: Vec<&str> = open.iter().map(|account| account.id.as_str()).collect();
+        return Err(Stop::Held(format!(
+            "{} open accounts fit the person: {}; to close all of them, write close_all = true under [connectors.{}]",
+            open.len(),
+            ids.join(", "),
+            connector.name
+        )));
+    }
+    Ok(())
+}
+
+/// Protection is by the person and by every account found: an alias in the event must not get around it.
+fn refuse_protected(connector: &Connector, person: &intake::Person, accounts: &[Account]) -> Result<(), Stop> {
+    let of_person = [&person.email, &person.id, &person.target_id, &person.name];
+    let of_accounts = accounts
+        .iter()
+        .flat_map(|account| [Some(&account.id), account.email.as_ref(), account.name.as_ref()]);
+    let values = of_person.into_iter().map(Option::as_ref).chain(of_accounts).flatten();
+    for value in values {
+        if let Some(pattern) = connector.policy.protected.matches(value) {
+            return Err(Stop::Refused(format!(
+                "{value} is protected by `{pattern}` in [policy]"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Checks that an account is the person's, whatever the plugin says.
+///
+/// # Errors
+///
+/// [`Stop::Failed`]: one wrong account means that the plugin's search cannot be trusted at all.
+pub(super) fn recheck(person: &intake::Person, accounts: &[Account]) -> Result<(), Stop> {
+    for account in accounts {
+        if let Some(id) = &person.target_id
+            && !id.eq_ignore_ascii_case(&account.id)
+        {
+            return Err(Stop::Failed(format!(
+                "the plugin found account {} for the id {id}",
+                account.id
+            )));
+        }
+        let fits = |email: &String| account.email.as_ref().is_some_and(|held| same_address(held, email));
+        if let Some(email) = &person.email
+            && !fits(email)
+        {
+            let held = account.email.as_deref().unwrap_or("no address");
+            return Err(Stop::Failed(format!(
+                "account {} belongs to {held}, not to {email}",
+                account.id
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Addresses are compared without case in both parts, as DocuSign and SailPoint treat them, and in nothing else: a
+/// plus-tag or a dot makes another address.
+fn same_address(one: &str, other: &str) -> bool {
+    one.trim().to_lowercase() == other.trim().to_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::same_address;
+
+    #[test]
+    fn addresses_differ_by_more_than_case_or_not_at_all() {
+        assert!(same_address("Ann.English@Example.com", "ann.english@example.COM"));
+        assert!(same_address("JÖRG@example.com", "jörg@example.com"));
+        assert!(!same_address("ann+x@example.com", "ann@example.com"));
+        assert!(!same_address("annenglish@example.com", "ann.english@example.com"));
+    }
+}

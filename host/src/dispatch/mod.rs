@@ -1,0 +1,19 @@
+//! What happens to a leaver: the procedure, step by step, for each connector of the tenant.
+//!
+//! The host orchestrates and a plugin only speaks its target's language, so that policy, retries and proof are written
+//! once. Letting a plugin run the whole closure lost: each author would have to get verification right, and a dry run
+//! would be a promise instead of a property.
+
+mod connector;
+mod guard;
+mod job;
+mod probe;
+mod procedure;
+mod stop;
+mod verbs;
+
+pub use connector::{Connector, Runtime};
+pub use job::run_job;
+pub use probe::{Probe, probe};
+pub use procedure::{Attempt, attempt};
+pub use stop::Stop;

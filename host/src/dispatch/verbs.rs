@@ -1,0 +1,130 @@
+//! Verb calls of one attempt: a token for each, minted once more if the target does not accept it.
+
+use super::connector::Connector;
+use super::procedure::Problem;
+use super::stop::Stop;
+use crate::capability::{CallRecord, Effect, Token, Verb};
+use crate::evidence::CallTranscript;
+use crate::intake;
+use crate::sandbox::{Account, Accounts, Ended, Failure, Person};
+
+/// The verb calls of one attempt.
+#[derive(Debug)]
+pub(super) struct Verbs<'a> {
+    connector: &'a Connector,
+    /// A refused token is discarded once an attempt; a second refusal is not the token's fault.
+    reminted: bool,
+    pub(super) transcript: Vec<CallTranscript>,
+}
+
+impl<'a> Verbs<'a> {
+    pub(super) fn new(connector: &'a Connector) -> Self {
+        Self {
+            connector,
+            reminted: false,
+            transcript: Vec::new(),
+        }
+    }
+
+    /// The person's accounts.
+    pub(super) async fn find(&mut self, person: &intake::Person) -> Result<Vec<Account>, Stop> {
+        let person = Person {
+            id: person.id.clone(),
+            target_id: person.target_id.clone(),
+            email: person.email.clone(),
+            name: person.name.clone(),
+            attributes: person.attributes.clone(),
+        };
+        loop {
+            let token = self.token().await?;
+            let call = self.connector.call(Verb::Find, None);
+            let ended = self.connector.plugin.find(call, &person, &token).await;
+            if let Some(answer) = self.settle(Verb::Find, &token, ended).await {
+                return answer.map_err(|problem| problem.into_stop(self.connector));
+            }
+        }
+    }
+
+    /// The account as it stands now.
+    pub(super) async fn read(&mut self, id: &str) -> Result<Option<Account>, Stop> {
+        loop {
+            let token = self.token().await?;
+            let call = self.connector.call(Verb::Read, Some(id));
+            let ended = self.connector.plugin.read(call, id, &token).await;
+            if let Some(answer) = self.settle(Verb::Read, &token, ended).await {
+                return answer.map_err(|problem| problem.into_stop(self.connector));
+            }
+        }
+    }
+
+    /// Asks for the closure. With the answer comes what the host saw of its effect.
+    ///
+    /// # Errors
+    ///
+    /// Outer: there is no token, so nothing was asked.
+    pub(super) async fn close(&mut self, id: &str) -> Result<(Result<(), Problem>, Effect), Stop> {
+        loop {
+            let token = self.token().await?;
+            let call = self.connector.call(Verb::Close, Some(id));
+            let ended = self.connector.plugin.close(call, id, &token).await;
+            let effect = ended.record.effect;
+            if let Some(answer) = self.settle(Verb::Close, &token, ended).await {
+                return Ok((answer, effect));
+            }
+        }
+    }
+
+    /// A page of the target's accounts.
+    pub(super) async fn page(&mut self, cursor: Option<&str>) -> Result<Accounts, Stop> {
+        loop {
+            let token = self.token().await?;
+            let call = self.connector.call(Verb::Page, None);
+            let ended = self.connector.plugin.page(call, cursor, &token).await;
+            if let Some(answer) = self.settle(Verb::Page, &token, ended).await {
+                return answer.map_err(|problem| problem.into_stop(self.connector));
+            }
+        }
+    }
+
+    /// The connector's token; minted if there is none that is fresh.
+    pub(super) async fn token(&mut self) -> Result<Token, Stop> {
+        let connector = self.connector;
+        let now = connector.grant.clock().now();
+        let transcript = &mut self.transcript;
+        connector
+            .tokens
+            .get(now, || async move {
+                let ended = connector.plugin.mint(connector.call(Verb::Mint, None)).await;
+                transcript.push(kept(Verb::Mint, &ended.record));
+                match ended.result {
+                    Ok(Ok(token)) => Ok(token),
+                    Ok(Err(failure)) => Err(Stop::from_failure(failure, now)),
+                    Err(fault) => Err(Stop::from_fault(&fault)),
+                }
+            })
+            .await
+    }
+
+    /// Keeps the record. None means: the token was not accepted and is discarded, call again.
+    async fn settle<T>(&mut self, verb: Verb, token: &Token, ended: Ended<T>) -> Option<Result<T, Problem>> {
+        self.transcript.push(kept(verb, &ended.record));
+        match ended.result {
+            Ok(Ok(answer)) => Some(Ok(answer)),
+            Ok(Err(Failure::Unauthorized(_))) if !self.reminted => {
+                self.reminted = true;
+                self.connector.tokens.discard(token).await;
+                None
+            }
+            Ok(Err(failure)) => Some(Err(Problem::Failure(failure))),
+            Err(fault) => Some(Err(Problem::Fault(fault))),
+        }
+    }
+}
+
+fn kept(verb: Verb, record: &CallRecord) -> CallTranscript {
+    CallTranscript {
+        verb,
+        exchanges: record.exchanges.clone(),
+        log: record.log.clone(),
+    }
+}

@@ -1,0 +1,8 @@
+//! The record of a job: what an auditor will ask for.
+//!
+//! It says what the target said, not what we believe: statuses are the target's own words, before and after. A record
+//! of our conclusions alone lost, since it could not be checked.
+
+mod record;
+
+pub use record::{AccountChange, CallTranscript, JobRecord, JobState, Outcome, PluginIdentity};

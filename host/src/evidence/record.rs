@@ -1,0 +1,154 @@
+//! What is kept of a job: how it ended, what stood before and after, and what was said on the wire.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::capability::{Exchange, LogLine, Verb};
+
+/// How a job ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// We closed it, and the target says so.
+    Closed,
+    /// It was closed before we came.
+    AlreadyClosed,
+    /// The target knows no account of the person.
+    NoAccount,
+    /// A dry run: what would be closed is known.
+    Planned,
+    /// Policy forbids it, or the event cannot be acted on.
+    Refused,
+    /// It could not be closed, or not be proved closed.
+    Failed,
+    /// An operator ended it.
+    Cancelled,
+}
+
+/// Where a job stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobState {
+    /// It has its outcome.
+    Done,
+    /// It waits for a person to decide.
+    Held,
+    /// It waits for a time, or for its connector to be mended.
+    Parked,
+}
+
+/// One account, before and after, in the target's own words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountChange {
+    /// The target's id.
+    pub id: String,
+    /// The address that the target holds.
+    pub email: Option<String>,
+    /// Status when it was found.
+    pub before: String,
+    /// Status at the last independent read; absent where nothing was done.
+    pub after: Option<String>,
+    /// An identity provider owns it and may open it again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub externally_managed: bool,
+}
+
+/// Which code did it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PluginIdentity {
+    /// Name.
+    pub name: String,
+    /// Version.
+    pub version: String,
+    /// `sha256:…` of the component.
+    pub digest: String,
+}
+
+/// What one verb call did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CallTranscript {
+    /// Which verb.
+    pub verb: Verb,
+    /// Its exchanges with the target.
+    pub exchanges: Vec<Exchange>,
+    /// Its log lines.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub log: Vec<LogLine>,
+}
+
+/// The record of a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobRecord {
+    /// Connector name.
+    pub connector: String,
+    /// Where it stands.
+    pub state: JobState,
+    /// How it ended, once it has.
+    pub outcome: Option<Outcome>,
+    /// Why, in one sentence.
+    pub reason: String,
+    /// Until when it is parked, where that is known.
+    pub until: Option<Timestamp>,
+    /// Accounts found.
+    pub accounts: Vec<AccountChange>,
+    /// The plugin.
+    pub plugin: PluginIdentity,
+    /// Everything said on the wire.
+    pub transcript: Vec<CallTranscript>,
+    /// Wall clock, in milliseconds.
+    pub elapsed_ms: u64,
+}
+
+/// A line of `calls` in the JSON form.
+#[derive(Serialize)]
+struct CallLine<'a> {
+    verb: Verb,
+    endpoint: &'a str,
+    method: &'a str,
+    path: &'a str,
+    status: Option<u16>,
+    ms: u64,
+    trace_token: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
+}
+
+/// The JSON form leaves bodies to the transcript.
+impl Serialize for JobRecord {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeStruct;
+        let calls: Vec<CallLine<'_>> = self
+            .exchanges()
+            .map(|(verb, exchange)| CallLine {
+                verb,
+                endpoint: &exchange.endpoint,
+                method: &exchange.method,
+                path: &exchange.path,
+                status: exchange.status,
+                ms: exchange.ms,
+                trace_token: exchange.trace_token.as_deref(),
+                error: exchange.error.as_deref(),
+            })
+            .collect();
+        let mut record = serializer.serialize_struct("JobRecord", 9)?;
+        record.serialize_field("connector", &self.connector)?;
+        record.serialize_field("state", &self.state)?;
+        record.serialize_field("outcome", &self.outcome)?;
+        record.serialize_field("reason", &self.reason)?;
+        record.serialize_field("until", &self.until)?;
+        record.serialize_field("accounts", &self.accounts)?;
+        record.serialize_field("plugin", &self.plugin)?;
+        record.serialize_field("calls", &calls)?;
+        record.serialize_field("elapsed_ms", &self.elapsed_ms)?;
+        record.end()
+    }
+}
+
+impl JobRecord {
+    /// All exchanges in order, each with its verb.
+    pub fn exchanges(&self) -> impl Iterator<Item = (Verb, &Exchange)> {
+        self.transcript
+            .iter()
+            .flat_map(|call| call.exchanges.iter().map(|exchange| (call.verb, exchange)))
+    }
+}

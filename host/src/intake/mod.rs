@@ -1,0 +1,27 @@
+//! How events come in: one file a kind of source.
+//!
+//! A [`Source`] turns the bytes of one event into a [`Decision`]: who left, why this is not a leaver, or why it is
+//! refused. It is compiled when its tenant is loaded, so that a wrong rule is an error of the configuration and not of
+//! the first event. What is not understood is refused, never skipped: an event that is quietly ignored is an account
+//! that stays open.
+//!
+//! Filters are RFC 9535 JSONPath, although SailPoint's own are Jayway's. Where the two differ, a filter is refused with
+//! the text to write instead. Rewriting it silently lost: the same characters would mean one thing in SailPoint's
+//! dialogue and another here, and nobody would see which.
+
+mod decision;
+mod jayway;
+mod json;
+mod jsonpath;
+mod person;
+mod regexp;
+mod rephrase;
+mod rule;
+mod sailpoint;
+mod tokens;
+
+pub use decision::{Decision, Source, sources};
+pub use json::{MAX_EVENT_BYTES, MAX_EVENT_DEPTH, MAX_EVENT_MEMBERS, MAX_EVENT_VALUES};
+pub use jsonpath::{MAX_PATH_BYTES, MAX_PATH_NESTING};
+pub use person::{MAX_PERSON_FIELD_BYTES, Person};
+pub use sailpoint::is_documented_sample;

@@ -1,0 +1,119 @@
+//! Who left, as the event names them.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::jsonpath::Path;
+use super::sailpoint::Identity;
+use crate::tenant::{ConfigError, PersonMapping, SourceConfig};
+
+/// Longest field of a person: 1 KiB. An address has at most 320 bytes, a distinguished name rarely over 500.
+pub const MAX_PERSON_FIELD_BYTES: usize = 1024;
+
+/// Who left. The contract's `person` has the same fields.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Person {
+    /// The source's own id of the person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// The person's id in the target system.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_id: Option<String>,
+    /// E-mail address, as the event spells it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub email: Option<String>,
+    /// Display name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Further fields that the operator mapped, as (name, value).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attributes: Vec<(String, String)>,
+}
+
+/// A source's mapping, compiled.
+#[derive(Debug, Clone)]
+pub(crate) struct Mapping {
+    id: Option<Path>,
+    target_id: Option<Path>,
+    email: Option<Path>,
+    name: Option<Path>,
+    attributes: Vec<(String, Path)>,
+}
+
+impl Mapping {
+    /// Compiles a source's mapping; all wrong paths are in the error.
+    pub(crate) fn new(config: &SourceConfig) -> Result<Self, ConfigError> {
+        let mut errors = Vec::new();
+        let mut compile = |key: &str, text: &str| {
+            let at = config.at(&format!("person.{key}"));
+            Path::compile(text)
+                .map_err(|error| errors.push(at.error(error.message)))
+                .ok()
+        };
+        let PersonMapping {
+            id,
+            target_id,
+            email,
+            name,
+            attributes,
+        } = &config.person;
+        let mut field = |key: &str, text: &Option<String>| text.as_ref().and_then(|text| compile(key, text));
+        let mapping = Self {
+            id: field("id", id),
+            target_id: field("target_id", target_id),
+            email: field("email", email),
+            name: field("name", name),
+            attributes: attributes
+                .iter()
+                .filter_map(|(key, text)| compile(key, text).map(|path| (key.clone(), path)))
+                .collect(),
+        };
+        ConfigError::collect(errors)?;
+        Ok(mapping)
+    }
+
+    /// The person in an event: mapped fields from where the mapping leads, the others from the identity. The target's
+    /// id comes by mapping only, since no SailPoint event is known to carry it.
+    pub(crate) fn person(&self, identity: &Identity<'_>, event: &Value) -> Result<Person, String> {
+        let field = |key: &str, path: &Option<Path>, usual: Option<&str>| match path {
+            Some(path) => mapped(key, path, event).map(Some),
+            None => usual
+                .map(|text| checked(text.to_owned(), &format!("identity.{key}")))
+                .transpose(),
+        };
+        let attributes = self
+            .attributes
+            .iter()
+            .map(|(key, path)| Ok((key.clone(), mapped(key, path, event)?)));
+        Ok(Person {
+            id: field("id", &self.id, Some(identity.id))?,
+            target_id: field("target_id", &self.target_id, None)?,
+            email: field("email", &self.email, identity.email)?,
+            name: field("name", &self.name, identity.name)?,
+            attributes: attributes.collect::<Result<_, String>>()?,
+        })
+    }
+}
+
+fn mapped(key: &str, path: &Path, event: &Value) -> Result<String, String> {
+    let place = format!("the mapping person.{key} = {:?}", path.text());
+    let text = path.one(event).map_err(|why| format!("{place} {why}"))?;
+    if text.trim().is_empty() {
+        return Err(format!("{place} leads to an empty text"));
+    }
+    checked(text, &place)
+}
+
+// Whoever uses a field encodes it; a control character in one is no name or address in the first place.
+fn checked(text: String, place: &str) -> Result<String, String> {
+    if text.len() > MAX_PERSON_FIELD_BYTES {
+        Err(format!(
+            "{place} has {} bytes; the limit for a person's field is {MAX_PERSON_FIELD_BYTES}",
+            text.len()
+        ))
+    } else if text.chars().any(char::is_control) {
+        Err(format!("{place} holds a control character"))
+    } else {
+        Ok(text)
+    }
+}

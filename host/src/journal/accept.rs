@@ -1,0 +1,355 @@
+//! Taking events in: after this an event is never lost.
+
+use std::collections::{BTreeSet, HashMap};
+
+use jiff::Timestamp;
+use sqlx::any::AnyConnection;
+use uuid::Uuid;
+
+use super::database::{Context, Step};
+use super::dedupe::{Holder, holders, key};
+use super::error::JournalError;
+use super::group::{Answers, Command};
+use super::open::Journal;
+use super::random::new_id;
+use super::rows::{JobRow, LaneRow, State};
+use super::sql::{Bind, Cells, bulk, select_in};
+use super::types::{Decision, EventId, JobId, Lane, Outcome, check_name};
+use super::unit::Unit;
+
+/// Most jobs of one event. A tenant has a handful of connectors; a thousand would hold the writer for seconds.
+pub(super) const MAX_JOBS: usize = 64;
+
+/// How a message is told from one that came before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Dedupe {
+    /// The source's own id: a duplicate for ever.
+    SourceId(String),
+    /// A digest of what the event says: a duplicate while the first event's jobs are unfinished, or for
+    /// [`Options::content_window`](super::Options::content_window) after it came. Later it is a new event.
+    Content([u8; 32]),
+    /// Each message is an event.
+    None,
+}
+
+/// What a new job starts as.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NewState {
+    /// Ready to run.
+    Queued,
+    /// Waits for an operator.
+    Held {
+        /// A word that [`HeldFilter`](super::HeldFilter) can name, without comma.
+        why: String,
+        /// JSON for the operator.
+        detail: Option<String>,
+    },
+    /// Needs nothing to be done.
+    Ended {
+        /// How it ended.
+        outcome: Outcome,
+        /// Why, in words.
+        reason: String,
+        /// JSON.
+        detail: Option<String>,
+    },
+}
+
+/// What is to be done about an event in one target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewJob {
+    /// The tenant's connector.
+    pub connector: String,
+    /// What it starts as.
+    pub state: NewState,
+}
+
+/// An event as it came in and was judged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewEvent {
+    /// The tenant.
+    pub tenant: String,
+    /// The tenant's source.
+    pub source: String,
+    /// How it is told from others.
+    pub dedupe: Dedupe,
+    /// The bytes, as received.
+    pub body: Vec<u8>,
+    /// When it came.
+    pub received_at: Timestamp,
+    /// When it happened, where it says so.
+    pub occurred_at: Option<Timestamp>,
+    /// What the source's rule said.
+    pub decision: Decision,
+    /// Why, in words.
+    pub reason: String,
+    /// Who left, as JSON.
+    pub person: Option<String>,
+    /// What an operator would search the person by: the address, or an id. Compared without case.
+    pub person_key: Option<String>,
+    /// One for each connector; none for events that need nothing.
+    pub jobs: Vec<NewJob>,
+}
+
+/// The event that came first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Original {
+    /// Its id.
+    pub event: EventId,
+    /// What was decided about it.
+    pub decision: Decision,
+    /// Why, in words.
+    pub reason: String,
+}
+
+/// An event that is on disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Accepted {
+    /// Its id; of a duplicate, the first one's.
+    pub event: EventId,
+    /// Its new jobs, in the order they were given. Empty for a duplicate.
+    pub jobs: Vec<JobId>,
+    /// The event that this repeats. Nothing new was recorded then.
+    pub duplicate: Option<Original>,
+}
+
+impl Journal {
+    /// Records an event with its jobs, and returns when it is safe on disk.
+    ///
+    /// The caller may stop waiting; the event is then recorded or not, as if the answer had been lost.
+    ///
+    /// # Errors
+    /// [`JournalError::Busy`] at once where too much is waiting; [`JournalError::Invalid`] for names that cannot be
+    /// stored or more than 64 jobs.
+    pub async fn accept(&self, event: NewEvent) -> Result<Accepted, JournalError> {
+        check_name("tenant", &event.tenant)?;
+        check_name("source", &event.source)?;
+        if event.jobs.len() > MAX_JOBS {
+            return Err(JournalError::Invalid(format!("an event may have {MAX_JOBS} jobs, not {}", event.jobs.len())));
+        }
+        let mut lanes = Vec::with_capacity(event.jobs.len());
+        for job in &event.jobs {
+            lanes.push(Lane::new(event.tenant.as_str(), job.connector.as_str())?.key());
+        }
+        let options = &self.database.context.options;
+        let mut id = || new_id(options.clock.now(), &*options.random);
+        let command = AcceptCommand {
+            id: id(),
+            key: key(&event.tenant, &event.source, &event.dedupe),
+            jobs: lanes.into_iter().map(|lane| (id(), lane)).collect(),
+            event,
+        };
+        self.accepts.offer(command).await
+    }
+}
+
+/// An event on its way to disk.
+#[derive(Debug)]
+pub(super) struct AcceptCommand {
+    pub(super) event: NewEvent,
+    id: Uuid,
+    key: Option<[u8; 32]>,
+    /// Id and lane of each of the event's jobs.
+    jobs: Vec<(Uuid, String)>,
+}
+
+impl AcceptCommand {
+    pub(super) fn received_at(&self) -> i64 {
+        self.event.received_at.as_millisecond()
+    }
+
+    fn accepted(&self) -> Accepted {
+        let jobs = self.jobs.iter().map(|(id, _)| JobId(*id)).collect();
+        Accepted { event: EventId(self.id), jobs, duplicate: None }
+    }
+
+    fn bind(&self, bind: Bind) -> Bind {
+        let event = &self.event;
+        let source_id = match &event.dedupe {
+            Dedupe::SourceId(id) => Some(id.as_str()),
+            Dedupe::Content(_) | Dedupe::None => None,
+        };
+        bind.id(self.id)
+            .text(&event.tenant)
+            .text(&event.source)
+            .maybe_text(source_id)
+            .maybe_bytes(self.key.as_ref().map(<[u8; 32]>::as_slice))
+            .int(self.received_at())
+            .maybe_int(event.occurred_at.map(Timestamp::as_millisecond))
+            .int(event.decision.code())
+            .text(&event.reason)
+            .maybe_text(event.person.as_deref())
+            .maybe_text(event.person_key.as_deref().map(str::to_lowercase).as_deref())
+            .bytes(&event.body)
+    }
+
+    fn job_rows(&self, now: i64) -> impl Iterator<Item = JobRow> {
+        self.jobs.iter().zip(&self.event.jobs).map(move |((id, lane), new)| {
+            let mut job = JobRow {
+                id: *id,
+                event: self.id,
+                lane: lane.clone(),
+                state: State::Queued,
+                run_at: now,
+                attempts: 0,
+                lapses: 0,
+                fence: 0,
+                owner: None,
+                claimed_at: None,
+                lease_until: None,
+                why: None,
+                reason: None,
+                detail: None,
+                outcome: None,
+                dead: false,
+                released: String::new(),
+                ended_at: None,
+            };
+            match &new.state {
+                NewState::Queued => {}
+                NewState::Held { why, detail } => job.hold(why, detail.clone()),
+                NewState::Ended { outcome, reason, detail } => {
+                    job.end(*outcome, reason, now);
+                    job.detail.clone_from(detail);
+                }
+            }
+            job
+        })
+    }
+}
+
+impl Command for AcceptCommand {
+    type Answer = Accepted;
+
+    fn weight(&self) -> usize {
+        // What rows and indexes cost beside the text, roughly.
+        const OVERHEAD: usize = 512;
+        self.event.body.len() + self.event.person.as_ref().map_or(0, String::len) + OVERHEAD * (1 + self.jobs.len())
+    }
+}
+
+/// Writes a batch of events.
+///
+/// Order: new lanes, events by their keys, jobs, and last the lanes' counters, whose locks are then held for the commit
+/// only. Two hosts that accept the same messages meet in the same order.
+pub(super) fn write<'c>(
+    tx: &'c mut AnyConnection,
+    context: &'c Context,
+    commands: &'c Vec<AcceptCommand>,
+) -> Step<'c, Answers<AcceptCommand>> {
+    Box::pin(async move {
+        let lanes: BTreeSet<&String> = commands.iter().flat_map(|c| c.jobs.iter().map(|(_, lane)| lane)).collect();
+        ensure_lanes(tx, &lanes.iter().map(|lane| (*lane).clone()).collect::<Vec<_>>()).await?;
+        let duplicates = insert_events(tx, context, commands).await?;
+        let now = context.now();
+        let new = commands.iter().filter(|command| duplicates.of(command).is_none());
+        let jobs: Vec<(&str, JobRow)> =
+            new.flat_map(|command| command.job_rows(now).map(|job| (command.event.tenant.as_str(), job))).collect();
+        bulk(tx, INSERT_JOB, 19, &jobs, |bind, (tenant, job)| {
+            job.bind_changes(bind.id(job.event).text(tenant).text(&job.lane))
+        })
+        .await?;
+        let mut unit = Unit::lock(tx, context, jobs.iter().map(|(_, job)| job.lane.clone())).await?;
+        jobs.iter().for_each(|(_, job)| unit.add(job));
+        unit.store(tx).await?;
+        Ok(commands.iter().map(|command| Ok(duplicates.answer(command))).collect())
+    })
+}
+
+/// Makes lanes that are not there yet.
+pub(super) async fn ensure_lanes(tx: &mut AnyConnection, keys: &[String]) -> Result<(), JournalError> {
+    let rows = select_in(tx, ("SELECT id FROM lane WHERE id IN", ""), keys, |bind, key| bind.text(key)).await?;
+    let known = rows.iter().map(|row| Cells::of(row).text()).collect::<Result<BTreeSet<_>, _>>()?;
+    let missing: Vec<_> = keys.iter().filter(|key| !known.contains(*key)).map(|key| LaneRow::new(key.clone())).collect();
+    bulk(tx, INSERT_LANE, 14, &missing, |bind, lane| lane.bind(bind)).await?;
+    Ok(())
+}
+
+/// What the events of a batch turned out to repeat.
+#[derive(Default)]
+struct Duplicates(HashMap<Uuid, Original>);
+
+impl Duplicates {
+    fn of(&self, command: &AcceptCommand) -> Option<&Original> {
+        self.0.get(&command.id)
+    }
+
+    fn answer(&self, command: &AcceptCommand) -> Accepted {
+        match self.of(command) {
+            None => command.accepted(),
+            Some(original) => {
+                Accepted { event: original.event, jobs: Vec::new(), duplicate: Some(original.clone()) }
+            }
+        }
+    }
+}
+
+async fn insert_events(
+    tx: &mut AnyConnection,
+    context: &Context,
+    commands: &[AcceptCommand],
+) -> Result<Duplicates, JournalError> {
+    let mut sorted: Vec<&AcceptCommand> = commands.iter().collect();
+    // Stable: of two with the same key, the one that was handed in first wins.
+    sorted.sort_by_key(|command| command.key);
+    let inserted = insert(tx, &sorted).await?;
+    let losers: Vec<&AcceptCommand> = sorted.into_iter().filter(|command| !inserted.contains(&command.id)).collect();
+    let mut duplicates = Duplicates::default();
+    let keys: Vec<[u8; 32]> = losers.iter().filter_map(|command| command.key).collect();
+    let mut found = holders(tx, &keys).await?;
+    for command in losers {
+        let Some(key) = command.key else { continue };
+        // None: the one that stood in the way gave its key up in the meantime.
+        if found.get(key.as_slice()).is_none_or(|holder| holder.is_over(command, context)) {
+            let replaced = replace(tx, found.get(key.as_slice()), command).await?;
+            // Later ones in this batch repeat whoever has the key now.
+            found.extend(holders(tx, &[key]).await?);
+            if replaced {
+                continue;
+            }
+        }
+        let holder = found.get(key.as_slice()).ok_or_else(vanished)?;
+        duplicates.0.insert(command.id, holder.original());
+    }
+    Ok(duplicates)
+}
+
+/// Takes the key over from an event that is over. False where another host did.
+async fn replace(
+    tx: &mut AnyConnection,
+    over: Option<&Holder>,
+    command: &AcceptCommand,
+) -> Result<bool, JournalError> {
+    if let Some(holder) = over {
+        holder.give_up(tx).await?;
+    }
+    Ok(!insert(tx, &[command]).await?.is_empty())
+}
+
+async fn insert(tx: &mut AnyConnection, commands: &[&AcceptCommand]) -> Result<BTreeSet<Uuid>, JournalError> {
+    let rows = bulk(tx, INSERT_EVENT, 12, commands, |bind, command| command.bind(bind)).await?;
+    rows.iter().map(|row| Cells::of(row).id()).collect()
+}
+
+/// Events are never deleted, so a key that stood in the way has a holder.
+fn vanished() -> JournalError {
+    JournalError::Database { message: "an event disappeared while it was compared".to_owned(), code: None }
+}
+
+const INSERT_EVENT: (&str, &str) = (
+    "INSERT INTO event (id, tenant, source, source_id, dedupe, received_at, occurred_at, decision, reason, person, \
+     person_key, body) VALUES",
+    "ON CONFLICT (dedupe) DO NOTHING RETURNING id",
+);
+
+const INSERT_JOB: (&str, &str) = (
+    "INSERT INTO job (event_id, tenant, lane, id, state, run_at, attempts, lapses, fence, owner, claimed_at, \
+     lease_until, why, reason, detail, outcome, dead, released, ended_at) VALUES",
+    "",
+);
+
+const INSERT_LANE: (&str, &str) = (
+    "INSERT INTO lane (id, cap, queued, running, held, due_at, not_before, not_before_why, parked, parked_at, \
+     breaker_since, tripped, tripped_at, served) VALUES",
+    "ON CONFLICT (id) DO NOTHING",
+);

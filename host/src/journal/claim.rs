@@ -1,0 +1,279 @@
+//! Taking jobs to work on them: fair over lanes, within each lane's cap, on all hosts together.
+//!
+//! The least recently served lanes come first and share what was asked for, so a tenant with a million jobs gets its
+//! turn and no more.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use sqlx::AssertSqlSafe;
+use sqlx::any::AnyConnection;
+use uuid::Uuid;
+
+use super::database::{Context, Step, Writer};
+use super::error::JournalError;
+use super::open::Journal;
+use super::rows::{JOB_COLUMNS, JobRow, LaneRow, NEVER, State};
+use super::sql::{Bind, Cells, fetch, select_in};
+use super::types::{EventId, Fence, JobId, check_name, date, milliseconds};
+use super::unit::Unit;
+
+/// Most jobs of one claim. A claim holds its lanes; more would make other hosts wait.
+pub const MAX_CLAIM: usize = 256;
+
+/// Most lanes of one claim.
+const MAX_LANES: i64 = 32;
+
+/// A job in our hands until its lease ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClaimedJob {
+    /// What shows that it is ours.
+    pub fence: Fence,
+    /// Its event.
+    pub event: EventId,
+    /// The source that the event came from.
+    pub source: String,
+    /// Which try this is, from 1.
+    pub attempt: u32,
+    /// True where a failure now ends it: retrying would find the attempts used up.
+    pub is_last_attempt: bool,
+    /// When the event came.
+    pub received_at: Timestamp,
+    /// When it happened, where it said so.
+    pub occurred_at: Option<Timestamp>,
+    /// Who left, as JSON.
+    pub person: Option<String>,
+    /// Accounts that earlier tries set out to close. One of them that is found closed was closed by us.
+    pub intents: Vec<String>,
+    /// Holds that an operator released: do not hold it for these again.
+    pub released: Vec<String>,
+    /// What the last try ended with, in words.
+    pub last_reason: Option<String>,
+}
+
+impl ClaimedJob {
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> JobId {
+        self.fence.job()
+    }
+
+    /// Its tenant.
+    #[must_use]
+    pub fn tenant(&self) -> &str {
+        self.fence.lane().tenant()
+    }
+
+    /// Its connector.
+    #[must_use]
+    pub fn connector(&self) -> &str {
+        self.fence.lane().connector()
+    }
+}
+
+impl Journal {
+    /// Takes up to `max` jobs that are due, at most [`MAX_CLAIM`], for `lease`. `owner` names the host to operators.
+    ///
+    /// Fewer come where fewer are due or lanes are at their caps; ask again until none come.
+    ///
+    /// # Errors
+    /// [`JournalError::Invalid`] for an owner that is no name.
+    pub async fn claim(&self, owner: &str, lease: Duration, max: usize) -> Result<Vec<ClaimedJob>, JournalError> {
+        check_name("owner", owner)?;
+        let claim = Claim {
+            owner: owner.to_owned(),
+            lease: milliseconds(lease),
+            max: i64::try_from(max.min(MAX_CLAIM)).unwrap_or_default(),
+        };
+        if claim.max == 0 {
+            return Ok(Vec::new());
+        }
+        self.write(Writer::Claim, claim, run).await
+    }
+}
+
+#[derive(Debug)]
+struct Claim {
+    owner: String,
+    lease: i64,
+    max: i64,
+}
+
+fn run<'c>(tx: &'c mut AnyConnection, context: &'c Context, claim: &'c Claim) -> Step<'c, Vec<ClaimedJob>> {
+    Box::pin(async move {
+        let now = context.now();
+        let (candidates, mut served) = candidates(tx, context, now).await?;
+        if candidates.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut unit = Unit::lock(tx, context, candidates.iter().cloned()).await?;
+        let shares = share(&candidates, &unit, context, claim.max, now);
+        let found = due(tx, &shares).await?;
+        let lease_until = context.dialect.lease_time(tx, &*context.options.clock).await?.saturating_add(claim.lease);
+        let mut taken = Vec::new();
+        for (lane, share) in &shares {
+            let rows = found.get(lane).map(Vec::as_slice).unwrap_or_default();
+            let ready = rows.iter().take_while(|job| job.run_at <= now).count().min(*share);
+            served += 1;
+            unit.change_lane(lane, |row| {
+                row.due_at = rows.get(ready).map_or(NEVER, |next| next.run_at);
+                row.served = if ready > 0 { served } else { row.served };
+            });
+            for job in &rows[..ready] {
+                unit.take(job.clone());
+                unit.change(job.id, |job| start(job, claim, lease_until, now));
+                taken.push(job.id);
+            }
+        }
+        let claimed = describe(tx, context, &unit, &taken).await?;
+        unit.store(tx).await?;
+        Ok(claimed)
+    })
+}
+
+fn start(job: &mut JobRow, claim: &Claim, lease_until: i64, now: i64) {
+    job.state = State::Running;
+    job.attempts += 1;
+    job.fence += 1;
+    job.owner = Some(claim.owner.clone());
+    job.claimed_at = Some(now);
+    job.lease_until = Some(lease_until);
+}
+
+/// Lanes with something to do, the least recently served first, and the highest number of service so far.
+async fn candidates(
+    tx: &mut AnyConnection,
+    context: &Context,
+    now: i64,
+) -> Result<(Vec<String>, i64), JournalError> {
+    let sql = "SELECT id, (SELECT max(served) FROM lane) FROM lane \
+               WHERE queued > 0 AND parked IS NULL AND running < COALESCE(cap, $1) AND not_before <= $2 AND due_at <= $2 \
+               AND NOT EXISTS (SELECT 1 FROM pause WHERE scope = '' OR scope = lane.id OR lane.id LIKE scope || '/%') \
+               ORDER BY served, id LIMIT $3";
+    let bind = Bind::new().int(i64::from(context.options.default_cap)).int(now).int(MAX_LANES);
+    let (mut lanes, mut highest) = (Vec::new(), 0);
+    for row in fetch(tx, sql, bind).await? {
+        let mut cells = Cells::of(&row);
+        lanes.push(cells.text()?);
+        highest = cells.maybe_int()?.unwrap_or(0);
+    }
+    Ok((lanes, highest))
+}
+
+/// How many jobs each lane may give: an equal part of what is left, or what its cap leaves free.
+///
+/// The rows are looked at again, since another host may have served a lane before we had its lock.
+fn share(candidates: &[String], unit: &Unit, context: &Context, max: i64, now: i64) -> Vec<(String, usize)> {
+    let default_cap = i64::from(context.options.default_cap);
+    let ready = |lane: &&LaneRow| {
+        lane.queued > 0
+            && lane.parked.is_none()
+            && lane.not_before <= now
+            && lane.due_at <= now
+            && lane.free(default_cap) > 0
+    };
+    let lanes: Vec<&LaneRow> = candidates.iter().filter_map(|key| unit.lane(key)).filter(ready).collect();
+    let mut left = max;
+    let mut shares = Vec::with_capacity(lanes.len());
+    for (index, lane) in lanes.iter().enumerate() {
+        let waiting = i64::try_from(lanes.len() - index).unwrap_or(1);
+        let part = (left + waiting - 1) / waiting;
+        let share = part.min(lane.free(default_cap)).min(lane.queued);
+        left -= share;
+        if share > 0 {
+            shares.push((lane.id.clone(), usize::try_from(share).unwrap_or(0)));
+        }
+    }
+    shares
+}
+
+/// The heads of the lanes' queues: one more than each may give, which tells when the lane is due next.
+async fn due(
+    tx: &mut AnyConnection,
+    shares: &[(String, usize)],
+) -> Result<HashMap<String, Vec<JobRow>>, JournalError> {
+    let mut found: HashMap<String, Vec<JobRow>> = HashMap::new();
+    if shares.is_empty() {
+        return Ok(found);
+    }
+    let (mut selects, mut bind) = (Vec::new(), Bind::new());
+    // Filled up with lanes that give nothing, so that few texts fill the statement cache.
+    for index in 0..shares.len().next_power_of_two() {
+        let (lane, limit) = shares.get(index).map_or(("", 0), |(lane, share)| (lane.as_str(), share + 1));
+        bind = bind.text(lane).int(i64::try_from(limit).unwrap_or_default());
+        let (lane, limit) = (index * 2 + 1, index * 2 + 2);
+        selects.push(format!(
+            "SELECT * FROM (SELECT {JOB_COLUMNS} FROM job WHERE lane = ${lane} AND state = 0 \
+             ORDER BY run_at, id LIMIT ${limit}) AS l{index}"
+        ));
+    }
+    for row in fetch(tx, AssertSqlSafe(selects.join(" UNION ALL ")), bind).await? {
+        let job = JobRow::read(&row)?;
+        found.entry(job.lane.clone()).or_default().push(job);
+    }
+    // A union keeps no order by its words, whatever the databases do.
+    for jobs in found.values_mut() {
+        jobs.sort_by_key(|job| (job.run_at, job.id));
+    }
+    Ok(found)
+}
+
+/// Adds what the worker needs to know from other tables.
+async fn describe(
+    tx: &mut AnyConnection,
+    context: &Context,
+    unit: &Unit,
+    taken: &[Uuid],
+) -> Result<Vec<ClaimedJob>, JournalError> {
+    let jobs: Vec<&JobRow> = taken.iter().filter_map(|id| unit.job(*id)).collect();
+    let again: Vec<Uuid> = jobs.iter().filter(|job| job.fence > 1).map(|job| job.id).collect();
+    let mut intents = intents(tx, &again).await?;
+    let events: BTreeSet<Uuid> = jobs.iter().map(|job| job.event).collect();
+    let events: Vec<Uuid> = events.into_iter().collect();
+    let select = ("SELECT id, source, received_at, occurred_at, person FROM event WHERE id IN", "");
+    let rows = select_in(tx, select, &events, |bind, id| bind.id(*id)).await?;
+    let mut found = HashMap::new();
+    for row in &rows {
+        let mut cells = Cells::of(row);
+        let event = (cells.id()?, cells.text()?, cells.int()?, cells.maybe_int()?, cells.maybe_text()?);
+        found.insert(event.0, event);
+    }
+    let mut claimed = Vec::with_capacity(jobs.len());
+    for job in jobs {
+        let (_, source, received_at, occurred_at, person) =
+            found.get(&job.event).cloned().ok_or_else(|| missing(job))?;
+        claimed.push(ClaimedJob {
+            fence: job.fence(),
+            event: job.event_id(),
+            source,
+            attempt: u32::try_from(job.attempts).unwrap_or(u32::MAX),
+            is_last_attempt: job.attempts >= i64::from(context.options.max_attempts),
+            received_at: date(received_at),
+            occurred_at: occurred_at.map(date),
+            person,
+            intents: intents.remove(&job.id).unwrap_or_default(),
+            released: job.released_holds(),
+            last_reason: job.reason.clone(),
+        });
+    }
+    Ok(claimed)
+}
+
+fn missing(job: &JobRow) -> JournalError {
+    JournalError::Database { message: format!("the event of job {} is missing", job.job_id()), code: None }
+}
+
+/// The accounts that these jobs set out to close.
+pub(super) async fn intents(
+    tx: &mut AnyConnection,
+    jobs: &[Uuid],
+) -> Result<HashMap<Uuid, Vec<String>>, JournalError> {
+    let select = ("SELECT job_id, account FROM intent WHERE job_id IN", "ORDER BY job_id, account");
+    let mut found: HashMap<Uuid, Vec<String>> = HashMap::new();
+    for row in select_in(tx, select, jobs, |bind, id| bind.id(*id)).await? {
+        let mut cells = Cells::of(&row);
+        found.entry(cells.id()?).or_default().push(cells.text()?);
+    }
+    Ok(found)
+}

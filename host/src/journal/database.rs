@@ -1,0 +1,268 @@
+//! Connections and transactions.
+//!
+//! Writers own their connections. SQLite gets one, shared by all; PostgreSQL one for each kind of work, so that a claim
+//! does not wait for an accept's `fsync`. sqlx's pool would do the same with a ping and a spawned task for each use.
+//! Reads go through a pool.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::any::{AnyConnectOptions, AnyConnection, AnyPool, AnyPoolOptions};
+use sqlx::{ConnectOptions as _, Connection as _};
+use tokio::sync::{Mutex, MutexGuard, watch};
+use tokio::time::timeout;
+
+use super::dialect::Dialect;
+use super::error::JournalError;
+use super::open::Options;
+
+/// How long a connection may take. A client of the intake waits meanwhile, and gets 503 afterwards.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a transaction on PostgreSQL may take, above the server's own 30 s for a statement. Where a network swallows
+/// packets the kernel would wait a quarter of an hour.
+const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(40);
+
+/// How often a transaction is run again that PostgreSQL ended to break a deadlock.
+const CONTENTION_RETRIES: u32 = 5;
+
+/// Connections for reading. A page of the console needs one; more only queue for the same disk.
+const READERS: u32 = 4;
+
+/// The future of one transaction's body.
+pub(super) type Step<'c, R> = Pin<Box<dyn Future<Output = Result<R, JournalError>> + Send + 'c>>;
+
+/// The body of a transaction: a plain function, so that it can run again, over arguments that the transaction owns.
+pub(super) type Body<A, R> = for<'c> fn(&'c mut AnyConnection, &'c Context, &'c A) -> Step<'c, R>;
+
+/// What every body may need.
+#[derive(Debug)]
+pub(super) struct Context {
+    pub(super) dialect: Dialect,
+    pub(super) options: Options,
+}
+
+impl Context {
+    /// The injected present, in milliseconds.
+    pub(super) fn now(&self) -> i64 {
+        self.options.clock.now().as_millisecond()
+    }
+}
+
+/// Which connection a transaction uses on PostgreSQL.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Writer {
+    Accept,
+    Claim,
+    Work,
+    Operator,
+}
+
+/// One writing connection, or the place for it.
+#[derive(Debug, Default)]
+struct Slot {
+    connection: Option<AnyConnection>,
+    closed: bool,
+}
+
+/// The database behind a journal.
+#[derive(Debug)]
+pub(super) struct Database {
+    pub(super) context: Context,
+    connect: AnyConnectOptions,
+    slots: Vec<Mutex<Slot>>,
+    readers: AnyPool,
+    broken: watch::Sender<Option<Arc<str>>>,
+}
+
+impl Database {
+    pub(super) fn new(connect: AnyConnectOptions, dialect: Dialect, options: Options) -> Self {
+        let connect = connect.disable_statement_logging();
+        let slots = if dialect == Dialect::Sqlite { 1 } else { 4 };
+        let readers = AnyPoolOptions::new()
+            .max_connections(READERS)
+            .acquire_timeout(CONNECT_TIMEOUT)
+            .after_connect(move |connection, _| {
+                Box::pin(async move {
+                    let prepared = dialect.prepare_reader(connection).await;
+                    prepared.map_err(|error| sqlx::Error::Configuration(error.into()))
+                })
+            })
+            .connect_lazy_with(connect.clone());
+        Self {
+            context: Context { dialect, options },
+            connect,
+            slots: (0..slots).map(|_| Mutex::default()).collect(),
+            readers,
+            broken: watch::channel(None).0,
+        }
+    }
+
+    /// Runs `body` in a transaction and commits it.
+    ///
+    /// Call this from tasks that are never aborted. Nothing was written when it fails, but see
+    /// [`JournalError::Unavailable`].
+    pub(super) async fn write<A: Sync, R: Send>(
+        &self,
+        writer: Writer,
+        arguments: &A,
+        body: Body<A, R>,
+    ) -> Result<R, JournalError> {
+        self.check_broken()?;
+        let mut slot = self.slots[writer as usize % self.slots.len()].lock().await;
+        // Whoever waited for the connection may have waited for its failure.
+        self.check_broken()?;
+        let mut tries = 0;
+        loop {
+            let result = self.attempt(&mut slot, arguments, body).await;
+            match result {
+                Err(error) if error.is_contention() && tries < CONTENTION_RETRIES => tries += 1,
+                Err(error) => return Err(self.note(&mut slot, error)),
+                Ok(result) => return Ok(result),
+            }
+        }
+    }
+
+    async fn attempt<A: Sync, R: Send>(
+        &self,
+        slot: &mut MutexGuard<'_, Slot>,
+        arguments: &A,
+        body: Body<A, R>,
+    ) -> Result<R, JournalError> {
+        if slot.closed {
+            return Err(JournalError::unavailable("the journal is closed"));
+        }
+        let kept = slot.connection.take();
+        let is_kept = kept.is_some();
+        let mut connection = match kept {
+            Some(connection) => connection,
+            None => self.open_writer().await?,
+        };
+        let mut began = false;
+        let mut result = self.transact(&mut connection, &mut began, arguments, body).await;
+        // A server that restarted shows at the first statement of a kept connection. Nothing was done on it yet, so a
+        // new one may be tried at once.
+        if is_kept && !began && matches!(result, Err(JournalError::Unavailable(_))) {
+            connection = self.open_writer().await?;
+            result = self.transact(&mut connection, &mut began, arguments, body).await;
+        }
+        if !matches!(&result, Err(error) if error.is_about_connection()) {
+            slot.connection = Some(connection);
+        }
+        result
+    }
+
+    /// One transaction. `began` says whether anything may have happened on the connection; after an error that is about
+    /// the connection, time-outs included, the caller must drop it.
+    async fn transact<A: Sync, R: Send>(
+        &self,
+        connection: &mut AnyConnection,
+        began: &mut bool,
+        arguments: &A,
+        body: Body<A, R>,
+    ) -> Result<R, JournalError> {
+        let run = async {
+            let mut tx = connection.begin_with(self.context.dialect.begin()).await?;
+            *began = true;
+            let result = match body(&mut tx, &self.context, arguments).await {
+                Ok(result) => tx.commit().await.map(|()| result).map_err(JournalError::from),
+                Err(error) => match tx.rollback().await {
+                    Ok(()) => Err(error),
+                    // Whatever the first error was, this connection cannot be used again.
+                    Err(rollback) if !error.is_about_connection() => Err(unusable(self.context.dialect, &rollback)),
+                    Err(_) => Err(error),
+                },
+            };
+            result
+        };
+        match self.context.dialect {
+            // SQLite works in a thread of its own; there is no network to wait for.
+            Dialect::Sqlite => run.await,
+            Dialect::Postgres => match timeout(TRANSACTION_TIMEOUT, run).await {
+                Ok(result) => result,
+                Err(_) => Err(JournalError::unavailable("no answer within 40 s")),
+            },
+        }
+    }
+
+    async fn open_writer(&self) -> Result<AnyConnection, JournalError> {
+        let opened = async {
+            let mut connection = self.connect.connect().await?;
+            self.context.dialect.prepare_writer(&mut connection).await?;
+            Ok(connection)
+        };
+        match timeout(CONNECT_TIMEOUT, opened).await {
+            Ok(connection) => connection,
+            Err(_) => Err(JournalError::unavailable("no connection within 5 s")),
+        }
+    }
+
+    /// Runs `body` on a connection that cannot write.
+    pub(super) async fn read<A: Sync, R: Send>(&self, arguments: &A, body: Body<A, R>) -> Result<R, JournalError> {
+        self.check_broken()?;
+        let mut connection = self.readers.acquire().await.map_err(|error| self.judge(error.into()))?;
+        let result = body(&mut connection, &self.context, arguments).await;
+        if matches!(&result, Err(error) if error.is_about_connection()) {
+            drop(connection.detach());
+        }
+        result.map_err(|error| self.judge(error))
+    }
+
+    fn note(&self, slot: &mut Slot, error: JournalError) -> JournalError {
+        if error.is_about_connection() {
+            slot.connection = None;
+        }
+        self.judge(error)
+    }
+
+    /// Remembers for ever that the file failed.
+    fn judge(&self, error: JournalError) -> JournalError {
+        if let JournalError::Broken(why) = &error {
+            tracing::error!(%why, "the journal's file failed; nothing is accepted any more");
+            self.broken.send_if_modified(|broken| broken.is_none() && broken.insert(Arc::clone(why)).len() > 0);
+        }
+        error
+    }
+
+    fn check_broken(&self) -> Result<(), JournalError> {
+        match &*self.broken.borrow() {
+            Some(why) => Err(JournalError::Broken(Arc::clone(why))),
+            None => Ok(()),
+        }
+    }
+
+    /// Waits until the file has failed.
+    pub(super) async fn broken(&self) -> Arc<str> {
+        let mut broken = self.broken.subscribe();
+        let waited = broken.wait_for(Option::is_some).await.map(|why| why.clone());
+        match waited {
+            Ok(Some(why)) => why,
+            // The sender lives as long as `self`.
+            _ => std::future::pending().await,
+        }
+    }
+
+    /// Closes all connections, after what they are doing. SQLite then folds its log into the file.
+    pub(super) async fn close(&self) {
+        self.readers.close().await;
+        for slot in &self.slots {
+            let mut slot = slot.lock().await;
+            slot.closed = true;
+            if let Some(connection) = slot.connection.take()
+                && let Err(error) = connection.close().await
+            {
+                tracing::warn!(%error, "the journal's connection did not close cleanly");
+            }
+        }
+    }
+}
+
+/// The error for a transaction that could not even be rolled back.
+fn unusable(dialect: Dialect, error: &sqlx::Error) -> JournalError {
+    let words = format!("a transaction could not be rolled back: {error}").into();
+    match dialect {
+        Dialect::Sqlite => JournalError::Broken(words),
+        Dialect::Postgres => JournalError::Unavailable(words),
+    }
+}

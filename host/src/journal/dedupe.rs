@@ -1,0 +1,111 @@
+//! When two messages are the same event.
+//!
+//! A key is a digest, so that it has one size, one index, and no text of anybody's in it. An event holds its key by a
+//! unique index; a content event that is too old to be meant gives its key up to the new one.
+
+use std::collections::HashMap;
+
+use sha2::{Digest as _, Sha256};
+use sqlx::any::AnyConnection;
+use uuid::Uuid;
+
+use super::accept::{AcceptCommand, Dedupe, Original};
+use super::database::Context;
+use super::error::JournalError;
+use super::sql::{Bind, Cells, execute, select_in};
+use super::types::{Decision, EventId, milliseconds};
+
+/// The key of an event, or none where each message is one.
+pub(super) fn key(tenant: &str, source: &str, dedupe: &Dedupe) -> Option<[u8; 32]> {
+    let (kind, value): (u8, &[u8]) = match dedupe {
+        Dedupe::SourceId(id) => (1, id.as_bytes()),
+        Dedupe::Content(digest) => (2, digest),
+        Dedupe::None => return None,
+    };
+    let mut digest = Sha256::new();
+    digest.update([kind]);
+    for part in [tenant.as_bytes(), source.as_bytes(), value] {
+        // With lengths, so that no two triples run together into the same bytes.
+        digest.update((part.len() as u64).to_be_bytes());
+        digest.update(part);
+    }
+    Some(digest.finalize().into())
+}
+
+/// The event that holds a key.
+#[derive(Debug)]
+pub(super) struct Holder {
+    id: Uuid,
+    received_at: i64,
+    decision: Decision,
+    reason: String,
+    unfinished: bool,
+}
+
+impl Holder {
+    /// True where a later message with the same content is a new event.
+    pub(super) fn is_over(&self, command: &AcceptCommand, context: &Context) -> bool {
+        let window = milliseconds(context.options.content_window);
+        matches!(command.event.dedupe, Dedupe::Content(_))
+            && !self.unfinished
+            && command.received_at().saturating_sub(self.received_at) > window
+    }
+
+    pub(super) fn original(&self) -> Original {
+        Original { event: EventId(self.id), decision: self.decision, reason: self.reason.clone() }
+    }
+
+    /// Gives the key up. If another host was quicker, it gives up nothing, and the insert that follows loses too.
+    pub(super) async fn give_up(&self, tx: &mut AnyConnection) -> Result<(), JournalError> {
+        let sql = "UPDATE event SET dedupe = NULL WHERE id = $1 AND dedupe IS NOT NULL";
+        execute(tx, sql, Bind::new().id(self.id)).await?;
+        Ok(())
+    }
+}
+
+/// Finds who holds these keys.
+pub(super) async fn holders(
+    tx: &mut AnyConnection,
+    keys: &[[u8; 32]],
+) -> Result<HashMap<Vec<u8>, Holder>, JournalError> {
+    let before = "SELECT dedupe, id, received_at, decision, reason, \
+                  CASE WHEN EXISTS (SELECT 1 FROM job WHERE event_id = event.id AND state < 3) THEN 1 ELSE 0 END \
+                  FROM event WHERE dedupe IN";
+    let rows = select_in(tx, (before, ""), keys, |bind, key| bind.bytes(key)).await?;
+    let read = |row| {
+        let mut cells = Cells::of(row);
+        let key = cells.bytes()?;
+        let holder = Holder {
+            id: cells.id()?,
+            received_at: cells.int()?,
+            decision: Decision::from_code(cells.int()?)?,
+            reason: cells.text()?,
+            unfinished: cells.int()? != 0,
+        };
+        Ok((key, holder))
+    };
+    rows.iter().map(read).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Dedupe, key};
+
+    #[test]
+    fn keys_differ_by_tenant_source_kind_and_value() {
+        let id = |text: &str| Dedupe::SourceId(text.to_owned());
+        let keys = [
+            key("acme", "hr", &id("1")),
+            key("acme", "hr", &id("2")),
+            key("acme", "it", &id("1")),
+            key("acmeh", "r", &id("1")),
+            key("acme", "hr", &Dedupe::Content([b'1'; 32])),
+            key("acme", "hr", &id(&"1".repeat(32))),
+        ];
+        for (index, one) in keys.iter().enumerate() {
+            assert!(one.is_some());
+            assert!(!keys[..index].contains(one), "key {index} repeats an earlier one");
+        }
+        assert_eq!(key("acme", "hr", &Dedupe::None), None);
+    }
+}

@@ -1,0 +1,190 @@
+//! Everything in which the two databases differ.
+
+use sqlx::AssertSqlSafe;
+use sqlx::any::AnyConnection;
+
+use super::error::JournalError;
+use super::sql::{Bind, Cells, execute, fetch};
+use crate::clock::Clock;
+
+/// Oldest SQLite that is safe: 3.7.0 to 3.51.2 can corrupt a file when the write-ahead log is reset while another
+/// connection reads.
+pub(super) const OLDEST_SQLITE: (u32, u32, u32) = (3, 51, 3);
+
+/// Which database stands behind the journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Dialect {
+    Sqlite,
+    Postgres,
+}
+
+impl Dialect {
+    /// The type for bytes, in DDL.
+    pub(super) fn bytes(self) -> &'static str {
+        match self {
+            Self::Sqlite => "BLOB",
+            Self::Postgres => "BYTEA",
+        }
+    }
+
+    /// Locks the rows of a `SELECT`. SQLite's writer has the whole file already.
+    pub(super) fn for_update(self) -> &'static str {
+        match self {
+            Self::Sqlite => "",
+            Self::Postgres => "FOR UPDATE",
+        }
+    }
+
+    /// Opens a transaction that will write. SQLite must say so at once: a reader that becomes a writer fails where
+    /// somebody else wrote in between.
+    pub(super) fn begin(self) -> &'static str {
+        match self {
+            Self::Sqlite => "BEGIN IMMEDIATE",
+            Self::Postgres => "BEGIN",
+        }
+    }
+
+    /// Opens a transaction that sees one state of all tables.
+    pub(super) fn begin_snapshot(self) -> &'static str {
+        match self {
+            Self::Sqlite => "BEGIN",
+            Self::Postgres => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+        }
+    }
+
+    /// The time by which leases are measured, in milliseconds. On PostgreSQL the database's, since hosts' clocks differ.
+    pub(super) async fn lease_time(self, tx: &mut AnyConnection, clock: &dyn Clock) -> Result<i64, JournalError> {
+        match self {
+            Self::Sqlite => Ok(clock.now().as_millisecond()),
+            Self::Postgres => {
+                let sql = "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)";
+                let rows = fetch(tx, sql, Bind::new()).await?;
+                rows.first().map_or(Err(missing("clock_timestamp()")), |row| Cells::of(row).int())
+            }
+        }
+    }
+
+    /// Keeps two hosts from migrating at once. Held until the transaction ends. SQLite's `BEGIN IMMEDIATE` does it.
+    pub(super) async fn lock_schema(self, tx: &mut AnyConnection) -> Result<(), JournalError> {
+        // Any number does, as long as all releases use the same one: "exeunt" in ASCII.
+        const KEY: i64 = 0x6578_6575_6e74;
+        if self == Self::Postgres {
+            fetch(tx, "SELECT pg_advisory_xact_lock($1)", Bind::new().int(KEY)).await?;
+        }
+        Ok(())
+    }
+
+    /// Sets up a connection that writes, and refuses a database that would lose what it acknowledged.
+    pub(super) async fn prepare_writer(self, connection: &mut AnyConnection) -> Result<(), JournalError> {
+        match self {
+            Self::Sqlite => prepare_sqlite(connection).await,
+            Self::Postgres => prepare_postgres(connection).await,
+        }
+    }
+
+    /// Sets up a connection that only reads.
+    pub(super) async fn prepare_reader(self, connection: &mut AnyConnection) -> Result<(), JournalError> {
+        match self {
+            Self::Sqlite => execute(connection, "PRAGMA query_only = 1", Bind::new()).await?,
+            Self::Postgres => {
+                execute(connection, "SET default_transaction_read_only = on", Bind::new()).await?;
+                execute(connection, "SET jit = off", Bind::new()).await?
+            }
+        };
+        Ok(())
+    }
+}
+
+fn missing(what: &str) -> JournalError {
+    JournalError::Database { message: format!("no answer to {what}"), code: None }
+}
+
+/// One value that a statement gives, as text.
+async fn ask(connection: &mut AnyConnection, sql: &'static str) -> Result<String, JournalError> {
+    let rows = fetch(connection, sql, Bind::new()).await?;
+    rows.first().map_or_else(|| Err(missing(sql)), |row| Cells::of(row).text())
+}
+
+async fn prepare_sqlite(connection: &mut AnyConnection) -> Result<(), JournalError> {
+    let version = ask(connection, "SELECT sqlite_version()").await?;
+    check_sqlite_version(&version)?;
+    let mode = ask(connection, "PRAGMA journal_mode = WAL").await?;
+    if mode != "wal" {
+        let message = format!("SQLite cannot use a write-ahead log here (journal_mode is {mode}); use a local disk");
+        return Err(JournalError::Invalid(message));
+    }
+    for pragma in [
+        // NORMAL would not sync at commit: acknowledged events would be gone after a power cut.
+        "PRAGMA synchronous = FULL",
+        "PRAGMA foreign_keys = OFF",
+        // 32 MiB of pages for the one connection that writes.
+        "PRAGMA cache_size = -32768",
+        // A checkpoint each 16 MiB of log instead of 4: it is the slow part of a commit.
+        "PRAGMA wal_autocheckpoint = 4000",
+        "PRAGMA journal_size_limit = 67108864",
+    ] {
+        execute(connection, pragma, Bind::new()).await?;
+    }
+    if cfg!(target_os = "macos") {
+        // fsync there does not reach the platter.
+        execute(connection, "PRAGMA fullfsync = 1", Bind::new()).await?;
+        execute(connection, "PRAGMA checkpoint_fullfsync = 1", Bind::new()).await?;
+    }
+    Ok(())
+}
+
+fn check_sqlite_version(version: &str) -> Result<(), JournalError> {
+    let mut numbers = version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+    let mut number = || numbers.next().unwrap_or(0);
+    let found = (number(), number(), number());
+    if found >= OLDEST_SQLITE {
+        return Ok(());
+    }
+    let (major, minor, patch) = OLDEST_SQLITE;
+    let message = format!("SQLite {version} can corrupt its log; build with {major}.{minor}.{patch} or newer");
+    Err(JournalError::Invalid(message))
+}
+
+async fn prepare_postgres(connection: &mut AnyConnection) -> Result<(), JournalError> {
+    let encoding = ask(connection, "SHOW server_encoding").await?;
+    if encoding != "UTF8" {
+        let message = format!("the database's encoding is {encoding}; create it with ENCODING 'UTF8'");
+        return Err(JournalError::Invalid(message));
+    }
+    if ask(connection, "SHOW fsync").await? == "off" {
+        tracing::warn!("PostgreSQL runs with fsync = off: acknowledged events are lost at a crash");
+    }
+    if ask(connection, "SHOW synchronous_commit").await? == "off" {
+        execute(connection, "SET synchronous_commit = on", Bind::new()).await?;
+    }
+    for (setting, value) in [
+        // A host that hangs in a transaction must not hold its lanes for long.
+        ("idle_in_transaction_session_timeout", "'30s'"),
+        ("statement_timeout", "'30s'"),
+        ("lock_timeout", "'20s'"),
+        ("jit", "off"),
+        // Every statement here goes by keys. The planner, with statistics from when the tables were empty, would read
+        // a million rows instead.
+        ("enable_seqscan", "off"),
+        ("enable_hashjoin", "off"),
+        ("enable_mergejoin", "off"),
+    ] {
+        execute(connection, AssertSqlSafe(format!("SET {setting} = {value}")), Bind::new()).await?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check_sqlite_version;
+
+    #[test]
+    fn sqlite_before_the_log_fix_is_refused() {
+        for refused in ["3.46.0", "3.51.2", "2.8.17", "nonsense"] {
+            assert!(check_sqlite_version(refused).is_err(), "{refused}");
+        }
+        for fine in ["3.51.3", "3.52.0", "4.0.0"] {
+            assert!(check_sqlite_version(fine).is_ok(), "{fine}");
+        }
+    }
+}

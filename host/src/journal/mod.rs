@@ -1,0 +1,66 @@
+//! The durable record: what came in, what is to be done about it, and what became of it.
+//!
+//! One SQL path over `sqlx::Any` serves SQLite (one machine) and PostgreSQL (many hosts). The databases differ in three
+//! fragments, all in [`dialect`]: the name of the byte type, row locks, and whose clock times a lease.
+//!
+//! The one design decision: *lock the lanes, read, decide in Rust, write back*. Whatever changes a job first locks the
+//! job's lane row (in the order of lane ids, so nobody deadlocks), loads the rows, applies plain functions to them and
+//! stores them, counters included ([`unit`]). SQL holds no policy, so both databases cannot disagree about it, and the
+//! counters that metrics and caps read are right by construction. The alternative, one conditional `UPDATE` for each
+//! transition with `SKIP LOCKED`, saves a read; it spreads the rules over a dozen statements and starves a lane whose
+//! row somebody always holds.
+//!
+//! A second decision follows from `fsync` being the price of a promise: events, and what dispatch writes, are committed
+//! in groups ([`group`]). A caller is answered after the commit that holds its row. No caller's future owns a
+//! transaction, since one that is dropped half-way would leave it open on a shared connection (sqlx#4385).
+
+mod accept;
+mod backoff;
+mod breaker;
+mod claim;
+mod database;
+mod dedupe;
+mod dialect;
+mod error;
+mod event;
+mod export;
+mod finish;
+mod group;
+mod import;
+mod lane;
+mod migrate;
+mod open;
+mod operator;
+mod query;
+mod random;
+mod reclaim;
+mod reconcile;
+mod rows;
+mod schema;
+mod show;
+mod sql;
+mod transcript;
+mod types;
+mod unit;
+mod work;
+
+pub use accept::{Accepted, Dedupe, NewEvent, NewJob, NewState, Original};
+pub use backoff::Backoff;
+pub use breaker::{ClosureLimit, Reservation};
+pub use claim::{ClaimedJob, MAX_CLAIM};
+pub use error::JournalError;
+pub use event::{EventRecord, EventSummary};
+pub use export::{Exported, FORMAT};
+pub use finish::{Finish, Finished};
+pub use group::{MAX_BATCH, MAX_BATCH_BYTES};
+pub use import::MAX_LINE_BYTES;
+pub use lane::{LaneStatus, Pause, Scope, Tally};
+pub use open::{Changes, Engine, Journal, Options};
+pub use operator::{HeldFilter, MAX_RELEASE};
+pub use query::{JobFilter, JobState, JobSummary, MAX_PAGE, Page, State};
+pub use random::{Random, SeededRandom, SharedRandom, SystemRandom};
+pub use reclaim::Reclaimed;
+pub use reconcile::Drift;
+pub use schema::SCHEMA_VERSION;
+pub use show::{Action, Attempt, IntentRecord, JobRecord, Transcript};
+pub use types::{Decision, EventId, Fence, JobId, Lane, MAX_NAME_BYTES, Outcome};

@@ -1,0 +1,308 @@
+//! Opening a journal, and what holds it together.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Once};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use sqlx::any::AnyConnectOptions;
+use tokio::sync::watch;
+
+use super::accept::AcceptCommand;
+use super::backoff::Backoff;
+use super::database::{Body, Database, Writer};
+use super::dialect::Dialect;
+use super::error::JournalError;
+use super::group::Group;
+use super::migrate::migrate;
+use super::random::{SharedRandom, SystemRandom, word};
+use super::types::milliseconds;
+use super::work::WorkCommand;
+use super::{accept, work};
+use crate::clock::{SharedClock, SystemClock};
+
+/// How a journal behaves. The defaults are meant to be kept.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Tells all times but those of leases on PostgreSQL.
+    pub clock: SharedClock,
+    /// For ids and jitter.
+    pub random: SharedRandom,
+    /// Events that may wait for a commit. Default 4096: at the slowest disk that is sensible (10 ms a sync, 256 a
+    /// batch) the last of them is answered within a quarter of a second.
+    pub queue: usize,
+    /// Bytes that may wait for a commit. Default 64 MiB, so that large events cannot fill the memory.
+    pub queue_bytes: usize,
+    /// Attempts after which a job is a dead letter. Default 20: about two hours of an absent target with the default
+    /// backoff.
+    pub max_attempts: u32,
+    /// Lost leases after which a job is a dead letter. Default 5: whatever takes its host down each time must stop
+    /// doing so, and a few restarts of the host must not kill a job.
+    pub max_lapses: u32,
+    /// When to try again.
+    pub backoff: Backoff,
+    /// Jobs of one lane that run at a time, over all hosts, unless [`Journal::set_cap`] says otherwise. Default 8:
+    /// enough to hide a target's latency, few enough for its burst limits.
+    pub default_cap: u32,
+    /// For how long the same content is a duplicate although the first event is done. Default 10 minutes: later it is
+    /// somebody who came back and left again.
+    pub content_window: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            clock: Arc::new(SystemClock),
+            random: Arc::new(SystemRandom),
+            queue: 4096,
+            queue_bytes: 64 << 20,
+            max_attempts: 20,
+            max_lapses: 5,
+            backoff: Backoff::default(),
+            default_cap: 8,
+            content_window: Duration::from_secs(600),
+        }
+    }
+}
+
+/// What stands behind a journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Engine {
+    /// A file, for one host.
+    Sqlite,
+    /// A server, for any number of hosts.
+    Postgres,
+}
+
+/// The durable record. Cheap to clone; all clones are one journal.
+#[derive(Clone)]
+pub struct Journal {
+    pub(super) database: Arc<Database>,
+    pub(super) accepts: Arc<Group<AcceptCommand>>,
+    pub(super) work: Arc<Group<WorkCommand>>,
+    pub(super) changed: watch::Sender<()>,
+}
+
+impl fmt::Debug for Journal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Journal").field("engine", &self.engine()).finish_non_exhaustive()
+    }
+}
+
+impl Journal {
+    /// Opens `sqlite:PATH` or `postgres://USER@HOST/DATABASE`, makes or migrates its tables, and starts the writers on
+    /// the current tokio runtime.
+    ///
+    /// A SQLite file is created where there is none, readable by its owner only.
+    ///
+    /// # Errors
+    /// [`JournalError::Open`] for an address that cannot be used, [`JournalError::NewerSchema`] for a database of a
+    /// later release, [`JournalError::Unavailable`] where nobody answers.
+    pub async fn open(url: &str, options: Options) -> Result<Self, JournalError> {
+        let refuse = |reason: String| JournalError::Open { url: without_password(url), reason };
+        install_drivers();
+        let (dialect, connect) = parse(url).map_err(refuse)?;
+        let database = Arc::new(Database::new(connect, dialect, options));
+        match database.write(Writer::Operator, &(), migrate).await {
+            Err(JournalError::Broken(reason) | JournalError::Unavailable(reason)) if dialect == Dialect::Sqlite => {
+                return Err(refuse(reason.to_string()));
+            }
+            Err(JournalError::Invalid(reason)) => return Err(refuse(reason)),
+            opened => opened?,
+        }
+        let changed = watch::channel(()).0;
+        let notify = |changed: watch::Sender<()>| move || drop(changed.send_replace(()));
+        let accepts =
+            Group::start(Arc::clone(&database), Writer::Accept, accept::write, notify(changed.clone()));
+        let work = Group::start(Arc::clone(&database), Writer::Work, work::write, notify(changed.clone()));
+        Ok(Self { database, accepts: Arc::new(accepts), work: Arc::new(work), changed })
+    }
+
+    /// What stands behind it.
+    #[must_use]
+    pub fn engine(&self) -> Engine {
+        match self.database.context.dialect {
+            Dialect::Sqlite => Engine::Sqlite,
+            Dialect::Postgres => Engine::Postgres,
+        }
+    }
+
+    /// Waits until SQLite's file has failed, and says how. On PostgreSQL it never ends. The process should stop then.
+    pub async fn broken(&self) -> Arc<str> {
+        self.database.broken().await
+    }
+
+    /// Something to wait on until this host has written something. Other hosts' writes do not wake it: poll as well.
+    #[must_use]
+    pub fn changes(&self) -> Changes {
+        Changes(self.changed.subscribe())
+    }
+
+    /// When to try again what failed at attempt number `attempt`.
+    #[must_use]
+    pub fn backoff(&self, attempt: u32) -> Timestamp {
+        let options = &self.database.context.options;
+        let wait = options.backoff.delay(attempt, word(&*options.random));
+        super::types::date(options.clock.now().as_millisecond().saturating_add(milliseconds(wait)))
+    }
+
+    /// Lets what is being written finish, then closes all connections. Later calls get
+    /// [`JournalError::Unavailable`].
+    pub async fn close(&self) {
+        self.database.close().await;
+    }
+
+    /// Runs a transaction in a task of its own, so that a caller that goes away does not abort it.
+    pub(super) async fn write<A, R>(&self, writer: Writer, arguments: A, body: Body<A, R>) -> Result<R, JournalError>
+    where
+        A: Send + Sync + 'static,
+        R: Send + 'static,
+    {
+        let (database, changed) = (Arc::clone(&self.database), self.changed.clone());
+        spawned(async move {
+            let result = database.write(writer, &arguments, body).await;
+            changed.send_replace(());
+            result
+        })
+        .await
+    }
+
+    /// The same for reading.
+    pub(super) async fn read<A, R>(&self, arguments: A, body: Body<A, R>) -> Result<R, JournalError>
+    where
+        A: Send + Sync + 'static,
+        R: Send + 'static,
+    {
+        let database = Arc::clone(&self.database);
+        spawned(async move { database.read(&arguments, body).await }).await
+    }
+}
+
+/// Waits for a task that nobody aborts.
+pub(super) async fn spawned<R: Send + 'static>(
+    work: impl Future<Output = Result<R, JournalError>> + Send + 'static,
+) -> Result<R, JournalError> {
+    match tokio::spawn(work).await {
+        Ok(result) => result,
+        Err(error) => Err(JournalError::Database { message: error.to_string(), code: None }),
+    }
+}
+
+/// Wakes when this host has written something.
+#[derive(Debug)]
+pub struct Changes(watch::Receiver<()>);
+
+impl Changes {
+    /// Waits for the next write since the last call. Several writes wake once.
+    pub async fn next(&mut self) {
+        if self.0.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+fn install_drivers() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(sqlx::any::install_default_drivers);
+}
+
+fn parse(url: &str) -> Result<(Dialect, AnyConnectOptions), String> {
+    let (dialect, address) = if let Some(path) = url.strip_prefix("sqlite:") {
+        (Dialect::Sqlite, sqlite_address(path)?)
+    } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+        (Dialect::Postgres, url.to_owned())
+    } else {
+        return Err("write sqlite:PATH or postgres://USER@HOST/DATABASE".to_owned());
+    };
+    // The parser's own words may repeat the address, which may hold a password.
+    let connect = address.parse().map_err(|_| "this is not a valid address".to_owned())?;
+    Ok((dialect, connect))
+}
+
+/// Makes the file where there is none, and the address by which sqlx opens exactly this path.
+fn sqlite_address(path: &str) -> Result<String, String> {
+    if path.is_empty() || path.contains(":memory:") {
+        return Err("a journal in memory would forget what it accepted; write sqlite:PATH".to_owned());
+    }
+    let path = std::path::absolute(path).map_err(|error| error.to_string())?;
+    protect(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let text = path.to_str().ok_or("the path is not UTF-8")?;
+    Ok(format!("sqlite://{}?mode=rw", percent_encoded(text)))
+}
+
+/// The file holds names and addresses of people: nobody else reads it. SQLite gives its log the same mode.
+fn protect(path: &PathBuf) -> std::io::Result<()> {
+    let mut open = std::fs::OpenOptions::new();
+    open.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+        let file = open.mode(0o600).open(path)?;
+        if file.metadata()?.permissions().mode() & 0o077 != 0 {
+            file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
+        }
+        // A new file's name must survive a crash as its content does.
+        if let Some(folder) = path.parent().filter(|folder| folder.is_dir()) {
+            sync_folder(folder)?;
+        }
+    }
+    #[cfg(not(unix))]
+    open.open(path)?;
+    Ok(())
+}
+
+#[cfg(unix)]
+fn sync_folder(folder: &Path) -> std::io::Result<()> {
+    std::fs::File::open(folder)?.sync_all()
+}
+
+/// Everything but what a path usually consists of, as `%XX`: `?` and `#` would end it.
+fn percent_encoded(path: &str) -> String {
+    use std::fmt::Write as _;
+    let mut encoded = String::with_capacity(path.len());
+    for byte in path.bytes() {
+        if byte.is_ascii_alphanumeric() || b"/._-".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
+}
+
+/// The address as it may be shown.
+fn without_password(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    // Parameters can hold a password too.
+    let rest = rest.split_once('?').map_or(rest, |(rest, _)| rest);
+    match rest.rsplit_once('@') {
+        Some((user, host)) => format!("{scheme}://{}@{host}", user.split(':').next().unwrap_or_default()),
+        None => format!("{scheme}://{rest}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{parse, percent_encoded, without_password};
+
+    #[test]
+    fn passwords_are_not_shown() {
+        assert_eq!(without_password("postgres://u:p@h:5/d?password=p&x=y"), "postgres://u@h:5/d");
+        assert_eq!(without_password("postgres://h/d"), "postgres://h/d");
+        assert_eq!(without_password("postgres://u:p@ss@h/d"), "postgres://u@h/d");
+        assert_eq!(without_password("sqlite:a.db"), "sqlite:a.db");
+    }
+
+    #[test]
+    fn a_path_keeps_its_question_marks() {
+        assert_eq!(percent_encoded("/a b/c?d#e%.db"), "/a%20b/c%3Fd%23e%25.db");
+    }
+
+    #[test]
+    fn other_addresses_are_refused() {
+        for url in ["", "mysql://h/d", "sqlite:", "sqlite::memory:", "exeunt.db", "postgres:/d"] {
+            assert!(parse(url).is_err(), "{url}");
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! The tables.
+//!
+//! Times are milliseconds since 1970, ids are 16 bytes (UUIDv7), JSON is text. `state` of a job: 0 queued, 1 running,
+//! 2 held, 3 ended; partial indexes and queries write the number literally, since a planner cannot match a parameter
+//! with an index's condition.
+
+use super::dialect::Dialect;
+
+/// The version that this release reads and writes.
+pub const SCHEMA_VERSION: i64 = MIGRATIONS.len() as i64;
+
+/// Steps from an empty database to the present one. A released step is never edited.
+pub(super) const MIGRATIONS: &[&str] = &[FIRST];
+
+/// `BYTES` stands for the database's own type.
+const FIRST: &str = "
+CREATE TABLE event (
+  id BYTES PRIMARY KEY, tenant TEXT NOT NULL, source TEXT NOT NULL, source_id TEXT, dedupe BYTES,
+  received_at BIGINT NOT NULL, occurred_at BIGINT, decision BIGINT NOT NULL, reason TEXT NOT NULL,
+  person TEXT, person_key TEXT, body BYTES NOT NULL);
+CREATE UNIQUE INDEX event_dedupe ON event(dedupe);
+CREATE INDEX event_person ON event(tenant, person_key) WHERE person_key IS NOT NULL;
+
+CREATE TABLE lane (
+  id TEXT PRIMARY KEY, cap BIGINT, queued BIGINT NOT NULL, running BIGINT NOT NULL, held BIGINT NOT NULL,
+  due_at BIGINT NOT NULL, not_before BIGINT NOT NULL, not_before_why TEXT, parked TEXT, parked_at BIGINT,
+  breaker_since BIGINT NOT NULL, tripped TEXT, tripped_at BIGINT, served BIGINT NOT NULL);
+CREATE INDEX lane_ready ON lane(served, id) WHERE queued > 0 AND parked IS NULL;
+CREATE INDEX lane_served ON lane(served);
+
+CREATE TABLE job (
+  id BYTES PRIMARY KEY, event_id BYTES NOT NULL, tenant TEXT NOT NULL, lane TEXT NOT NULL,
+  state BIGINT NOT NULL, run_at BIGINT NOT NULL, attempts BIGINT NOT NULL, lapses BIGINT NOT NULL,
+  fence BIGINT NOT NULL, owner TEXT, claimed_at BIGINT, lease_until BIGINT, why TEXT, reason TEXT, detail TEXT,
+  outcome BIGINT, dead BIGINT NOT NULL, released TEXT NOT NULL, ended_at BIGINT);
+CREATE INDEX job_queued ON job(lane, run_at, id) WHERE state = 0;
+CREATE INDEX job_running ON job(lease_until) WHERE state = 1;
+CREATE INDEX job_held ON job(lane, id) WHERE state = 2;
+CREATE INDEX job_ended ON job(outcome, id) WHERE state = 3;
+CREATE INDEX job_event ON job(event_id);
+CREATE INDEX job_tenant ON job(tenant, id);
+
+CREATE TABLE attempt (
+  job_id BYTES NOT NULL, fence BIGINT NOT NULL, number BIGINT NOT NULL, owner TEXT NOT NULL,
+  started_at BIGINT NOT NULL, ended_at BIGINT NOT NULL, result TEXT NOT NULL, reason TEXT NOT NULL,
+  PRIMARY KEY (job_id, fence));
+
+CREATE TABLE intent (
+  job_id BYTES NOT NULL, account TEXT NOT NULL, lane TEXT NOT NULL, fence BIGINT NOT NULL, at BIGINT NOT NULL,
+  PRIMARY KEY (job_id, account));
+CREATE INDEX intent_window ON intent(lane, at);
+
+CREATE TABLE transcript (
+  id BYTES PRIMARY KEY, job_id BYTES NOT NULL, fence BIGINT NOT NULL, data BYTES NOT NULL);
+CREATE INDEX transcript_job ON transcript(job_id);
+
+CREATE TABLE tally (lane TEXT NOT NULL, outcome BIGINT NOT NULL, n BIGINT NOT NULL, PRIMARY KEY (lane, outcome));
+
+CREATE TABLE pause (scope TEXT PRIMARY KEY, actor TEXT NOT NULL, reason TEXT NOT NULL, at BIGINT NOT NULL);
+
+CREATE TABLE action (
+  id BYTES PRIMARY KEY, actor TEXT NOT NULL, verb TEXT NOT NULL, scope TEXT NOT NULL, job_id BYTES,
+  detail TEXT NOT NULL);
+CREATE INDEX action_job ON action(job_id);
+";
+
+/// The statements of one step, in the database's words.
+pub(super) fn statements(step: &str, dialect: Dialect) -> Vec<String> {
+    let written = step.replace(" BYTES", &format!(" {}", dialect.bytes()));
+    written.split(';').map(str::trim).filter(|statement| !statement.is_empty()).map(str::to_owned).collect()
+}
+
+/// What a column holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Int,
+    Text,
+    Bytes,
+}
+
+/// A table, for what copies all of them.
+#[derive(Debug)]
+pub(super) struct Table {
+    pub(super) name: &'static str,
+    pub(super) columns: &'static [(&'static str, Kind)],
+}
+
+use Kind::{Bytes, Int, Text};
+
+/// All tables with all their columns, in the order in which they are exported.
+pub(super) const TABLES: &[Table] = &[
+    Table {
+        name: "event",
+        columns: &[
+            ("id", Bytes),
+            ("tenant", Text),
+            ("source", Text),
+            ("source_id", Text),
+            ("dedupe", Bytes),
+            ("received_at", Int),
+            ("occurred_at", Int),
+            ("decision", Int),
+            ("reason", Text),
+            ("person", Text),
+            ("person_key", Text),
+            ("body", Bytes),
+        ],
+    },
+    Table {
+        name: "lane",
+        columns: &[
+            ("id", Text),
+            ("cap", Int),
+            ("queued", Int),
+            ("running", Int),
+            ("held", Int),
+            ("due_at", Int),
+            ("not_before", Int),
+            ("not_before_why", Text),
+            ("parked", Text),
+            ("parked_at", Int),
+            ("breaker_since", Int),
+            ("tripped", Text),
+            ("tripped_at", Int),
+            ("served", Int),
+        ],
+    },
+    Table {
+        name: "job",
+        columns: &[
+            ("id", Bytes),
+            ("event_id", Bytes),
+            ("tenant", Text),
+            ("lane", Text),
+            ("state", Int),
+            ("run_at", Int),
+            ("attempts", Int),
+            ("lapses", Int),
+            ("fence", Int),
+            ("owner", Text),
+            ("claimed_at", Int),
+            ("lease_until", Int),
+            ("why", Text),
+            ("reason", Text),
+            ("detail", Text),
+            ("outcome", Int),
+            ("dead", Int),
+            ("released", Text),
+            ("ended_at", Int),
+        ],
+    },
+    Table {
+        name: "attempt",
+        columns: &[
+            ("job_id", Bytes),
+            ("fence", Int),
+            ("number", Int),
+            ("owner", Text),
+            ("started_at", Int),
+            ("ended_at", Int),
+            ("result", Text),
+            ("reason", Text),
+        ],
+    },
+    Table {
+        name: "intent",
+        columns: &[("job_id", Bytes), ("account", Text), ("lane", Text), ("fence", Int), ("at", Int)],
+    },
+    Table {
+        name: "transcript",
+        columns: &[("id", Bytes), ("job_id", Bytes), ("fence", Int), ("data", Bytes)],
+    },
+    Table { name: "tally", columns: &[("lane", Text), ("outcome", Int), ("n", Int)] },
+    Table { name: "pause", columns: &[("scope", Text), ("actor", Text), ("reason", Text), ("at", Int)] },
+    Table {
+        name: "action",
+        columns: &[
+            ("id", Bytes),
+            ("actor", Text),
+            ("verb", Text),
+            ("scope", Text),
+            ("job_id", Bytes),
+            ("detail", Text),
+        ],
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::{Dialect, Kind, MIGRATIONS, TABLES, statements};
+
+    #[test]
+    fn the_list_of_columns_is_what_the_migrations_make() {
+        let mut made = Vec::new();
+        for statement in MIGRATIONS.iter().flat_map(|step| statements(step, Dialect::Sqlite)) {
+            let Some(table) = statement.strip_prefix("CREATE TABLE ") else { continue };
+            let (name, columns) = table.split_once('(').expect("a table has columns");
+            let columns = columns.split_once("PRIMARY KEY (").map_or(columns, |(columns, _)| columns);
+            for column in columns.split(',').map(str::trim).filter(|column| !column.is_empty() && *column != ")") {
+                let mut words = column.split([' ', ')']);
+                let kind = match (words.next(), words.next()) {
+                    (Some(column), Some("BIGINT")) => (column, Kind::Int),
+                    (Some(column), Some("TEXT")) => (column, Kind::Text),
+                    (Some(column), Some("BLOB")) => (column, Kind::Bytes),
+                    other => panic!("{other:?} in {name}"),
+                };
+                made.push((name.trim().to_owned(), kind.0.to_owned(), kind.1));
+            }
+        }
+        let listed: Vec<_> = TABLES
+            .iter()
+            .flat_map(|table| table.columns.iter().map(|(column, kind)| (table.name.into(), (*column).into(), *kind)))
+            .collect();
+        assert_eq!(made, listed);
+    }
+}

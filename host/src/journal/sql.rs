@@ -1,0 +1,207 @@
+//! Statements: placeholders, parameters, rows.
+
+use sqlx::any::{AnyArguments, AnyConnection, AnyRow};
+use sqlx::{Arguments as _, AssertSqlSafe, Row as _, SqlSafeStr};
+use uuid::Uuid;
+
+use super::error::JournalError;
+
+/// Most rows of one multi-row statement. PostgreSQL takes 65,535 parameters and SQLite 32,766; more rows than this win
+/// nothing measurable.
+const MAX_ROWS: usize = 64;
+
+/// The parameters of one statement, in the order of `$1`, `$2`, …
+///
+/// Encoding for `Any` cannot fail. Were it to, a parameter would be missing and the database would refuse the statement.
+#[derive(Default)]
+pub(super) struct Bind(AnyArguments);
+
+impl Bind {
+    pub(super) fn new() -> Self {
+        Self::default()
+    }
+
+    pub(super) fn int(mut self, value: i64) -> Self {
+        let _ = self.0.add(value);
+        self
+    }
+
+    pub(super) fn maybe_int(mut self, value: Option<i64>) -> Self {
+        let _ = self.0.add(value);
+        self
+    }
+
+    pub(super) fn text(mut self, value: &str) -> Self {
+        let _ = self.0.add(storable(value));
+        self
+    }
+
+    pub(super) fn maybe_text(mut self, value: Option<&str>) -> Self {
+        let _ = self.0.add(value.map(storable));
+        self
+    }
+
+    pub(super) fn bytes(mut self, value: &[u8]) -> Self {
+        let _ = self.0.add(value);
+        self
+    }
+
+    pub(super) fn maybe_bytes(mut self, value: Option<&[u8]>) -> Self {
+        let _ = self.0.add(value.map(<[u8]>::to_vec));
+        self
+    }
+
+    pub(super) fn id(self, value: Uuid) -> Self {
+        self.bytes(value.as_bytes())
+    }
+}
+
+/// PostgreSQL stores no NUL in text. It can only come from outside (a target's message), so it is replaced and not
+/// refused: a finish must not fail over it.
+fn storable(text: &str) -> String {
+    if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text.to_owned() }
+}
+
+/// Runs a statement for its rows.
+pub(super) async fn fetch(
+    tx: &mut AnyConnection,
+    sql: impl SqlSafeStr,
+    bind: Bind,
+) -> Result<Vec<AnyRow>, JournalError> {
+    Ok(sqlx::query_with(sql, bind.0).fetch_all(tx).await?)
+}
+
+/// Runs a statement for the number of rows that it changed.
+pub(super) async fn execute(tx: &mut AnyConnection, sql: impl SqlSafeStr, bind: Bind) -> Result<u64, JournalError> {
+    Ok(sqlx::query_with(sql, bind.0).execute(tx).await?.rows_affected())
+}
+
+/// Runs one statement over many rows: `before (…),(…) after`, in pieces whose sizes are powers of two, so that few
+/// texts fill the statement caches. Returns what the pieces return.
+pub(super) async fn bulk<T>(
+    tx: &mut AnyConnection,
+    (before, after): (&str, &str),
+    columns: usize,
+    rows: &[T],
+    mut bind_row: impl FnMut(Bind, &T) -> Bind,
+) -> Result<Vec<AnyRow>, JournalError> {
+    let mut found = Vec::new();
+    for piece in pieces(rows) {
+        let sql = format!("{before} {} {after}", tuples(piece.len(), columns));
+        let bind = piece.iter().fold(Bind::new(), &mut bind_row);
+        found.append(&mut fetch(tx, AssertSqlSafe(sql), bind).await?);
+    }
+    Ok(found)
+}
+
+/// Rows of a `SELECT … IN (…) …` over many keys, in pieces as [`bulk`].
+pub(super) async fn select_in<T>(
+    tx: &mut AnyConnection,
+    (before, after): (&str, &str),
+    keys: &[T],
+    mut bind_key: impl FnMut(Bind, &T) -> Bind,
+) -> Result<Vec<AnyRow>, JournalError> {
+    let mut found = Vec::new();
+    for piece in pieces(keys) {
+        let sql = format!("{before} {} {after}", tuple(1, piece.len()));
+        let bind = piece.iter().fold(Bind::new(), &mut bind_key);
+        found.append(&mut fetch(tx, AssertSqlSafe(sql), bind).await?);
+    }
+    Ok(found)
+}
+
+/// Cuts rows into pieces of 64, 32, 16, … 1.
+fn pieces<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
+    std::iter::from_fn(move || {
+        let size = MAX_ROWS.min(1 << rows.len().checked_ilog2()?);
+        let (piece, rest) = rows.split_at(size);
+        rows = rest;
+        Some(piece)
+    })
+}
+
+/// `($1,$2),($3,$4)`
+fn tuples(rows: usize, columns: usize) -> String {
+    let tuples: Vec<String> = (0..rows).map(|row| tuple(row * columns + 1, columns)).collect();
+    tuples.join(",")
+}
+
+/// `($5,$6,$7)`
+pub(super) fn tuple(first: usize, columns: usize) -> String {
+    let marks: Vec<String> = (first..first + columns).map(|number| format!("${number}")).collect();
+    format!("({})", marks.join(","))
+}
+
+/// Reads the columns of a row from left to right.
+pub(super) struct Cells<'r> {
+    row: &'r AnyRow,
+    next: usize,
+}
+
+impl<'r> Cells<'r> {
+    pub(super) fn of(row: &'r AnyRow) -> Self {
+        Self { row, next: 0 }
+    }
+
+    fn advance(&mut self) -> usize {
+        self.next += 1;
+        self.next - 1
+    }
+
+    pub(super) fn int(&mut self) -> Result<i64, JournalError> {
+        let column = self.advance();
+        Ok(self.row.try_get(column)?)
+    }
+
+    pub(super) fn maybe_int(&mut self) -> Result<Option<i64>, JournalError> {
+        let column = self.advance();
+        Ok(self.row.try_get(column)?)
+    }
+
+    pub(super) fn text(&mut self) -> Result<String, JournalError> {
+        let column = self.advance();
+        Ok(self.row.try_get(column)?)
+    }
+
+    pub(super) fn maybe_text(&mut self) -> Result<Option<String>, JournalError> {
+        let column = self.advance();
+        Ok(self.row.try_get(column)?)
+    }
+
+    pub(super) fn bytes(&mut self) -> Result<Vec<u8>, JournalError> {
+        let column = self.advance();
+        Ok(self.row.try_get(column)?)
+    }
+
+    pub(super) fn maybe_bytes(&mut self) -> Result<Option<Vec<u8>>, JournalError> {
+        let column = self.advance();
+        Ok(self.row.try_get(column)?)
+    }
+
+    pub(super) fn id(&mut self) -> Result<Uuid, JournalError> {
+        let bytes = self.bytes()?;
+        Uuid::from_slice(&bytes)
+            .map_err(|error| JournalError::Database { message: format!("an id is damaged: {error}"), code: None })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{pieces, tuple, tuples};
+
+    #[test]
+    fn rows_are_cut_into_powers_of_two() {
+        let sizes = |count: usize| -> Vec<usize> { pieces(&vec![0_u8; count]).map(<[u8]>::len).collect() };
+        assert_eq!(sizes(0), Vec::<usize>::new());
+        assert_eq!(sizes(1), [1]);
+        assert_eq!(sizes(64), [64]);
+        assert_eq!(sizes(65), [64, 1]);
+        assert_eq!(sizes(203), [64, 64, 64, 8, 2, 1]);
+    }
+
+    #[test]
+    fn placeholders_count_on_through_the_rows() {
+        assert_eq!(tuples(2, 3), "($1,$2,$3),($4,$5,$6)");
+        assert_eq!(tuple(7, 1), "($7)");
+    }
+}

@@ -1,0 +1,284 @@
+//! One unit of work: lanes locked, jobs loaded, changed in memory, stored.
+//!
+//! Everything that changes a job goes through [`Unit::change`], which keeps the lane's counters, its next due time and
+//! the tally of outcomes. All units lock their lanes in the order of their ids and before anything else that others
+//! lock, so two units wait for each other never in a circle.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use sqlx::AssertSqlSafe;
+use sqlx::any::AnyConnection;
+use uuid::Uuid;
+
+use super::database::Context;
+use super::error::JournalError;
+use super::random::new_id;
+use super::rows::{JOB_COLUMNS, JobRow, LANE_COLUMNS, LaneRow, State};
+use super::sql::{Bind, Cells, bulk, select_in};
+use super::types::Outcome;
+
+/// A finished try, for the history.
+#[derive(Debug)]
+pub(super) struct AttemptRow {
+    pub(super) job: Uuid,
+    pub(super) fence: i64,
+    pub(super) number: i64,
+    pub(super) owner: String,
+    pub(super) started_at: i64,
+    pub(super) ended_at: i64,
+    pub(super) result: String,
+    pub(super) reason: String,
+}
+
+/// Somebody's act, for the history.
+#[derive(Debug)]
+pub(super) struct ActionRow {
+    pub(super) id: Uuid,
+    pub(super) actor: String,
+    pub(super) verb: &'static str,
+    pub(super) scope: String,
+    pub(super) job: Option<Uuid>,
+    pub(super) detail: String,
+}
+
+/// An account that a job is about to close.
+#[derive(Debug)]
+pub(super) struct IntentRow {
+    pub(super) job: Uuid,
+    pub(super) account: String,
+    pub(super) lane: String,
+    pub(super) fence: i64,
+    pub(super) at: i64,
+}
+
+/// Host calls of an attempt.
+#[derive(Debug)]
+pub(super) struct TranscriptRow {
+    pub(super) id: Uuid,
+    pub(super) job: Uuid,
+    pub(super) fence: i64,
+    pub(super) data: Vec<u8>,
+}
+
+/// Rows under lock, and what is to be added to the history with them.
+#[derive(Debug, Default)]
+pub(super) struct Unit {
+    lanes: BTreeMap<String, LaneRow>,
+    touched: BTreeSet<String>,
+    jobs: HashMap<Uuid, JobRow>,
+    changed: BTreeSet<Uuid>,
+    tallies: BTreeMap<(String, Outcome), i64>,
+    pub(super) attempts: Vec<AttemptRow>,
+    pub(super) actions: Vec<ActionRow>,
+    pub(super) intents: Vec<IntentRow>,
+    pub(super) transcripts: Vec<TranscriptRow>,
+}
+
+impl Unit {
+    /// Locks these lanes. Those that do not exist are left out.
+    pub(super) async fn lock(
+        tx: &mut AnyConnection,
+        context: &Context,
+        lanes: impl IntoIterator<Item = String>,
+    ) -> Result<Self, JournalError> {
+        let keys: Vec<String> = lanes.into_iter().collect::<BTreeSet<_>>().into_iter().collect();
+        let before = format!("SELECT {LANE_COLUMNS} FROM lane WHERE id IN");
+        // By the database's own order of text, whatever its collation: then the pieces of `select_in` must be one.
+        let after = format!("ORDER BY id {}", context.dialect.for_update());
+        let mut unit = Self::default();
+        for row in lock_in_order(tx, (&before, &after), &keys).await? {
+            let lane = LaneRow::from_cells(&mut Cells::of(&row))?;
+            unit.lanes.insert(lane.id.clone(), lane);
+        }
+        Ok(unit)
+    }
+
+    /// Loads these jobs. Those that do not exist, or whose lane is not locked, are left out.
+    pub(super) async fn load(
+        &mut self,
+        tx: &mut AnyConnection,
+        ids: impl IntoIterator<Item = Uuid>,
+    ) -> Result<(), JournalError> {
+        let ids: Vec<Uuid> = ids.into_iter().collect::<BTreeSet<_>>().into_iter().collect();
+        let before = format!("SELECT {JOB_COLUMNS} FROM job WHERE id IN");
+        for row in select_in(tx, (&before, ""), &ids, |bind, id| bind.id(*id)).await? {
+            self.take(JobRow::read(&row)?);
+        }
+        Ok(())
+    }
+
+    /// Takes over a row that was read under the lock on its lane.
+    pub(super) fn take(&mut self, job: JobRow) {
+        if self.lanes.contains_key(&job.lane) {
+            self.jobs.insert(job.id, job);
+        }
+    }
+
+    pub(super) fn job(&self, id: Uuid) -> Option<&JobRow> {
+        self.jobs.get(&id)
+    }
+
+    pub(super) fn lane(&self, key: &str) -> Option<&LaneRow> {
+        self.lanes.get(key)
+    }
+
+    pub(super) fn lanes(&self) -> impl Iterator<Item = &LaneRow> {
+        self.lanes.values()
+    }
+
+    /// Changes a lane, apart from its counters.
+    pub(super) fn change_lane(&mut self, key: &str, change: impl FnOnce(&mut LaneRow)) {
+        if let Some(lane) = self.lanes.get_mut(key) {
+            change(lane);
+            self.touched.insert(key.to_owned());
+        }
+    }
+
+    /// Changes a job, and with it whatever counts it.
+    pub(super) fn change(&mut self, id: Uuid, change: impl FnOnce(&mut JobRow)) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        let (state, outcome) = (job.state, job.outcome);
+        change(job);
+        let job = job.clone();
+        self.changed.insert(id);
+        self.count(&job.lane, state, outcome, -1);
+        self.add(&job);
+    }
+
+    /// Counts a job that is new in its state.
+    pub(super) fn add(&mut self, job: &JobRow) {
+        self.count(&job.lane, job.state, job.outcome, 1);
+        if job.state == State::Queued {
+            self.change_lane(&job.lane, |lane| lane.expect(job.run_at));
+        }
+    }
+
+    fn count(&mut self, lane: &str, state: State, outcome: Option<Outcome>, by: i64) {
+        self.change_lane(lane, |lane| lane.count(state, by));
+        if let (State::Ended, Some(outcome)) = (state, outcome) {
+            *self.tallies.entry((lane.to_owned(), outcome)).or_default() += by;
+        }
+    }
+
+    /// Ends the try that runs, for the history. Call it before the change.
+    pub(super) fn end_attempt(&mut self, id: Uuid, result: &str, reason: &str, now: i64) {
+        let Some(job) = self.jobs.get(&id) else { return };
+        self.attempts.push(AttemptRow {
+            job: id,
+            fence: job.fence,
+            number: job.attempts,
+            owner: job.owner.clone().unwrap_or_default(),
+            started_at: job.claimed_at.unwrap_or(now),
+            ended_at: now,
+            result: result.to_owned(),
+            reason: reason.to_owned(),
+        });
+    }
+
+    /// Notes who did what.
+    pub(super) fn act(&mut self, context: &Context, actor: &str, verb: &'static str, on: (&str, Option<Uuid>), detail: &str) {
+        let id = new_id(context.options.clock.now(), &*context.options.random);
+        self.actions.push(ActionRow {
+            id,
+            actor: actor.to_owned(),
+            verb,
+            scope: on.0.to_owned(),
+            job: on.1,
+            detail: detail.to_owned(),
+        });
+    }
+
+    /// Writes everything back.
+    pub(super) async fn store(self, tx: &mut AnyConnection) -> Result<(), JournalError> {
+        let jobs: Vec<&JobRow> = self.changed.iter().filter_map(|id| self.jobs.get(id)).collect();
+        bulk(tx, UPDATE_JOB, 16, &jobs, |bind, job| job.bind_changes(bind)).await?;
+        store_history(tx, &self).await?;
+        let tallies: Vec<_> = self.tallies.iter().filter(|(_, by)| **by != 0).collect();
+        bulk(tx, UPSERT_TALLY, 3, &tallies, |bind, ((lane, outcome), by)| {
+            bind.text(lane).int(outcome.code()).int(**by)
+        })
+        .await?;
+        let lanes: Vec<&LaneRow> = self.touched.iter().filter_map(|key| self.lanes.get(key)).collect();
+        bulk(tx, UPDATE_LANE, 14, &lanes, |bind, lane| lane.bind(bind)).await?;
+        Ok(())
+    }
+}
+
+/// Locks rows in one statement, whatever their number: two pieces, each in order, are not in order together.
+async fn lock_in_order(
+    tx: &mut AnyConnection,
+    (before, after): (&str, &str),
+    keys: &[String],
+) -> Result<Vec<sqlx::any::AnyRow>, JournalError> {
+    let Some(last) = keys.last() else { return Ok(Vec::new()) };
+    // Filled up with the last key to a power of two, so that few texts fill the statement cache.
+    let size = keys.len().next_power_of_two();
+    let marks = super::sql::tuple(1, size);
+    let filled = keys.iter().chain(std::iter::repeat(last)).take(size);
+    let bind = filled.fold(Bind::new(), |bind, key| bind.text(key));
+    super::sql::fetch(tx, AssertSqlSafe(format!("{before} {marks} {after}")), bind).await
+}
+
+async fn store_history(tx: &mut AnyConnection, unit: &Unit) -> Result<(), JournalError> {
+    bulk(tx, INSERT_ATTEMPT, 8, &unit.attempts, |bind, row| {
+        bind.id(row.job)
+            .int(row.fence)
+            .int(row.number)
+            .text(&row.owner)
+            .int(row.started_at)
+            .int(row.ended_at)
+            .text(&row.result)
+            .text(&row.reason)
+    })
+    .await?;
+    bulk(tx, INSERT_INTENT, 5, &unit.intents, |bind, row| {
+        bind.id(row.job).text(&row.account).text(&row.lane).int(row.fence).int(row.at)
+    })
+    .await?;
+    bulk(tx, INSERT_TRANSCRIPT, 4, &unit.transcripts, |bind, row| {
+        bind.id(row.id).id(row.job).int(row.fence).bytes(&row.data)
+    })
+    .await?;
+    bulk(tx, INSERT_ACTION, 6, &unit.actions, |bind, row| {
+        bind.id(row.id)
+            .text(&row.actor)
+            .text(row.verb)
+            .text(&row.scope)
+            .maybe_bytes(row.job.as_ref().map(|id| id.as_bytes().as_slice()))
+            .text(&row.detail)
+    })
+    .await?;
+    Ok(())
+}
+
+const UPDATE_JOB: (&str, &str) = (
+    "WITH v (id, state, run_at, attempts, lapses, fence, owner, claimed_at, lease_until, why, reason, detail, outcome, \
+     dead, released, ended_at) AS (VALUES",
+    ") UPDATE job SET state = v.state, run_at = v.run_at, attempts = v.attempts, lapses = v.lapses, fence = v.fence, \
+     owner = v.owner, claimed_at = v.claimed_at, lease_until = v.lease_until, why = v.why, reason = v.reason, \
+     detail = v.detail, outcome = v.outcome, dead = v.dead, released = v.released, ended_at = v.ended_at \
+     FROM v WHERE job.id = v.id",
+);
+
+const UPDATE_LANE: (&str, &str) = (
+    "WITH v (id, cap, queued, running, held, due_at, not_before, not_before_why, parked, parked_at, breaker_since, \
+     tripped, tripped_at, served) AS (VALUES",
+    ") UPDATE lane SET cap = v.cap, queued = v.queued, running = v.running, held = v.held, due_at = v.due_at, \
+     not_before = v.not_before, not_before_why = v.not_before_why, parked = v.parked, parked_at = v.parked_at, \
+     breaker_since = v.breaker_since, tripped = v.tripped, tripped_at = v.tripped_at, served = v.served \
+     FROM v WHERE lane.id = v.id",
+);
+
+const UPSERT_TALLY: (&str, &str) = (
+    "INSERT INTO tally (lane, outcome, n) VALUES",
+    "ON CONFLICT (lane, outcome) DO UPDATE SET n = tally.n + excluded.n",
+);
+
+const INSERT_ATTEMPT: (&str, &str) =
+    ("INSERT INTO attempt (job_id, fence, number, owner, started_at, ended_at, result, reason) VALUES", "");
+
+const INSERT_INTENT: (&str, &str) = ("INSERT INTO intent (job_id, account, lane, fence, at) VALUES", "");
+
+const INSERT_TRANSCRIPT: (&str, &str) = ("INSERT INTO transcript (id, job_id, fence, data) VALUES", "");
+
+const INSERT_ACTION: (&str, &str) = ("INSERT INTO action (id, actor, verb, scope, job_id, detail) VALUES", "");

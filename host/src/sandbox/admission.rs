@@ -1,0 +1,218 @@
+//! Admission: from bytes to a plugin that may run.
+//!
+//! Cheap checks come first and say what the file is instead; compiling comes last. What a plugin says of itself is
+//! taken once, here, so it cannot say something else later.
+
+use std::fmt;
+
+use sha2::{Digest, Sha256};
+use wasmparser::{ComponentExternName, Encoding, Parser, Payload};
+use wasmtime::component::Component;
+
+use super::bindings::ConnectorPre;
+use super::describe;
+use super::engine::{Sandbox, State};
+use crate::capability::Descriptor;
+
+/// The package and version of the contract that this host speaks.
+pub const CONTRACT: (&str, &str) = ("exeunt:connector", "0.1.0");
+
+const IMPORTS: [&str; 6] = ["http", "credentials", "settings", "clock", "log", "types"];
+const EXPORTS: [&str; 3] = ["descriptor", "token-minting", "user-closure"];
+
+/// A component that was admitted.
+pub struct Plugin {
+    /// `sha256:` and the digest of the file, in hexadecimal.
+    pub digest: String,
+    /// Bytes of the file.
+    pub size: usize,
+    /// Names of its imports.
+    pub imports: Vec<String>,
+    /// What it says of itself.
+    pub descriptor: Descriptor,
+    pub(super) sandbox: Sandbox,
+    pub(super) pre: ConnectorPre<State>,
+}
+
+impl fmt::Debug for Plugin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Plugin")
+            .field("name", &self.descriptor.name)
+            .field("digest", &self.digest)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a file is not admitted, in words for whoever placed it there.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AdmissionError {
+    /// Over the size limit.
+    #[error("it has {size} bytes, at most {allowed} are allowed")]
+    TooLarge {
+        /// Bytes of the file.
+        size: usize,
+        /// Bytes allowed.
+        allowed: usize,
+    },
+    /// Not WebAssembly at all.
+    #[error("it is not WebAssembly: {0}")]
+    NotWasm(String),
+    /// A core module, not yet a component.
+    #[error("it is a core module, not a component; run `exeunt plugin build FILE -o COMPONENT` on it first")]
+    CoreModule,
+    /// Imports or exports are not those of the world.
+    #[error("it is not a connector: {0}")]
+    OtherWorld(String),
+    /// Made for another version of the contract.
+    #[error(
+        "it was built against {package}@{found}, this host speaks {spoken}; rebuild it with the wit/ of this version"
+    )]
+    OtherVersion {
+        /// Package name.
+        package: String,
+        /// The version it was built against.
+        found: String,
+        /// The version of this host.
+        spoken: String,
+    },
+    /// It cannot be compiled or linked.
+    #[error("it cannot be loaded: {0}")]
+    Unloadable(String),
+    /// `describe` failed.
+    #[error("its `describe` failed: {0}")]
+    Undescribed(String),
+    /// The description contradicts itself.
+    #[error("its descriptor is wrong: {}", .0.join("; "))]
+    BadDescriptor(Vec<String>),
+}
+
+impl Sandbox {
+    /// Admits a component.
+    ///
+    /// Compiling takes tens of milliseconds for a Rust guest and seconds for an interpreter, on threads of its own.
+    ///
+    /// # Errors
+    ///
+    /// Why not.
+    pub async fn admit(&self, bytes: Vec<u8>) -> Result<Plugin, AdmissionError> {
+        if bytes.len() > self.limits.component {
+            return Err(AdmissionError::TooLarge {
+                size: bytes.len(),
+                allowed: self.limits.component,
+            });
+        }
+        let imports = inspect(&bytes)?;
+        let size = bytes.len();
+        let digest = format!("sha256:{}", hex(&Sha256::digest(&bytes)));
+        let engine = self.engine.clone();
+        let component = tokio::task::spawn_blocking(move || Component::new(&engine, &bytes))
+            .await
+            .map_err(|error| AdmissionError::Unloadable(error.to_string()))?
+            .map_err(|error| AdmissionError::Unloadable(format!("{error:#}")))?;
+        let pre = self
+            .linker
+            .instantiate_pre(&component)
+            .and_then(ConnectorPre::new)
+            .map_err(|error| AdmissionError::OtherWorld(format!("{error:#}")))?;
+        let descriptor = self.describe(&pre).await?;
+        Ok(Plugin {
+            digest,
+            size,
+            imports,
+            descriptor,
+            sandbox: self.clone(),
+            pre,
+        })
+    }
+
+    async fn describe(&self, pre: &ConnectorPre<State>) -> Result<Descriptor, AdmissionError> {
+        // A description takes a slot of the pool like any other call.
+        let _slot = self.permits.acquire().await.ok();
+        let mut store = self.store(None);
+        let run = async {
+            let connector = pre.instantiate_async(&mut store).await?;
+            connector.exeunt_connector_descriptor().call_describe(&mut store).await
+        };
+        let said = match tokio::time::timeout(self.limits.cpu * 2, run).await {
+            Ok(said) => said.map_err(|error| AdmissionError::Undescribed(super::call::root_cause(&error)))?,
+            Err(_) => return Err(AdmissionError::Undescribed("it did not come to an end".to_owned())),
+        };
+        describe::descriptor(said).map_err(AdmissionError::BadDescriptor)
+    }
+}
+
+/// What kind of file it is, and the names of its imports if it is a connector.
+fn inspect(bytes: &[u8]) -> Result<Vec<String>, AdmissionError> {
+    let mut imports = Vec::new();
+    let mut exports = Vec::new();
+    let mut depth = 0_u32;
+    for payload in Parser::new(0).parse_all(bytes) {
+        match payload.map_err(|error| AdmissionError::NotWasm(error.to_string()))? {
+            Payload::Version {
+                encoding: Encoding::Module,
+                ..
+            } if depth == 0 => return Err(AdmissionError::CoreModule),
+            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+            Payload::End(_) => depth = depth.saturating_sub(1),
+            Payload::ComponentImportSection(section) if depth == 0 => {
+                for import in section {
+                    imports.push(name(import.map(|import| import.name))?);
+                }
+            }
+            Payload::ComponentExportSection(section) if depth == 0 => {
+                for export in section {
+                    exports.push(name(export.map(|export| export.name))?);
+                }
+            }
+            _ => {}
+        }
+    }
+    check_world(&imports, &exports)?;
+    Ok(imports)
+}
+
+fn name(name: Result<ComponentExternName<'_>, wasmparser::BinaryReaderError>) -> Result<String, AdmissionError> {
+    name.map(|name| name.name.to_owned())
+        .map_err(|error| AdmissionError::NotWasm(error.to_string()))
+}
+
+/// Extra imports are refused, WASI above all; extra exports are harmless (Python guests have one).
+fn check_world(imports: &[String], exports: &[String]) -> Result<(), AdmissionError> {
+    let (package, version) = CONTRACT;
+    for (list, known) in [(imports, &IMPORTS[..]), (exports, &EXPORTS[..])] {
+        for name in list {
+            let Some((interface, found)) = name
+                .strip_prefix(package)
+                .and_then(|rest| rest.strip_prefix('/'))
+                .map(|rest| rest.split_once('@').unwrap_or((rest, "no version")))
+            else {
+                continue;
+            };
+            if found != version && known.contains(&interface) {
+                let (package, found, spoken) = (package.to_owned(), found.to_owned(), version.to_owned());
+                return Err(AdmissionError::OtherVersion { package, found, spoken });
+            }
+        }
+    }
+    let allowed = |name: &String| {
+        IMPORTS
+            .iter()
+            .any(|interface| *name == format!("{package}/{interface}@{version}"))
+    };
+    if let Some(other) = imports.iter().find(|name| !allowed(name)) {
+        return Err(AdmissionError::OtherWorld(format!(
+            "it imports `{other}`, and a connector has only this host's five imports"
+        )));
+    }
+    for interface in EXPORTS {
+        let wanted = format!("{package}/{interface}@{version}");
+        if !exports.contains(&wanted) {
+            return Err(AdmissionError::OtherWorld(format!("it does not export `{wanted}`")));
+        }
+    }
+    Ok(())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

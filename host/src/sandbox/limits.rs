@@ -1,0 +1,63 @@
+//! What one verb call may use of the machine, by name.
+
+use std::time::Duration;
+
+/// How often the epoch moves: the grain of CPU time. Finer costs more wake-ups, coarser delays the neighbours.
+pub const TICK: Duration = Duration::from_millis(10);
+
+/// Limits of a sandbox. Each ends that call alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SandboxLimits {
+    /// Bytes of a component file. Python guests have 18 MB.
+    pub component: usize,
+    /// Linear memory of one call, all memories together. A Rust guest needs 2 MiB, a Python guest about 40.
+    pub memory: usize,
+    /// Entries of all tables of one call, for indirect calls.
+    pub table_elements: usize,
+    /// Core instances, memories and tables of one call, each. Interpreters come as a handful of modules.
+    pub instances: usize,
+    /// CPU time of one call, in ticks of the epoch. A verb takes well under a millisecond of it.
+    pub cpu: Duration,
+    /// Wall clock of one call, waiting for the target included: below the 90 s that a workflow step has.
+    pub wall_clock: Duration,
+    /// Wasm stack of one call, in bytes.
+    pub stack: usize,
+    /// Bytes that a guest may hand to the host in one host call or as a result.
+    pub handed_over: usize,
+    /// Handles that a guest may hold.
+    pub handles: usize,
+    /// Calls at once. Those above wait; the pool is sized for this many.
+    pub concurrency: u32,
+    /// Accounts in one answer of `find`.
+    pub accounts_found: usize,
+    /// Accounts in one answer of `page`.
+    pub accounts_paged: usize,
+    /// Bytes of an account id, a cursor excepted.
+    pub account_id: usize,
+    /// Bytes of a cursor.
+    pub cursor: usize,
+    /// Bytes of a failure's text; more is cut, not refused.
+    pub failure_text: usize,
+}
+
+impl Default for SandboxLimits {
+    fn default() -> Self {
+        Self {
+            component: 32 * 1024 * 1024,
+            memory: 128 * 1024 * 1024,
+            table_elements: 50_000,
+            instances: 64,
+            cpu: Duration::from_secs(2),
+            wall_clock: Duration::from_secs(75),
+            stack: 512 * 1024,
+            handed_over: 4 * 1024 * 1024,
+            handles: 64,
+            concurrency: 256,
+            accounts_found: 100,
+            accounts_paged: 1000,
+            account_id: 256,
+            cursor: 1024,
+            failure_text: 4096,
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! Runs plugins: one engine for all tenants, a fresh store for each verb call.
+//!
+//! Keeping instances warm between calls lost: a fresh one costs some 20 microseconds against a network round trip,
+//! and what a call left behind could reach the next person's. No WASI is linked, so a guest has what the contract
+//! gives it and nothing else.
+
+mod admission;
+mod bindings;
+mod call;
+mod describe;
+mod engine;
+mod imports;
+mod limiter;
+mod limits;
+
+pub use admission::{AdmissionError, CONTRACT, Plugin};
+pub use bindings::exeunt::connector::types::{Account, Failure, Limit, LimitKind, Person, Refusal, Standing};
+pub use bindings::exports::exeunt::connector::user_closure::Accounts;
+pub use call::{Ended, Fault};
+pub use engine::Sandbox;
+pub use limits::{SandboxLimits, TICK};

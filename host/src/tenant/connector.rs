@@ -1,0 +1,200 @@
+//! `[connectors.NAME]`: a plugin, bound to this tenant.
+
+use std::collections::BTreeMap;
+use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::{Number, Value};
+use toml::de::DeValue;
+
+use super::endpoint::BaseUrl;
+use super::error::Location;
+use super::host::NetworkGrants;
+use super::names::{did_you_mean, is_contract_name, quoted};
+use super::policy::read_duration;
+use super::reader::{Item, Section, Table, join};
+use super::secrets::{SecretRef, SecretScope};
+
+/// One connector as its operator wrote it; nothing of it was compared with the plugin yet.
+#[derive(Debug, Clone)]
+pub struct ConnectorConfig {
+    /// Its name.
+    pub name: String,
+    /// The plugin's file, already below the host's folder of plugins.
+    pub plugin: PathBuf,
+    /// Whether it may close.
+    pub mode: Mode,
+    /// The plugin's settings, a JSON object.
+    pub settings: Value,
+    /// The plugin's secrets, by the names in its descriptor.
+    pub keys: BTreeMap<String, SecretRef>,
+    /// Base URLs, by the names in its descriptor.
+    pub endpoints: BTreeMap<String, BaseUrl>,
+    /// The lines of the descriptor's reach that are granted; all that are not optional where absent.
+    pub reach: Option<Vec<String>>,
+    /// Whether all of a person's open accounts are closed where there is more than one.
+    pub close_all: bool,
+    /// Longest life of an assertion, where it is not the usual one.
+    pub max_assertion: Option<Duration>,
+    section: Section,
+}
+
+/// Whether a connector may close.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// It looks and says what it would close. The default: a new connector closes nobody by mistake.
+    #[default]
+    DryRun,
+    /// It closes.
+    Enforce,
+}
+
+/// What a connector's table is read against.
+pub(crate) struct Surroundings<'a> {
+    pub(crate) plugins: &'a Path,
+    pub(crate) grants: &'a NetworkGrants,
+    pub(crate) scope: &'a SecretScope,
+}
+
+impl ConnectorConfig {
+    /// The place of a key of this connector, such as `settings` or `keys.signing`; the nearest table around it where
+    /// the key is absent, the connector's own for the empty key.
+    #[must_use]
+    pub fn at(&self, key: &str) -> Location {
+        self.section.at(key)
+    }
+
+    /// The place of the setting that a JSON pointer (RFC 6901) leads to.
+    #[must_use]
+    pub fn settings_at(&self, pointer: &str) -> Location {
+        let parts = pointer
+            .split('/')
+            .skip(1)
+            .map(|part| part.replace("~1", "/").replace("~0", "~"));
+        self.section
+            .at(&parts.fold("settings".to_owned(), |path, part| join(&path, &part)))
+    }
+
+    /// Reads one connector.
+    pub(crate) fn read(name: &str, mut table: Table<'_>, around: &Surroundings<'_>) -> Self {
+        let plugin = table.require("plugin", "plugin = \"NAME.wasm\"");
+        let plugin = plugin.and_then(|item| item.accept(plugin_file(item.string()?, around.plugins)));
+        let mode = table
+            .get("mode")
+            .and_then(|item| item.accept(parse_mode(item.string()?)));
+        let settings = table
+            .get("settings")
+            .and_then(|item| settings(&item))
+            .unwrap_or_else(|| Value::Object(<_>::default()));
+        let keys = table.get("keys").and_then(|item| item.table());
+        let keys = keys.map(|keys| read_keys(&keys, around.scope)).unwrap_or_default();
+        let endpoints = table.get("endpoints").and_then(|item| item.table());
+        let endpoints = endpoints
+            .map(|endpoints| read_endpoints(&endpoints, around.grants))
+            .unwrap_or_default();
+        let reach = table.get("reach").map(|item| item.strings());
+        let close_all = table.get("close_all").and_then(|item| item.boolean());
+        let max_assertion = table.get("max_assertion").and_then(|item| read_duration(&item));
+        let section = table.section();
+        table.finish();
+        Self {
+            name: name.to_owned(),
+            plugin: plugin.unwrap_or_default(),
+            mode: mode.unwrap_or_default(),
+            settings,
+            keys,
+            endpoints,
+            reach: reach.map(|lines| lines.into_iter().map(|(line, _)| line.to_owned()).collect()),
+            close_all: close_all.unwrap_or(false),
+            max_assertion,
+            section,
+        }
+    }
+}
+
+fn plugin_file(text: &str, plugins: &Path) -> Result<PathBuf, String> {
+    if text.starts_with("oci://") {
+        return Err(
+            "plugins from a registry are not in this version; put the file into the folder of plugins and \
+                    write its name"
+                .to_owned(),
+        );
+    }
+    let below = !text.is_empty()
+        && Path::new(text)
+            .components()
+            .all(|part| matches!(part, Component::Normal(_)));
+    if !below || text.contains(['\\', '\0']) {
+        let plugins = plugins.display();
+        return Err(format!(
+            "must name a file below {plugins}; write plugin = \"NAME.wasm\""
+        ));
+    }
+    Ok(plugins.join(text))
+}
+
+fn parse_mode(text: &str) -> Result<Mode, String> {
+    match text {
+        "dry-run" => Ok(Mode::DryRun),
+        "enforce" => Ok(Mode::Enforce),
+        other => Err(format!(
+            "{} is not a mode; {}",
+            quoted(other),
+            did_you_mean(other, ["dry-run", "enforce"])
+        )),
+    }
+}
+
+fn settings(item: &Item<'_>) -> Option<Value> {
+    item.table()?;
+    json(item)
+}
+
+fn json(item: &Item<'_>) -> Option<Value> {
+    match item.value() {
+        DeValue::String(text) => Some(Value::String(text.clone().into_owned())),
+        DeValue::Boolean(value) => Some(Value::Bool(*value)),
+        DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
+            Ok(number) => Some(Value::Number(number.into())),
+            Err(_) => item.wrong("a number of at most 64 bits", item.value()),
+        },
+        DeValue::Float(number) => match number.as_str().parse().ok().and_then(Number::from_f64) {
+            Some(number) => Some(Value::Number(number)),
+            None => item.wrong("a finite number, since settings become JSON", item.value()),
+        },
+        DeValue::Array(_) => Some(Value::Array(item.list()?.iter().filter_map(json).collect())),
+        DeValue::Table(_) => {
+            let entries = item.table()?;
+            let members = entries
+                .entries()
+                .filter_map(|(key, item)| Some((key.to_owned(), json(&item)?)));
+            Some(Value::Object(members.collect()))
+        }
+        DeValue::Datetime(_) => item.wrong("a string in quotes, since settings become JSON,", item.value()),
+    }
+}
+
+fn read_keys(table: &Table<'_>, scope: &SecretScope) -> BTreeMap<String, SecretRef> {
+    table
+        .entries()
+        .filter_map(|(name, item)| Some((contract_name(name, &item)?, scope.read(&item)?)))
+        .collect()
+}
+
+fn read_endpoints(table: &Table<'_>, grants: &NetworkGrants) -> BTreeMap<String, BaseUrl> {
+    let endpoint = |(name, item): (&str, Item<'_>)| {
+        Some((
+            contract_name(name, &item)?,
+            item.accept(BaseUrl::parse(item.string()?, grants))?,
+        ))
+    };
+    table.entries().filter_map(endpoint).collect()
+}
+
+fn contract_name(name: &str, item: &Item<'_>) -> Option<String> {
+    if is_contract_name(name) {
+        return Some(name.to_owned());
+    }
+    item.note("is not a name; write [a-z][a-z0-9-]*, at most 64 bytes, as the plugin declares it");
+    None
+}

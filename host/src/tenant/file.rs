@@ -1,0 +1,125 @@
+//! `tenants/NAME.toml`, whole.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::connector::{ConnectorConfig, Surroundings};
+use super::error::{ConfigError, Location};
+use super::host::{HostConfig, NetworkGrants};
+use super::names::{is_name, quoted};
+use super::policy::Policy;
+use super::reader::{Table, read, read_text};
+use super::secrets::SecretScope;
+use super::source::SourceConfig;
+
+/// One customer: its sources, connectors, policy and references to secrets.
+#[derive(Debug, Clone)]
+pub struct Tenant {
+    /// Its name, that of the file without `.toml`.
+    pub name: String,
+    /// The file.
+    pub file: PathBuf,
+    /// Where its events come from.
+    pub sources: BTreeMap<String, SourceConfig>,
+    /// What they are sent to.
+    pub connectors: BTreeMap<String, ConnectorConfig>,
+    /// What holds for all of its connectors.
+    pub policy: Policy,
+    /// What `exeunt.toml` grants to it.
+    pub grants: Arc<NetworkGrants>,
+}
+
+impl Tenant {
+    /// Reads a tenant file. Secrets are not resolved, plugins not loaded, filters not compiled.
+    ///
+    /// # Errors
+    /// All mistakes in the file, each with its line.
+    pub fn load(file: &Path, host: &HostConfig) -> Result<Self, ConfigError> {
+        Self::parse(&read_text(file)?, file, host)
+    }
+
+    /// As [`Tenant::load`], with the text in hand; `file` gives the name and the place of secrets.
+    ///
+    /// # Errors
+    /// All mistakes in the text, each with its line.
+    pub fn parse(text: &str, file: &Path, host: &HostConfig) -> Result<Self, ConfigError> {
+        let name = tenant_name(file)?;
+        let grants = host.grants(&name);
+        let scope = SecretScope::new(file, &name);
+        let around = Surroundings {
+            plugins: &host.plugins,
+            grants: &grants,
+            scope: &scope,
+        };
+        let elsewhere = |key: &str| granted_elsewhere(key, &name);
+        read(file, text, &elsewhere, |mut table| {
+            let connectors = named(&mut table, "connectors", |name, table| {
+                ConnectorConfig::read(name, table, &around)
+            });
+            let known: Vec<&str> = connectors.keys().map(String::as_str).collect();
+            let sources = named(&mut table, "sources", |name, table| {
+                SourceConfig::read(name, table, &scope, &known)
+            });
+            let policy = table
+                .get("policy")
+                .and_then(|item| item.table())
+                .map(Policy::read)
+                .unwrap_or_default();
+            table.finish();
+            Self {
+                name: name.clone(),
+                file: file.to_owned(),
+                sources,
+                connectors,
+                policy,
+                grants: grants.clone(),
+            }
+        })
+    }
+}
+
+fn tenant_name(file: &Path) -> Result<String, ConfigError> {
+    let stem = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    if is_name(stem) && file.extension().is_some_and(|extension| extension == "toml") {
+        return Ok(stem.to_owned());
+    }
+    Err(Location::file_only(file).error(format!(
+        "{} does not name a tenant; name the file [a-z][a-z0-9-]*.toml, at most 63 characters before the dot",
+        quoted(stem)
+    )))
+}
+
+fn named<T>(
+    table: &mut Table<'_>,
+    key: &'static str,
+    mut read: impl FnMut(&str, Table<'_>) -> T,
+) -> BTreeMap<String, T> {
+    let mut all = BTreeMap::new();
+    let Some(tables) = table.get(key).and_then(|item| item.table()) else {
+        return all;
+    };
+    for (name, item) in tables.entries() {
+        if !is_name(name) {
+            item.note("is not a name; write [a-z][a-z0-9-]*, at most 63 characters");
+        }
+        if let Some(table) = item.table() {
+            all.insert(name.to_owned(), read(name, table));
+        }
+    }
+    all
+}
+
+fn granted_elsewhere(key: &str, tenant: &str) -> Option<String> {
+    let network = ["ca", "connect_to", "private", "insecure", "proxy"].contains(&key);
+    network.then(|| {
+        format!(
+            "`{key}` bends the network, which a tenant cannot grant itself; the host's operator writes it in \
+             exeunt.toml under [tenants.{tenant}]"
+        )
+    })
+}
+
+#[cfg(test)]
+#[path = "file_tests.rs"]
+mod tests;

@@ -1,0 +1,314 @@
+//! `exeunt.toml`: what the host's operator decides.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::hash::{Hash, Hasher};
+use std::io::Read;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
+use super::error::ConfigError;
+use super::names::{is_name, quoted};
+use super::reader::{Item, Table, read, read_text};
+
+/// Largest file of certificate authorities: 1 MiB. Mozilla's whole list has 230 KiB.
+pub const MAX_CA_BYTES: usize = 1024 * 1024;
+
+/// The host's own configuration.
+#[derive(Debug, Clone)]
+pub struct HostConfig {
+    /// The folder that relative paths in `exeunt.toml` start from.
+    pub root: PathBuf,
+    /// The file, where there is one.
+    pub file: Option<PathBuf>,
+    /// The folder of plugin files, already below `root`.
+    pub plugins: PathBuf,
+    tenants: BTreeMap<String, Arc<NetworkGrants>>,
+}
+
+impl HostConfig {
+    /// Reads `exeunt.toml` and the certificate authorities that it names.
+    ///
+    /// # Errors
+    /// All mistakes in the file, each with its line.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = read_text(path)?;
+        let root = folder_of(path);
+        read(path, &text, &|_| None, |mut table| {
+            let plugins = table
+                .get("plugins")
+                .and_then(|item| item.string())
+                .unwrap_or(DEFAULT_PLUGINS);
+            let tenants = table.get("tenants").and_then(|item| item.table());
+            let tenants = tenants.map(|tenants| read_tenants(&tenants, &root)).unwrap_or_default();
+            table.finish();
+            Self {
+                plugins: root.join(plugins),
+                root: root.clone(),
+                file: Some(path.to_owned()),
+                tenants,
+            }
+        })
+    }
+
+    /// What holds without `exeunt.toml`: plugins in `root/plugins`, nothing granted to anybody.
+    #[must_use]
+    pub fn default_for(root: &Path) -> Self {
+        let root = root.to_owned();
+        Self {
+            plugins: root.join(DEFAULT_PLUGINS),
+            root,
+            file: None,
+            tenants: BTreeMap::new(),
+        }
+    }
+
+    /// Finds the configuration for a command that was given a tenant file: the named file, else `exeunt.toml` in the
+    /// folder above the tenant file's, else [`HostConfig::default_for`] that folder.
+    ///
+    /// # Errors
+    /// As [`HostConfig::load`].
+    pub fn locate(config: Option<&Path>, tenant_file: &Path) -> Result<Self, ConfigError> {
+        if let Some(config) = config {
+            return Self::load(config);
+        }
+        let folder = folder_of(tenant_file);
+        let root = match folder.canonicalize() {
+            Ok(real) => real.parent().unwrap_or(&real).to_owned(),
+            Err(_) => folder.join(".."),
+        };
+        let file = root.join("exeunt.toml");
+        if file.exists() {
+            Self::load(&file)
+        } else {
+            Ok(Self::default_for(&root))
+        }
+    }
+
+    /// What is granted to a tenant; nothing to one that `exeunt.toml` does not name.
+    #[must_use]
+    pub fn grants(&self, tenant: &str) -> Arc<NetworkGrants> {
+        self.tenants.get(tenant).cloned().unwrap_or_default()
+    }
+}
+
+const DEFAULT_PLUGINS: &str = "plugins";
+
+fn folder_of(file: &Path) -> PathBuf {
+    match file.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}
+
+/// What the host's operator lets one tenant do with the network, besides https to public addresses.
+///
+/// Two tenants with equal grants may share HTTP clients.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct NetworkGrants {
+    /// The only certificate authorities that count, instead of the public ones.
+    pub ca: Option<Arc<Ca>>,
+    /// Where connections to a host name really go. Names, SNI, certificates and `Host` stay real.
+    pub connect_to: Vec<ConnectTo>,
+    /// Private addresses that may be reached.
+    pub private: BTreeSet<SocketAddr>,
+    /// Loopback addresses to which plain http is allowed.
+    pub insecure: BTreeSet<SocketAddr>,
+}
+
+impl NetworkGrants {
+    /// Where a connection to this host and port really goes. An entry with the port wins over one without.
+    #[must_use]
+    pub fn connect_to(&self, host: &str, port: u16) -> Option<SocketAddr> {
+        let entry = |wanted: Option<u16>| {
+            self.connect_to
+                .iter()
+                .find(|entry| entry.port == wanted && entry.host.eq_ignore_ascii_case(host))
+        };
+        entry(Some(port)).or_else(|| entry(None)).map(|entry| entry.to)
+    }
+
+    /// Whether this private address may be reached. An IPv4 address inside an IPv6 one counts as itself.
+    #[must_use]
+    pub fn allows_private(&self, address: SocketAddr) -> bool {
+        self.private.contains(&canonical(address))
+    }
+
+    /// Whether plain http may go to this loopback address.
+    #[must_use]
+    pub fn allows_insecure(&self, address: SocketAddr) -> bool {
+        self.insecure.contains(&canonical(address))
+    }
+}
+
+/// Certificate authorities that were read from a PEM file; equal where the certificates are.
+#[derive(Debug, Clone)]
+pub struct Ca {
+    /// The file.
+    pub file: PathBuf,
+    /// Its content.
+    pub pem: Vec<u8>,
+    /// The certificates in it, at least one.
+    pub certificates: Vec<CertificateDer<'static>>,
+}
+
+impl PartialEq for Ca {
+    fn eq(&self, other: &Self) -> bool {
+        self.certificates == other.certificates
+    }
+}
+
+impl Eq for Ca {}
+
+impl Hash for Ca {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.certificates
+            .iter()
+            .for_each(|certificate| certificate.as_ref().hash(state));
+    }
+}
+
+/// One line of `connect_to`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ConnectTo {
+    /// Host name in lower case.
+    pub host: String,
+    /// Only for this port, where one is given.
+    pub port: Option<u16>,
+    /// Where the connection goes.
+    pub to: SocketAddr,
+}
+
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+fn read_tenants(tenants: &Table<'_>, root: &Path) -> BTreeMap<String, Arc<NetworkGrants>> {
+    let mut grants = BTreeMap::new();
+    for (name, item) in tenants.entries() {
+        if !is_name(name) {
+            item.note("is not a tenant's name; write [a-z][a-z0-9-]*, at most 63 characters, as in tenants/NAME.toml");
+        }
+        if let Some(table) = item.table() {
+            grants.insert(name.to_owned(), Arc::new(read_grants(table, root)));
+        }
+    }
+    grants
+}
+
+fn read_grants(mut table: Table<'_>, root: &Path) -> NetworkGrants {
+    let ca = table
+        .get("ca")
+        .and_then(|item| item.accept(read_ca(item.string()?, root)))
+        .map(Arc::new);
+    let connect_to = table.get("connect_to").and_then(|item| item.table());
+    let connect_to = connect_to.map(|lines| read_connect_to(&lines)).unwrap_or_default();
+    let private = table
+        .get("private")
+        .map(|item| read_addresses(&item))
+        .unwrap_or_default();
+    let insecure_item = table.get("insecure");
+    let insecure = insecure_item.as_ref().map(read_addresses).unwrap_or_default();
+    if let (Some(item), Some(address)) = (insecure_item, insecure.iter().find(|at| !at.ip().is_loopback())) {
+        item.note(format!(
+            "{address} is not a loopback address: http is for this machine only; write https"
+        ));
+    }
+    table.finish();
+    NetworkGrants {
+        ca,
+        connect_to,
+        private,
+        insecure,
+    }
+}
+
+fn read_addresses(item: &Item<'_>) -> BTreeSet<SocketAddr> {
+    item.strings()
+        .into_iter()
+        .filter_map(|(text, item)| item.accept(parse_address(text)))
+        .collect()
+}
+
+fn parse_address(text: &str) -> Result<SocketAddr, String> {
+    match text.parse::<SocketAddr>() {
+        Ok(address) if address.port() != 0 => Ok(canonical(address)),
+        _ if text.parse::<IpAddr>().is_ok() => {
+            Err(format!("has no port; write \"{text}:443\", or \"[…]:443\" for IPv6"))
+        }
+        _ => Err(format!(
+            "{} is not an address with a port; write \"10.0.0.5:443\"",
+            quoted(text)
+        )),
+    }
+}
+
+fn read_connect_to(table: &Table<'_>) -> Vec<ConnectTo> {
+    let lines = table.entries().filter_map(|(name, item)| {
+        let (host, port) = item.accept(parse_host_and_port(name))?;
+        let to = item.accept(parse_address(item.string()?))?;
+        Some(ConnectTo { host, port, to })
+    });
+    lines.collect()
+}
+
+fn parse_host_and_port(text: &str) -> Result<(String, Option<u16>), String> {
+    const WRITE: &str = "write \"host.example\" = \"IP:PORT\" or \"host.example:443\" = \"IP:PORT\"";
+    let (host, port) = match text.split_once(':') {
+        Some((host, port)) => {
+            let port = port.parse().ok().filter(|port| *port != 0);
+            (host, Some(port.ok_or_else(|| format!("has no valid port; {WRITE}"))?))
+        }
+        None => (text, None),
+    };
+    let is_host = host
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.' || b == b'_');
+    if !is_host || host.is_empty() || host.ends_with('.') || host.parse::<IpAddr>().is_ok() {
+        return Err(format!("is not a host name; {WRITE}"));
+    }
+    Ok((host.to_ascii_lowercase(), port))
+}
+
+fn read_ca(text: &str, root: &Path) -> Result<Ca, String> {
+    let path = text.strip_prefix("file:").filter(|path| !path.is_empty());
+    let file = root.join(path.ok_or("must name a PEM file; write \"file:ca.pem\"")?);
+    let shown = file.display();
+    let mut pem = Vec::new();
+    File::open(&file)
+        .and_then(|opened| opened.take(MAX_CA_BYTES as u64 + 1).read_to_end(&mut pem))
+        .map_err(|error| format!("{shown} cannot be read: {error}"))?;
+    if pem.len() > MAX_CA_BYTES {
+        return Err(format!(
+            "{shown} is over {MAX_CA_BYTES} bytes, the limit for certificate authorities"
+        ));
+    }
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    let certificates = certificates.map_err(|error| format!("{shown} is not valid PEM: {error}"))?;
+    if certificates.is_empty() {
+        return Err(format!(
+            "{shown} holds no certificate; it needs at least one -----BEGIN CERTIFICATE-----"
+        ));
+    }
+    let mut roots = RootCertStore::empty();
+    for (index, certificate) in certificates.iter().enumerate() {
+        let number = index + 1;
+        roots
+            .add(certificate.clone())
+            .map_err(|error| format!("{shown}: certificate {number}: {error}"))?;
+    }
+    Ok(Ca {
+        file,
+        pem,
+        certificates,
+    })
+}
+
+#[cfg(test)]
+#[path = "host_tests.rs"]
+mod tests;

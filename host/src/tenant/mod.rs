@@ -1,0 +1,34 @@
+//! What a tenant configured: files, secrets, policy.
+//!
+//! A tenant is one file, `tenants/NAME.toml`, and the folder `tenants/NAME/` for its secrets. The host's own file,
+//! `exeunt.toml`, grants to a tenant what bends the network, so that nobody can widen their own reach.
+//!
+//! Files are read into plain values here, by hand over the parsed TOML. The alternative, `serde` with
+//! `deny_unknown_fields`, is shorter, but it stops at the first mistake, loses the line inside inline tables, and
+//! cannot say which key was meant. Here one pass reports every mistake, and each value remembers its line
+//! ([`Location`]), so that a later check (a setting against the plugin's schema, a missing key) still points at it.
+
+mod connector;
+mod endpoint;
+mod error;
+mod file;
+mod host;
+mod keys;
+mod names;
+mod policy;
+mod reader;
+mod secrets;
+mod source;
+
+pub use connector::{ConnectorConfig, Mode};
+pub use endpoint::{BaseUrl, MAX_URL_BYTES};
+pub use error::{ConfigError, Location, Problem};
+pub use file::Tenant;
+pub use host::{Ca, ConnectTo, HostConfig, MAX_CA_BYTES, NetworkGrants};
+pub use keys::{MAX_KEY_BITS, MIN_KEY_BITS, SignError, SigningKey};
+pub(crate) use names::quoted;
+pub use names::{MAX_NAME_BYTES, did_you_mean, nearest};
+pub use policy::{Breaker, MAX_DURATION, MAX_PATTERN_BYTES, MAX_PATTERNS, Policy, Protected};
+pub use reader::MAX_CONFIG_BYTES;
+pub use secrets::{MAX_SECRET_BYTES, SecretRef};
+pub use source::{Becomes, LeaverRule, PersonMapping, SourceAuth, SourceConfig, SourceKind};

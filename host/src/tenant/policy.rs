@@ -1,0 +1,201 @@
+//! A tenant's policy: who is never closed, and how many closures are too many.
+
+use std::time::Duration;
+
+use super::names::quoted;
+use super::reader::{Item, Table};
+
+/// Most patterns in `protected`: 10,000. Each is compared with every person and every account found.
+pub const MAX_PATTERNS: usize = 10_000;
+
+/// Longest pattern in `protected`: 320 bytes, the longest e-mail address.
+pub const MAX_PATTERN_BYTES: usize = 320;
+
+/// Longest duration in a tenant file: ten years and their leap days. The article that this project starts from signs
+/// assertions for that long; nothing needs more.
+pub const MAX_DURATION: Duration = Duration::from_secs(3653 * 24 * 3600);
+
+/// What holds for all connectors of a tenant.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// People whose accounts are never closed.
+    pub protected: Protected,
+    /// When closing stops.
+    pub breaker: Breaker,
+}
+
+/// Patterns for people whose accounts are never closed.
+///
+/// A pattern is an e-mail address or an id, compared whole and without case, where `*` stands for any characters.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Protected {
+    patterns: Vec<(String, String)>,
+}
+
+/// So many closures in a sliding window, then no more until somebody looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Breaker {
+    /// Closures that are still allowed.
+    pub closures: u32,
+    /// Length of the window.
+    pub per: Duration,
+}
+
+impl Default for Breaker {
+    /// 25 in an hour: more than a normal day's leavers of a company of some thousands, far fewer than a wrong filter
+    /// would close.
+    fn default() -> Self {
+        Self {
+            closures: 25,
+            per: Duration::from_secs(3600),
+        }
+    }
+}
+
+impl Policy {
+    /// Reads `[policy]`.
+    pub(crate) fn read(mut table: Table<'_>) -> Self {
+        let protected = table
+            .get("protected")
+            .map(|item| Protected::read(&item))
+            .unwrap_or_default();
+        let breaker = table
+            .get("breaker")
+            .and_then(|item| item.table())
+            .map(Breaker::read)
+            .unwrap_or_default();
+        table.finish();
+        Self { protected, breaker }
+    }
+}
+
+impl Breaker {
+    fn read(mut table: Table<'_>) -> Self {
+        const WRITE: &str = "breaker = { closures = 25, per = \"1h\" }";
+        let closures = table.require("closures", WRITE).and_then(|item| item.count());
+        let per = table.require("per", WRITE).and_then(|item| read_duration(&item));
+        table.finish();
+        let default = Self::default();
+        Self {
+            closures: closures.unwrap_or(default.closures),
+            per: per.unwrap_or(default.per),
+        }
+    }
+}
+
+impl Protected {
+    /// Patterns as an operator wrote them.
+    pub fn new<'a>(patterns: impl IntoIterator<Item = &'a str>) -> Self {
+        Self {
+            patterns: patterns
+                .into_iter()
+                .map(|pattern| (pattern.to_owned(), pattern.to_lowercase()))
+                .collect(),
+        }
+    }
+
+    /// The first pattern that fits an address or id, as it was written.
+    #[must_use]
+    pub fn matches(&self, value: &str) -> Option<&str> {
+        let value = value.to_lowercase();
+        self.patterns
+            .iter()
+            .find(|(_, folded)| fits(folded, &value))
+            .map(|(written, _)| written.as_str())
+    }
+
+    /// The patterns as they were written.
+    pub fn patterns(&self) -> impl Iterator<Item = &str> {
+        self.patterns.iter().map(|(written, _)| written.as_str())
+    }
+
+    /// Whether nobody is protected.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.patterns.is_empty()
+    }
+
+    fn read(item: &Item<'_>) -> Self {
+        let written = item.strings();
+        if written.len() > MAX_PATTERNS {
+            item.note(format!(
+                "has over {MAX_PATTERNS} patterns, the limit; join some with `*`"
+            ));
+        }
+        for (pattern, item) in &written {
+            if pattern.trim().is_empty() || pattern.trim() != *pattern {
+                item.note("is empty or has space around it, so it would protect nobody; write an address or an id");
+            } else if pattern.len() > MAX_PATTERN_BYTES {
+                item.note(format!("is over {MAX_PATTERN_BYTES} bytes, the limit for a pattern"));
+            }
+        }
+        Self::new(written.into_iter().map(|(pattern, _)| pattern))
+    }
+}
+
+// Only the last `*` is ever taken back to: an earlier one could match more, but never something that the last cannot.
+// So the time is at most the product of both lengths.
+fn fits(pattern: &str, value: &str) -> bool {
+    let (pattern, value) = (pattern.as_bytes(), value.as_bytes());
+    let (mut p, mut v) = (0, 0);
+    let mut star: Option<(usize, usize)> = None;
+    while v < value.len() {
+        if p < pattern.len() && pattern[p] == b'*' {
+            star = Some((p, v));
+            p += 1;
+        } else if p < pattern.len() && pattern[p] == value[v] {
+            p += 1;
+            v += 1;
+        } else if let Some((star_p, star_v)) = star {
+            star = Some((star_p, star_v + 1));
+            p = star_p + 1;
+            v = star_v + 1;
+        } else {
+            return false;
+        }
+    }
+    pattern[p..].iter().all(|b| *b == b'*')
+}
+
+/// Reads a duration such as `"1h"`.
+pub(crate) fn read_duration(item: &Item<'_>) -> Option<Duration> {
+    item.accept(parse_duration(item.string()?))
+}
+
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let wrong = || {
+        format!(
+            "{} is not a duration; write a whole number and one of s, m, h, d, such as \"1h\"",
+            quoted(text)
+        )
+    };
+    let unit = text.chars().last().ok_or_else(wrong)?;
+    let seconds: u64 = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3600,
+        'd' => 24 * 3600,
+        _ => return Err(wrong()),
+    };
+    let number = &text[..text.len() - 1];
+    if number.is_empty() || !number.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(wrong());
+    }
+    let duration = number
+        .parse::<u64>()
+        .ok()
+        .and_then(|n| n.checked_mul(seconds))
+        .map(Duration::from_secs);
+    match duration {
+        Some(duration) if duration.is_zero() => Err("is zero; write how long, such as \"1h\"".to_owned()),
+        Some(duration) if duration <= MAX_DURATION => Ok(duration),
+        _ => Err(format!(
+            "is over {} days, the limit for a duration",
+            MAX_DURATION.as_secs() / 86_400
+        )),
+    }
+}
+
+#[cfg(test)]
+#[path = "policy_tests.rs"]
+mod tests;

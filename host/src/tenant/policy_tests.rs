@@ -1,0 +1,62 @@
+use proptest::prelude::*;
+
+use super::*;
+
+#[test]
+fn patterns_match_whole_values_without_case() {
+    let protected = Protected::new([
+        "CEO@acme.example",
+        "svc-*@acme.example",
+        "*@board.example",
+        "a*b*c",
+        "o'neil+x@*",
+    ]);
+    for (value, pattern) in [
+        ("ceo@ACME.example", Some("CEO@acme.example")),
+        ("xceo@acme.example", None),
+        ("ceo@acme.example.org", None),
+        ("svc-backup@acme.example", Some("svc-*@acme.example")),
+        ("svc-@acme.example", Some("svc-*@acme.example")),
+        ("svc@acme.example", None),
+        ("Ann@Board.Example", Some("*@board.example")),
+        ("abbc", Some("a*b*c")),
+        ("abcb", None),
+        ("O'Neil+x@h", Some("o'neil+x@*")),
+        ("", None),
+    ] {
+        assert_eq!(protected.matches(value), pattern, "{value}");
+    }
+    assert_eq!(Protected::new(["ÄRGER@*"]).matches("ärger@x"), Some("ÄRGER@*"));
+    assert_eq!(Protected::new(["*"]).matches(""), Some("*"));
+    assert_eq!(Protected::new(["a?[b]"]).matches("axb"), None);
+    assert!(Protected::default().is_empty() && Protected::default().matches("x").is_none());
+}
+
+#[test]
+fn many_stars_take_no_exponential_time() {
+    let pattern = "*a".repeat(100) + "b";
+    assert_eq!(Protected::new([pattern.as_str()]).matches(&"a".repeat(10_000)), None);
+}
+
+#[test]
+fn durations_are_numbers_with_a_unit() {
+    let seconds = |text: &str| parse_duration(text).unwrap().as_secs();
+    assert_eq!(["90s", "5m", "1h", "3650d"].map(seconds), [90, 300, 3600, 315_360_000]);
+    for wrong in ["", "h", "1", "1 h", "-1h", "+1h", "1.5h", "1w", "1hh", "é", "1é"] {
+        let error = parse_duration(wrong).unwrap_err();
+        assert!(error.contains("such as \"1h\""), "{wrong}: {error}");
+    }
+    assert!(parse_duration("0h").unwrap_err().contains("is zero"));
+    assert!(parse_duration("3653d").is_ok());
+    for long in ["3654d", "99999999999999999999999d", "18446744073709551615h"] {
+        assert!(parse_duration(long).unwrap_err().contains("3653 days"), "{long}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_pattern_fits_exactly_what_its_regular_expression_fits(pattern in "[ab*]{0,8}", value in "[ab]{0,10}") {
+        let regex = regex::Regex::new(&format!("^{}$", pattern.replace('*', ".*"))).unwrap();
+        prop_assert_eq!(fits(&pattern, &value), regex.is_match(&value));
+    }
+}

@@ -1,0 +1,300 @@
+//! `[sources.NAME]`: where events come from, which of them are leavers, and who they name.
+
+use toml::de::DeValue;
+
+use super::error::Location;
+use super::names::{did_you_mean, nearest, quoted};
+use super::reader::{Item, Section, Table, join};
+use super::secrets::{SecretRef, SecretScope};
+
+/// Most values in `becomes`: 100. A longer list is a sign that a filter is meant.
+const MAX_BECOMES: usize = 100;
+
+/// Most mapped attributes of a person: 32; they go into every sandbox call and into evidence.
+const MAX_ATTRIBUTES: usize = 32;
+
+/// One source of events.
+#[derive(Debug, Clone)]
+pub struct SourceConfig {
+    /// Its name.
+    pub name: String,
+    /// What sends the events.
+    pub kind: SourceKind,
+    /// How the sender proves who it is, where it is a server that asks.
+    pub auth: Option<SourceAuth>,
+    /// Which events are leavers.
+    pub leaver: LeaverRule,
+    /// Where the person's fields come from, where not from the usual place.
+    pub person: PersonMapping,
+    /// The connectors that it feeds, in the order of their names.
+    pub connectors: Vec<String>,
+    section: Section,
+}
+
+/// What sends the events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SourceKind {
+    /// SailPoint Identity Security Cloud: an event trigger or a workflow that forwards one.
+    SailPoint,
+}
+
+/// How a sender proves who it is.
+#[derive(Debug, Clone)]
+pub enum SourceAuth {
+    /// `Authorization: Bearer SECRET`
+    Bearer(SecretRef),
+    /// `Authorization: Basic base64(USER:SECRET)`
+    Basic {
+        /// User name.
+        user: String,
+        /// Password.
+        password: SecretRef,
+    },
+}
+
+/// Which events are leavers.
+#[derive(Debug, Clone, PartialEq)]
+pub enum LeaverRule {
+    /// The event says that this attribute became one of these values.
+    Attribute {
+        /// Name of the attribute, compared without case.
+        name: String,
+        /// Values, at least one.
+        becomes: Vec<Becomes>,
+    },
+    /// This RFC 9535 JSONPath finds something in the event.
+    Filter(String),
+}
+
+/// A value in `becomes`.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Becomes {
+    /// Text, compared without case.
+    Text(String),
+    /// True or false; the text `"true"` is equal to it.
+    Bool(bool),
+    /// A number; the text `"1"` is equal to 1.
+    Number(f64),
+}
+
+/// JSONPaths to a person's fields, each of which overrides the usual place.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PersonMapping {
+    /// The source's own id of the person.
+    pub id: Option<String>,
+    /// The person's id in the target system.
+    pub target_id: Option<String>,
+    /// E-mail address.
+    pub email: Option<String>,
+    /// Display name.
+    pub name: Option<String>,
+    /// Further fields, as (name, JSONPath).
+    pub attributes: Vec<(String, String)>,
+}
+
+impl SourceConfig {
+    /// The place of a key of this source, such as `filter` or `person.email`; its table for the empty key.
+    #[must_use]
+    pub fn at(&self, key: &str) -> Location {
+        self.section.at(key)
+    }
+
+    /// Reads one source; `connectors` are the names that the tenant has.
+    pub(crate) fn read(name: &str, mut table: Table<'_>, scope: &SecretScope, connectors: &[&str]) -> Self {
+        let kind = table.require("kind", "kind = \"sailpoint\"");
+        let kind = kind
+            .and_then(|item| item.accept(parse_kind(item.string()?)))
+            .unwrap_or(SourceKind::SailPoint);
+        let auth = table.get("auth").and_then(|item| read_auth(item.table()?, scope));
+        let leaver = read_leaver(&mut table).unwrap_or(LeaverRule::Filter(String::new()));
+        let person = table.get("person").and_then(|item| item.table());
+        let person = person.map(|person| read_person(&person)).unwrap_or_default();
+        let connectors = match table.get("connectors") {
+            Some(item) => read_connectors(&item, connectors),
+            None => connectors.iter().map(|name| (*name).to_owned()).collect(),
+        };
+        let section = table.section();
+        table.finish();
+        Self {
+            name: name.to_owned(),
+            kind,
+            auth,
+            leaver,
+            person,
+            connectors,
+            section,
+        }
+    }
+}
+
+fn parse_kind(text: &str) -> Result<SourceKind, String> {
+    match text {
+        "sailpoint" => Ok(SourceKind::SailPoint),
+        other => Err(format!(
+            "{} is not a kind of source; {}",
+            quoted(other),
+            did_you_mean(other, ["sailpoint"])
+        )),
+    }
+}
+
+fn read_auth(mut table: Table<'_>, scope: &SecretScope) -> Option<SourceAuth> {
+    const WRITE: &str = "auth = { bearer = SECRET } or auth = { basic = { user = \"…\", password = SECRET } }";
+    let bearer = table.get("bearer");
+    let basic = table.get("basic");
+    let auth = match (bearer, basic) {
+        (Some(bearer), None) => scope.read(&bearer).map(SourceAuth::Bearer),
+        (None, Some(basic)) => basic.table().and_then(|basic| read_basic(basic, scope)),
+        (Some(_), Some(_)) => {
+            table.note(format!("has both `bearer` and `basic`; write {WRITE}"));
+            None
+        }
+        (None, None) => {
+            table.note(format!("has neither `bearer` nor `basic`; write {WRITE}"));
+            None
+        }
+    };
+    table.finish();
+    auth
+}
+
+fn read_basic(mut table: Table<'_>, scope: &SecretScope) -> Option<SourceAuth> {
+    let user_item = table.require("user", "user = \"NAME\"");
+    let user = user_item.as_ref().and_then(|item| item.string());
+    if let (Some(item), Some(user)) = (user_item.as_ref(), user)
+        && (user.is_empty() || user.contains(|c: char| c == ':' || c.is_control()))
+    {
+        item.note("is empty, or holds a colon or a control character, which HTTP Basic cannot carry");
+    }
+    let password = table
+        .require("password", "password = \"file:NAME\"")
+        .and_then(|item| scope.read(&item));
+    table.finish();
+    Some(SourceAuth::Basic {
+        user: user?.to_owned(),
+        password: password?,
+    })
+}
+
+fn read_leaver(table: &mut Table<'_>) -> Option<LeaverRule> {
+    const WRITE: &str = "leaver = { attribute = \"userStatus\", becomes = [\"inactive\"] }, or filter = \"JSONPATH\"";
+    let leaver = table.get("leaver");
+    let filter = table.get("filter");
+    match (leaver, filter) {
+        (Some(leaver), None) => read_attribute(leaver.table()?),
+        (None, Some(filter)) => filter.string().map(|text| LeaverRule::Filter(text.to_owned())),
+        (Some(_), Some(filter)) => {
+            filter.note(format!(
+                "stands beside `leaver`, and only one of them can decide; write {WRITE}"
+            ));
+            None
+        }
+        (None, None) => {
+            table.note(format!("does not say which events are leavers; write {WRITE}"));
+            None
+        }
+    }
+}
+
+fn read_attribute(mut table: Table<'_>) -> Option<LeaverRule> {
+    let name_item = table.require("attribute", "attribute = \"userStatus\"");
+    let name = name_item.as_ref().and_then(|item| item.string());
+    if let (Some(item), Some("")) = (&name_item, name.map(str::trim)) {
+        item.note("is empty; write the attribute's name as the event spells it");
+    }
+    let becomes = table
+        .require("becomes", "becomes = [\"inactive\"]")
+        .map(|item| read_becomes(&item));
+    table.finish();
+    Some(LeaverRule::Attribute {
+        name: name?.to_owned(),
+        becomes: becomes?,
+    })
+}
+
+fn read_becomes(item: &Item<'_>) -> Vec<Becomes> {
+    let Some(list) = item.list() else { return Vec::new() };
+    if list.is_empty() {
+        item.note("is empty, so nobody would ever leave; write [\"inactive\"]");
+    } else if list.len() > MAX_BECOMES {
+        item.note(format!("has over {MAX_BECOMES} values, the limit; write a filter"));
+    }
+    list.iter().filter_map(read_value).collect()
+}
+
+fn read_value(item: &Item<'_>) -> Option<Becomes> {
+    match item.value() {
+        DeValue::String(text) if text.trim().is_empty() => {
+            item.note("is empty, and an attribute that was cleared is not a leaver; write a value, or a filter");
+            None
+        }
+        DeValue::String(text) => Some(Becomes::Text(text.clone().into_owned())),
+        DeValue::Boolean(value) => Some(Becomes::Bool(*value)),
+        DeValue::Integer(number) if number.radix() == 10 => number.as_str().parse().ok().map(Becomes::Number),
+        DeValue::Float(number) => match number.as_str().parse::<f64>() {
+            Ok(number) if number.is_finite() => Some(Becomes::Number(number)),
+            _ => item.wrong("a string, a number, true or false", item.value()),
+        },
+        other => item.wrong("a string, a decimal number, true or false", other),
+    }
+}
+
+fn read_person(table: &Table<'_>) -> PersonMapping {
+    let mut mapping = PersonMapping::default();
+    for (key, item) in table.entries() {
+        let Some(path) = item.string().map(str::to_owned) else {
+            continue;
+        };
+        match key {
+            "id" => mapping.id = Some(path),
+            "target_id" => mapping.target_id = Some(path),
+            "email" => mapping.email = Some(path),
+            "name" => mapping.name = Some(path),
+            other => {
+                check_attribute_name(other, &item);
+                mapping.attributes.push((other.to_owned(), path));
+            }
+        }
+    }
+    if mapping.attributes.len() > MAX_ATTRIBUTES {
+        table.note(format!("has over {MAX_ATTRIBUTES} attributes, the limit"));
+    }
+    mapping
+}
+
+// Any other key is an attribute, so a slip such as `emial` would quietly lose the person's address.
+fn check_attribute_name(name: &str, item: &Item<'_>) {
+    const MAX_ATTRIBUTE_NAME_BYTES: usize = 64;
+    if let Some(meant) = nearest(name, ["id", "target_id", "email", "name"]) {
+        item.note(format!(
+            "unknown key; did you mean `{meant}`? An attribute needs a name that is less like it"
+        ));
+    } else if name.is_empty() || name.len() > MAX_ATTRIBUTE_NAME_BYTES || name.chars().any(char::is_control) {
+        item.note(format!(
+            "an attribute's name has 1 to {MAX_ATTRIBUTE_NAME_BYTES} bytes and no control characters"
+        ));
+    }
+}
+
+fn read_connectors(item: &Item<'_>, known: &[&str]) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    let written = item.strings();
+    if written.is_empty() {
+        item.note("names no connector, so the source would feed none; leave it out to feed all");
+    }
+    for (name, item) in written {
+        if !known.contains(&name) {
+            let known = known.iter().copied();
+            item.note(format!(
+                "there is no [{}]; {}",
+                join("connectors", name),
+                did_you_mean(name, known)
+            ));
+        } else if names.iter().any(|other| other == name) {
+            item.note(format!("{} is named twice; once is enough", quoted(name)));
+        }
+        names.push(name.to_owned());
+    }
+    names.sort();
+    names
+}

@@ -1,0 +1,145 @@
+//! Finding a person's users, and reading one.
+
+use crate::reply::quote;
+use crate::settings::is_guid;
+use crate::user::same_address;
+use crate::users::Users;
+use crate::{Account, Failure, Host, Level, Person, Refusal, Standing};
+
+/// Most users of one address. DocuSign allows one that is open; years of rehiring leave some closed ones beside it.
+const MAX_ACCOUNTS: usize = 100;
+
+/// How many users a search by address is followed through: ten pages, so that a filter that does nothing is noticed
+/// before the whole account has been read.
+const MAX_SEARCHED: u64 = 1000;
+
+/// Finds all users of a person, closed ones too, by target id or else by e-mail address.
+///
+/// Where both are given, the user with that id must have that address.
+///
+/// # Errors
+///
+/// Any failure to look: a lost membership of the caller, a limit, an outage, an answer that makes no sense; and
+/// `refused` where the event's id and address do not belong together or cannot be searched for.
+pub fn find<H: Host>(host: &H, person: &Person, token: &H::Token) -> Result<Vec<Account>, Failure> {
+    let users = Users::new(host, token)?;
+    match (&person.target_id, &person.email) {
+        (Some(id), email) => by_id(&users, id, email.as_deref()),
+        (None, Some(email)) => by_email(&users, email),
+        (None, None) => Err(refused(
+            "NOBODY_NAMED",
+            "the event names neither a DocuSign user ID nor an e-mail address".into(),
+        )),
+    }
+}
+
+/// Reads one user by id; none where the account has no such user.
+///
+/// # Errors
+///
+/// As [`find`].
+pub fn read<H: Host>(host: &H, id: &str, token: &H::Token) -> Result<Option<Account>, Failure> {
+    if !is_guid(id) {
+        return Err(not_a_guid(id));
+    }
+    Ok(Users::new(host, token)?.get(id)?.map(|(account, _)| account))
+}
+
+fn by_id<H: Host>(users: &Users<'_, H>, id: &str, email: Option<&str>) -> Result<Vec<Account>, Failure> {
+    if !is_guid(id) {
+        return Err(not_a_guid(id));
+    }
+    match (users.get(id)?, email) {
+        (None, None) => Ok(Vec::new()),
+        (None, Some(email)) => nobody_else_open(users, id, email),
+        (Some((account, reply)), Some(email)) if !has_address(&account, email) => {
+            let held = account.email.as_deref().map_or("none".into(), quote);
+            let message = format!(
+                "user {id} has the address {held} at DocuSign, and the event says {}; check the mapping of person.target_id \
+                 and person.email ({})",
+                quote(email),
+                reply.place()
+            );
+            Err(refused("EMAIL_DOES_NOT_FIT", message))
+        }
+        (Some((account, _)), _) => Ok(vec![account]),
+    }
+}
+
+/// Nothing, for an id that DocuSign does not know, unless the address has an open user: then the id is wrong, and
+/// "no account" would be too.
+fn nobody_else_open<H: Host>(users: &Users<'_, H>, id: &str, email: &str) -> Result<Vec<Account>, Failure> {
+    let others = by_email(users, email)?;
+    match others.iter().find(|other| other.standing != Standing::Closed) {
+        None => Ok(Vec::new()),
+        Some(other) => Err(refused(
+            "TARGET_ID_DOES_NOT_FIT",
+            format!(
+                "DocuSign knows no user {id}, but the event's address has the open user {}; map person.target_id to the \
+                 DocuSign User ID, or leave it out to search by address",
+                other.id
+            ),
+        )),
+    }
+}
+
+fn by_email<H: Host>(users: &Users<'_, H>, email: &str) -> Result<Vec<Account>, Failure> {
+    // An empty filter would list everybody.
+    if !email.contains('@')
+        || email
+            .chars()
+            .any(|character| character.is_control() || character.is_whitespace())
+    {
+        return Err(refused(
+            "INVALID_EMAIL",
+            format!("`{}` is not an e-mail address", quote(email)),
+        ));
+    }
+    let mut accounts: Vec<Account> = Vec::new();
+    let mut start = Some(0);
+    while let Some(position) = start {
+        let Some(listing) = users.with_email(email, position)? else {
+            break;
+        };
+        for account in listing.accounts {
+            if !has_address(&account, email) {
+                // DocuSign's filter is said not to be exact, so the first hit is not always the right one.
+                let fields = listing.reply.fields(&[("user_id", &account.id)]);
+                users.host.log(
+                    Level::Warn,
+                    "left out a user with another address than the one asked for",
+                    &fields,
+                );
+            } else if !accounts.iter().any(|known| known.id.eq_ignore_ascii_case(&account.id)) {
+                // A user that joins meanwhile shifts the pages, and one may come twice.
+                accounts.push(account);
+            }
+        }
+        start = listing.next;
+        if accounts.len() > MAX_ACCOUNTS || start.is_some_and(|next| next >= MAX_SEARCHED) {
+            return Err(listing.reply.unexpected("lists more users than one address can have"));
+        }
+    }
+    Ok(accounts)
+}
+
+fn has_address(account: &Account, email: &str) -> bool {
+    account.email.as_deref().is_some_and(|held| same_address(held, email))
+}
+
+fn not_a_guid(id: &str) -> Failure {
+    refused(
+        "INVALID_USER_ID",
+        format!(
+            "`{}` is not a DocuSign User ID (a GUID); map person.target_id to it, or leave it out to search by address",
+            quote(id)
+        ),
+    )
+}
+
+pub(crate) fn refused(code: &str, message: String) -> Failure {
+    Failure::Refused(Refusal {
+        code: code.into(),
+        message,
+    })
+}
