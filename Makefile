@@ -42,4 +42,4 @@ nextest:
 	@cargo nextest --version >/dev/null 2>&1 || cargo install --locked cargo-nextest
 
 bench: plugins
-	cargo bench --workspace
+	cargo run --quiet --package bench

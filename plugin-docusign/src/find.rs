@@ -84,12 +84,7 @@ fn nobody_else_open<H: Host>(users: &Users<'_, H>, id: &str, email: &str) -> Res
 }
 
 fn by_email<H: Host>(users: &Users<'_, H>, email: &str) -> Result<Vec<Account>, Failure> {
-    // An empty filter would list everybody.
-    if !email.contains('@')
-        || email
-            .chars()
-            .any(|character| character.is_control() || character.is_whitespace())
-    {
+    if !is_address(email) {
         return Err(refused(
             "INVALID_EMAIL",
             format!("`{}` is not an e-mail address", quote(email)),
@@ -99,19 +94,27 @@ fn by_email<H: Host>(users: &Users<'_, H>, email: &str) -> Result<Vec<Account>, 
     let mut start = Some(0);
     while let Some(position) = start {
         let Some(listing) = users.with_email(email, position)? else {
-            break;
+            return if position == 0 { Ok(accounts) } else { Err(not_whole()) };
         };
-        for account in listing.accounts {
-            if !has_address(&account, email) {
-                // DocuSign's filter is said not to be exact, so the first hit is not always the right one.
-                let fields = listing.reply.fields(&[("user_id", &account.id)]);
-                users.host.log(
-                    Level::Warn,
-                    "left out a user with another address than the one asked for",
-                    &fields,
-                );
-            } else if !accounts.iter().any(|known| known.id.eq_ignore_ascii_case(&account.id)) {
-                // A user that joins meanwhile shifts the pages, and one may come twice.
+        let listed = listing.accounts.len();
+        let theirs: Vec<Account> = listing
+            .accounts
+            .into_iter()
+            .filter(|account| has_address(account, email))
+            .collect();
+        if theirs.len() < listed {
+            // DocuSign's filter is said not to be exact, so the first hit is not always the right one.
+            let others = (listed - theirs.len()).to_string();
+            let fields = listing.reply.fields(&[("users", &others)]);
+            users.host.log(
+                Level::Warn,
+                "left out users with another address than the one asked for",
+                &fields,
+            );
+        }
+        for account in theirs {
+            // A user that joins meanwhile shifts the pages, and one may come twice.
+            if !accounts.iter().any(|known| known.id.eq_ignore_ascii_case(&account.id)) {
                 accounts.push(account);
             }
         }
@@ -121,6 +124,18 @@ fn by_email<H: Host>(users: &Users<'_, H>, email: &str) -> Result<Vec<Account>, 
         }
     }
     Ok(accounts)
+}
+
+/// Whether `text` can be searched for. An empty filter would list everybody.
+fn is_address(text: &str) -> bool {
+    text.contains('@')
+        && !text
+            .chars()
+            .any(|character| character.is_control() || character.is_whitespace())
+}
+
+fn not_whole() -> Failure {
+    Failure::Unexpected("DocuSign announced more users of the address, and knows none when asked for them".into())
 }
 
 fn has_address(account: &Account, email: &str) -> bool {

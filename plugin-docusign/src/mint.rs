@@ -68,12 +68,16 @@ fn userinfo<H: Host>(host: &H, token: &H::Token) -> Result<Reply, Failure> {
         body: None,
     };
     let reply = Reply::to(host, &request, token)?;
-    // A bad token is a 401 whose body says `internal_server_error`; it is no outage.
     if reply.is_success() {
-        Ok(reply)
-    } else {
-        Err(errors::failure(host, &reply))
+        return Ok(reply);
     }
+    // A bad token is a 401 whose body says `internal_server_error`; it is no outage.
+    Err(match errors::failure(host, &reply) {
+        Failure::Refused(refusal) => {
+            Failure::Misconfigured(format!("the sign-in host refuses userinfo: {}", refusal.message))
+        }
+        other => other,
+    })
 }
 
 fn fits<H: Host>(host: &H, settings: &Settings, reply: &Reply) -> Result<(), Failure> {

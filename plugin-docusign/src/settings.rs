@@ -54,7 +54,7 @@ impl Settings {
     ///
     /// What is wrong and what to write instead. Values are not repeated: a secret may have been pasted into one.
     pub fn parse(text: &str) -> Result<Self, String> {
-        // Not what is wrong with it: the host has parsed the text before, and the parser's messages are 8 KB of plugin.
+        // Not where it goes wrong: the host has parsed the text before, and the parser's messages make the plugin larger.
         let value: Value = serde_json::from_slice(text.as_bytes()).map_err(|_| "the settings are not JSON")?;
         let settings = Self {
             account_id: guid(

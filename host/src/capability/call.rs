@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::descriptor::Verb;
 use super::grant::Grant;
+use super::scrub::Scrubber;
 use super::token::Token;
 
 /// One exchange with a target, as the transcript keeps it. Secrets are already blanked.
@@ -98,6 +99,8 @@ pub struct Call {
     pub(super) account: Option<String>,
     pub(super) used: Used,
     pub(super) minted: Option<Token>,
+    /// Find what this call sent or could send: tokens lent to it or made in it, assertions.
+    injected: Vec<Scrubber>,
     record: Arc<Mutex<CallRecord>>,
 }
 
@@ -111,6 +114,7 @@ impl Call {
             account,
             used: Used::default(),
             minted: None,
+            injected: Vec::new(),
             record: Arc::default(),
         }
     }
@@ -125,6 +129,12 @@ impl Call {
     #[must_use]
     pub fn record(&self) -> Arc<Mutex<CallRecord>> {
         Arc::clone(&self.record)
+    }
+
+    /// Lends a token to the call. Whatever a target sends from here on is searched for it, also in answer to requests
+    /// without it: a target may show in one place what it was sent in another.
+    pub fn lend(&mut self, token: &Token) {
+        self.injected(token.scrubber().clone());
     }
 
     /// Whether `token` is the one made in this call.
@@ -165,6 +175,25 @@ impl Call {
     #[must_use]
     pub fn now(&self) -> u64 {
         u64::try_from(self.grant.clock.now().as_second()).unwrap_or(0)
+    }
+
+    /// Has something injected looked for in every answer and log line from here on.
+    pub(super) fn injected(&mut self, scrubber: Scrubber) {
+        self.injected.push(scrubber);
+    }
+
+    /// Text of a target or guest without what the host injected.
+    pub(super) fn clean(&self, text: String) -> String {
+        let text = self.grant.scrubber.text(text);
+        self.injected.iter().fold(text, |text, scrubber| scrubber.text(text))
+    }
+
+    /// As [`Call::clean`], for bodies.
+    pub(super) fn clean_bytes(&self, bytes: Vec<u8>) -> Vec<u8> {
+        let bytes = self.grant.scrubber.bytes(bytes);
+        self.injected
+            .iter()
+            .fold(bytes, |bytes, scrubber| scrubber.bytes(bytes))
     }
 
     pub(super) fn note(&self) -> MutexGuard<'_, CallRecord> {

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::call::{Call, LimitReached};
 use super::descriptor::{Exchange, KeyKind, Method, Placement, Verb};
 use super::grant::KeyMaterial;
-use super::http::{Checked, HttpError, Response, join};
+use super::http::{Checked, HttpError, Response, join, quoted};
 use super::scrub::Scrubber;
 use super::token::Token;
 
@@ -84,8 +84,8 @@ impl Call {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         // The signature alone is as useful to a thief as the whole, when header and claims are guessed.
-        let scrubber = Scrubber::new(assertion.rsplit('.').take(1).chain([assertion.as_str()]));
-        self.redeem(&exchange, headers, body, usable_at, &scrubber).await
+        self.injected(Scrubber::new(assertion.rsplit('.').take(1).chain([assertion.as_str()])));
+        self.redeem(&exchange, headers, body, usable_at).await
     }
 
     /// Exchanges a client secret.
@@ -119,9 +119,8 @@ impl Call {
             CONTENT_TYPE,
             HeaderValue::from_static("application/x-www-form-urlencoded"),
         );
-        let scrubber = Scrubber::new([basic.expose_secret()]);
-        self.redeem(&exchange, headers, form(&members), usable_at, &scrubber)
-            .await
+        self.injected(Scrubber::new([basic.expose_secret()]));
+        self.redeem(&exchange, headers, form(&members), usable_at).await
     }
 
     /// A static key as a token.
@@ -244,7 +243,6 @@ impl Call {
         mut headers: HeaderMap,
         body: String,
         usable_at: Vec<String>,
-        scrubber: &Scrubber,
     ) -> Result<Result<Token, GrantError>, LimitReached> {
         let base = self.grant.endpoints.get(&exchange.endpoint);
         let url = match base.map(|base| join(base.url(), &exchange.path, &[])) {
@@ -267,7 +265,7 @@ impl Call {
             body: Some(body.into_bytes()),
             keep_bodies: false,
         };
-        let response = match self.exchange(checked, scrubber).await? {
+        let response = match self.exchange(checked).await? {
             Ok(response) => response,
             Err(
                 HttpError::Denied(text)
@@ -283,11 +281,28 @@ impl Call {
             Some((secret, life)) => {
                 let expires = Timestamp::from_second(now.as_second().saturating_add(life)).ok();
                 let token = Token::new(secret, Placement::Bearer, usable_at, now, expires);
+                self.lend(&token);
+                self.clean_last_head();
                 self.minted = Some(token.clone());
                 Ok(token)
             }
             None => Err(GrantError::Rejected(without_token(response))),
         })
+    }
+}
+
+impl Call {
+    /// The head of the answer that brought a token was kept before the token was known; it may be in there as well.
+    fn clean_last_head(&self) {
+        let mut record = self.note();
+        let Some(exchange) = record.exchanges.last_mut() else {
+            return;
+        };
+        for (name, value) in &mut exchange.response_headers {
+            *name = self.clean(std::mem::take(name));
+            *value = self.clean(std::mem::take(value));
+        }
+        exchange.trace_token = exchange.trace_token.take().map(|trace| self.clean(trace));
     }
 }
 
@@ -332,5 +347,5 @@ fn form(members: &[(&str, &str)]) -> String {
 }
 
 fn no_key(name: &str, kind: &str) -> String {
-    format!("the descriptor has no {kind} `{}`", name.escape_debug())
+    format!("the descriptor has no {kind} `{}`", quoted(name))
 }

@@ -14,7 +14,6 @@ use super::call::{Call, Effect, Exchange, LimitReached};
 use super::descriptor::{Method, Placement, Verb};
 use super::headers;
 use super::path::RequestPath;
-use super::scrub::Scrubber;
 use super::token::Token;
 
 /// A guest's request.
@@ -97,16 +96,10 @@ impl Call {
             Ok(checked) => checked,
             Err(text) => return Ok(Err(HttpError::Denied(self.deny(text)))),
         };
-        let scrubber = match token {
-            Some(token) => {
-                if let Err(text) = self.place(token, &mut checked) {
-                    return Ok(Err(HttpError::Denied(self.deny(text))));
-                }
-                token.scrubber().clone()
-            }
-            None => Scrubber::default(),
-        };
-        self.exchange(checked, &scrubber).await
+        if let Some(Err(text)) = token.map(|token| place(token, &mut checked)) {
+            return Ok(Err(HttpError::Denied(self.deny(text))));
+        }
+        self.exchange(checked).await
     }
 
     fn check(&mut self, request: Request) -> Result<Checked, String> {
@@ -120,7 +113,7 @@ impl Call {
         } = request;
         let grant = &self.grant;
         let Some(base) = grant.endpoints.get(&endpoint) else {
-            return Err(format!("the descriptor has no endpoint `{}`", endpoint.escape_debug()));
+            return Err(format!("the descriptor has no endpoint `{}`", quoted(&endpoint)));
         };
         if method.is_safe() && body.is_some() {
             return Err(format!("{method} cannot have a body"));
@@ -222,9 +215,8 @@ impl Call {
 
     fn check_unsafe(&mut self, method: Method, path: &RequestPath, body: Option<&[u8]>) -> Result<(), String> {
         let account = self.account.as_deref().filter(|id| !id.is_empty());
-        let named = account.is_some_and(|id| {
-            path.has_segment(id) || body.is_some_and(|body| body.windows(id.len()).any(|part| part == id.as_bytes()))
-        });
+        let named =
+            account.is_some_and(|id| path.has_segment(id) || body.is_some_and(|body| names(body, id.as_bytes())));
         if !named {
             return Err(format!(
                 "{method} names the account that is to be closed neither in its path nor in its body"
@@ -240,36 +232,8 @@ impl Call {
         Ok(())
     }
 
-    /// Adds the token in the way that its key says, if it may go to this endpoint.
-    fn place(&self, token: &Token, checked: &mut Checked) -> Result<(), String> {
-        if !token.usable_at().contains(&checked.endpoint) {
-            return Err(format!(
-                "the token may not be sent to endpoint `{}`; author: list it in the key's `usable-at`",
-                checked.endpoint
-            ));
-        }
-        let (name, value) = match token.placement() {
-            Placement::Bearer => (AUTHORIZATION, format!("Bearer {}", token.secret())),
-            Placement::Basic => (AUTHORIZATION, format!("Basic {}", STANDARD.encode(token.secret()))),
-            Placement::Header(name) => {
-                let name = HeaderName::from_bytes(name.as_bytes())
-                    .map_err(|_| "the key's header name is malformed".to_owned())?;
-                (name, token.secret().to_owned())
-            }
-        };
-        let mut value = HeaderValue::from_str(&value)
-            .map_err(|_| "the token has a character that no header can carry".to_owned())?;
-        value.set_sensitive(true);
-        checked.headers.insert(name, value);
-        Ok(())
-    }
-
     /// Sends what was checked, reads the answer within its limits, blanks secrets and keeps the record.
-    pub(super) async fn exchange(
-        &mut self,
-        checked: Checked,
-        scrubber: &Scrubber,
-    ) -> Result<Result<Response, HttpError>, LimitReached> {
+    pub(super) async fn exchange(&mut self, checked: Checked) -> Result<Result<Response, HttpError>, LimitReached> {
         let started = Instant::now();
         let is_unsafe_close = !checked.method.is_safe() && self.verb == Verb::Close;
         let keep_bodies = checked.keep_bodies;
@@ -282,22 +246,29 @@ impl Call {
                 limit.as_secs()
             ))),
         };
-        let answer = answer.map(|response| self.scrub(response, scrubber));
+        let answer = answer.map(|response| self.scrub(response));
         self.end(&answer, started, is_unsafe_close, keep_bodies);
-        if let Ok(response) = &answer {
-            self.used.received = self.used.received.saturating_add(response.body.len());
-            if self.used.received > self.grant.limits.received {
-                return Err(LimitReached {
-                    limit: "received",
-                    allowed: self.grant.limits.received as u64,
-                });
-            }
+        // What was cut off at the limit was received all the same.
+        let received = match &answer {
+            Ok(response) => response.body.len(),
+            Err(HttpError::TooLarge(_)) => self.grant.limits.response_body,
+            Err(_) => 0,
+        };
+        self.used.received = self.used.received.saturating_add(received);
+        if self.used.received > self.grant.limits.received {
+            return Err(LimitReached {
+                limit: "received",
+                allowed: self.grant.limits.received as u64,
+            });
         }
         Ok(answer)
     }
 
     async fn transmit(&self, checked: Checked) -> Result<Response, HttpError> {
         let grant = &self.grant;
+        if let Some(transport) = grant.network.transport() {
+            return transport.answer(checked.method, &checked.url, checked.body.as_deref());
+        }
         let mut url = checked.url;
         let port = url.port_or_known_default().unwrap_or(443);
         let client = grant
@@ -355,16 +326,15 @@ impl Call {
         Ok(Response { status, headers, body })
     }
 
-    fn scrub(&self, response: Response, scrubber: &Scrubber) -> Response {
-        let clean = |text: String| self.grant.scrubber.text(scrubber.text(text));
+    fn scrub(&self, response: Response) -> Response {
         Response {
             status: response.status,
             headers: response
                 .headers
                 .into_iter()
-                .map(|(name, value)| (name, clean(value)))
+                .map(|(name, value)| (self.clean(name), self.clean(value)))
                 .collect(),
-            body: self.grant.scrubber.bytes(scrubber.bytes(response.body)),
+            body: self.clean_bytes(response.body),
         }
     }
 
@@ -438,6 +408,40 @@ impl Call {
     }
 }
 
+/// Adds the token in the way that its key says, if it may go to this endpoint.
+fn place(token: &Token, checked: &mut Checked) -> Result<(), String> {
+    if !token.usable_at().contains(&checked.endpoint) {
+        return Err(format!(
+            "the token may not be sent to endpoint `{}`; author: list it in the key's `usable-at`",
+            checked.endpoint
+        ));
+    }
+    let (name, value) = match token.placement() {
+        Placement::Bearer => (AUTHORIZATION, format!("Bearer {}", token.secret())),
+        Placement::Basic => (AUTHORIZATION, format!("Basic {}", STANDARD.encode(token.secret()))),
+        Placement::Header(name) => {
+            let name =
+                HeaderName::from_bytes(name.as_bytes()).map_err(|_| "the key's header name is malformed".to_owned())?;
+            (name, token.secret().to_owned())
+        }
+    };
+    let mut value =
+        HeaderValue::from_str(&value).map_err(|_| "the token has a character that no header can carry".to_owned())?;
+    value.set_sensitive(true);
+    checked.headers.insert(name, value);
+    Ok(())
+}
+
+/// Whether an id stands in a body by itself: `4711` is not named by `{"user":"47110"}`.
+fn names(body: &[u8], id: &[u8]) -> bool {
+    let continues =
+        |byte: Option<&u8>| byte.is_some_and(|b| b.is_ascii_alphanumeric() || b"-_.@+%~".contains(b) || !b.is_ascii());
+    body.windows(id.len()).enumerate().any(|(at, part)| {
+        let before = at.checked_sub(1).and_then(|before| body.get(before));
+        part == id && !continues(before) && !continues(body.get(at + id.len()))
+    })
+}
+
 /// The operator's base URL with the checked path below it.
 pub(super) fn join(base: &Url, path: &str, query: &[(String, String)]) -> Result<Url, String> {
     let mut url = base.clone();
@@ -451,6 +455,11 @@ pub(super) fn join(base: &Url, path: &str, query: &[(String, String)]) -> Result
         url.query_pairs_mut().extend_pairs(query);
     }
     Ok(url)
+}
+
+/// A guest's word in a message: short, and without what drives a terminal or begins a line.
+pub(super) fn quoted(text: &str) -> String {
+    text.chars().take(120).flat_map(char::escape_debug).collect()
 }
 
 fn classify(error: &reqwest::Error) -> HttpError {

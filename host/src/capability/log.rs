@@ -2,6 +2,9 @@
 
 use super::call::{Call, LogLine};
 
+/// What a field costs besides its bytes: quotes and separators. So a million empty ones are not free.
+const FIELD: usize = 8;
+
 /// How much a line matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
@@ -33,7 +36,7 @@ impl Call {
         let size = message.len()
             + fields
                 .iter()
-                .map(|(name, value)| name.len() + value.len())
+                .map(|(name, value)| name.len() + value.len() + FIELD)
                 .sum::<usize>();
         if size > limits.log_line {
             self.keep(
@@ -46,7 +49,7 @@ impl Call {
             );
             return;
         }
-        let clean = |text: String| printable(&self.grant.scrubber.text(text));
+        let clean = |text: String| printable(&self.clean(text));
         let fields = fields
             .into_iter()
             .map(|(name, value)| (clean(name), clean(value)))

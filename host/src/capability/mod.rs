@@ -30,7 +30,7 @@ pub use grant::{Binding, DEFAULT_MAX_ASSERTION, Grant, KeyMaterial, Problem};
 pub use http::{HttpError, Request, Response};
 pub use limits::CallLimits;
 pub use log::Level;
-pub use network::Network;
+pub use network::{Network, Transport};
 pub use path::{MAX_PATH_BYTES, PathTemplate, RequestPath};
 pub use scrub::{BLANK, Scrubber};
 pub use token::{Token, TokenCell};

@@ -14,8 +14,11 @@ use std::time::Duration;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio::time::Instant;
+use url::Url;
 
 use super::address::forbidden;
+use super::descriptor::Method;
+use super::http::{HttpError, Response};
 use super::limits::CallLimits;
 use crate::tenant::NetworkGrants;
 
@@ -27,6 +30,7 @@ const IDLE_CONNECTIONS: usize = 32;
 /// Gives out HTTP clients.
 #[derive(Debug)]
 pub struct Network {
+    transport: Option<Arc<dyn Transport>>,
     clients: Mutex<HashMap<(Arc<NetworkGrants>, u16), Entry>>,
 }
 
@@ -41,12 +45,39 @@ impl Default for Network {
         // reqwest takes the process's provider; a second call finds the first one's and changes nothing.
         rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
         Self {
+            transport: None,
             clients: Mutex::default(),
         }
     }
 }
 
+/// Answers requests in place of the network: for benchmarks, scripted targets and replays.
+///
+/// It stands behind every check, so what reaches it is what would have left the host.
+pub trait Transport: fmt::Debug + Send + Sync {
+    /// The whole answer to a request.
+    ///
+    /// # Errors
+    ///
+    /// As a network's.
+    fn answer(&self, method: Method, url: &Url, body: Option<&[u8]>) -> Result<Response, HttpError>;
+}
+
 impl Network {
+    /// A network that is not there: `transport` answers instead.
+    #[must_use]
+    pub fn answered_by(transport: Arc<dyn Transport>) -> Self {
+        Self {
+            transport: Some(transport),
+            ..Self::default()
+        }
+    }
+
+    /// What answers in place of the network, if anything.
+    pub(super) fn transport(&self) -> Option<&dyn Transport> {
+        self.transport.as_deref()
+    }
+
     /// The client for these settings and this port; built when it is first asked for.
     ///
     /// # Errors

@@ -13,9 +13,10 @@ pub const MAX_PATH_BYTES: usize = 2048;
 /// Everything but RFC 3986 unreserved is encoded, so no character of a segment can be taken for syntax.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// Characters that some servers fold into `.`, `/` or `\`.
-const LOOK_ALIKES: [char; 9] = [
-    '\u{2024}', '\u{2025}', '\u{2044}', '\u{2215}', '\u{29f8}', '\u{fe52}', '\u{ff0e}', '\u{ff0f}', '\u{ff3c}',
+/// Characters that some servers fold into `.`, `/` or `\`, alone (`／`) or with neighbours (`℀` into `a/c`).
+const LOOK_ALIKES: [char; 14] = [
+    '\u{2024}', '\u{2025}', '\u{2044}', '\u{2100}', '\u{2101}', '\u{2105}', '\u{2106}', '\u{2215}', '\u{29f8}',
+    '\u{fe52}', '\u{fe68}', '\u{ff0e}', '\u{ff0f}', '\u{ff3c}',
 ];
 
 /// A path that has one meaning.

@@ -12,6 +12,8 @@ use serde_json::Value;
 const MAX_BYTES: usize = 64 * 1024;
 /// Most values in a schema with every reference written out. DocuSign's has about 60.
 const MAX_UNFOLDED: u64 = 20_000;
+/// Longest chain of references. Each link is a step of recursion, here and in the validator.
+const MAX_CHAIN: usize = 32;
 /// The dialect, where the schema names one.
 const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
 /// Keywords that change what a reference means. Nobody needs them to describe a connector's settings.
@@ -25,7 +27,10 @@ const MOVING: [&str; 5] = ["$id", "$anchor", "$dynamicAnchor", "$dynamicRef", "$
 pub(super) fn parse(text: &str) -> Result<Value, String> {
     let wrong = |what: String| format!("settings-schema {what}");
     if text.len() > MAX_BYTES {
-        return Err(wrong(format!("has {} bytes, at most {MAX_BYTES} are allowed", text.len())));
+        return Err(wrong(format!(
+            "has {} bytes, at most {MAX_BYTES} are allowed",
+            text.len()
+        )));
     }
     let schema: Value = serde_json::from_str(text).map_err(|error| wrong(format!("is not JSON: {error}")))?;
     let Some(members) = schema.as_object() else {
@@ -46,16 +51,15 @@ pub(super) fn parse(text: &str) -> Result<Value, String> {
 
 /// How many values `value` has with its references written out. `known` holds what references lead to; none while
 /// one is being followed.
-fn unfolded<'a>(
-    value: &'a Value,
-    root: &'a Value,
-    known: &mut HashMap<&'a str, Option<u64>>,
-) -> Result<u64, String> {
+fn unfolded<'a>(value: &'a Value, root: &'a Value, known: &mut HashMap<&'a str, Option<u64>>) -> Result<u64, String> {
     let mut sum = 1_u64;
     let children: Box<dyn Iterator<Item = &Value>> = match value {
         Value::Array(items) => Box::new(items.iter()),
         Value::Object(members) => {
-            if let Some(keyword) = MOVING.iter().find(|keyword| members.get(**keyword).is_some_and(Value::is_string)) {
+            if let Some(keyword) = MOVING
+                .iter()
+                .find(|keyword| members.get(**keyword).is_some_and(Value::is_string))
+            {
                 return Err(format!("uses `{keyword}`; refer to \"#/$defs/NAME\" instead"));
             }
             if let Some(Value::String(reference)) = members.get("$ref") {
@@ -71,15 +75,16 @@ fn unfolded<'a>(
     Ok(sum)
 }
 
-fn referred<'a>(
-    reference: &'a str,
-    root: &'a Value,
-    known: &mut HashMap<&'a str, Option<u64>>,
-) -> Result<u64, String> {
+fn referred<'a>(reference: &'a str, root: &'a Value, known: &mut HashMap<&'a str, Option<u64>>) -> Result<u64, String> {
     let shown: String = reference.chars().take(120).flat_map(char::escape_debug).collect();
     match known.get(reference) {
         Some(Some(count)) => return Ok(*count),
         Some(None) => return Err(format!("refers to itself by \"{shown}\"")),
+        None if known.values().filter(|count| count.is_none()).count() >= MAX_CHAIN => {
+            return Err(format!(
+                "has a chain of more than {MAX_CHAIN} references, at \"{shown}\""
+            ));
+        }
         None => {}
     }
     let target = reference
@@ -122,17 +127,35 @@ mod tests {
 
     #[test]
     fn references_that_unfold_to_much_are_refused() {
-        for links in [16, 300] {
-            let error = parse(&chain(links)).unwrap_err();
-            assert!(error.contains("written out"), "{error}");
-        }
+        let error = parse(&chain(16)).unwrap_err();
+        assert!(error.contains("written out"), "{error}");
+    }
+
+    #[test]
+    fn a_chain_of_references_has_an_end() {
+        let chain = |links: usize| {
+            let mut definitions = serde_json::Map::new();
+            for link in 1..links {
+                let next = json!({"$ref": format!("#/$defs/d{}", link + 1)});
+                definitions.insert(format!("d{link}"), next);
+            }
+            definitions.insert(format!("d{links}"), json!(true));
+            json!({"$defs": {}, "$ref": "#/$defs/d1"})
+                .to_string()
+                .replace("{}", &json!(definitions).to_string())
+        };
+        assert!(parse(&chain(MAX_CHAIN)).is_ok());
+        assert!(parse(&chain(MAX_CHAIN + 1)).unwrap_err().contains("chain"));
     }
 
     #[test]
     fn references_that_do_not_end_here_are_refused() {
         let cases = [
             (json!({"$ref": "#"}), "itself"),
-            (json!({"$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}, "$ref": "#/$defs/a"}), "itself"),
+            (
+                json!({"$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}, "$ref": "#/$defs/a"}),
+                "itself",
+            ),
             (json!({"$ref": "#/$defs/missing"}), "#/$defs/NAME"),
             (json!({"$ref": "https://elsewhere.example/schema"}), "#/$defs/NAME"),
             (json!({"$ref": "file:///etc/passwd"}), "#/$defs/NAME"),

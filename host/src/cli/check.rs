@@ -71,10 +71,6 @@ impl Check {
 fn advice(stop: &Stop) -> String {
     match stop {
         Stop::Limited { until, reason } => format!("the target asks to wait until {until}: {reason}"),
-        Stop::Misconfigured(reason)
-        | Stop::Unavailable(reason)
-        | Stop::Failed(reason)
-        | Stop::Refused(reason)
-        | Stop::Held(reason) => reason.clone(),
+        other => other.reason().to_owned(),
     }
 }

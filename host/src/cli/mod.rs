@@ -7,11 +7,21 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod breaker;
 mod check;
+mod client;
 mod demo;
+mod jobs;
+mod journal;
+mod lanes;
+mod leaver;
+mod pause;
 mod plugin;
 mod run;
+mod serve;
+mod table;
 mod timeline;
+mod token;
 
 /// Exeunt: closes the accounts of people who left, and proves it.
 #[derive(Debug, Parser)]
@@ -30,6 +40,28 @@ enum Command {
     /// Builds and inspects plugins.
     #[command(subcommand)]
     Plugin(plugin::Plugin),
+    /// Takes events over HTTP and closes accounts, until it is stopped.
+    Serve(serve::Serve),
+    /// Lists jobs and acts on them, through the server.
+    #[command(subcommand)]
+    Jobs(jobs::Jobs),
+    /// Shows what waits at each connector.
+    Lanes(lanes::Lanes),
+    /// Reports a leaver to the server.
+    Leaver(leaver::Leaver),
+    /// Stops closing accounts: everywhere, for a tenant or for a connector.
+    Pause(pause::Pause),
+    /// Ends a pause, and lets a parked connector try again.
+    Resume(pause::Resume),
+    /// Closes an open breaker.
+    #[command(subcommand)]
+    Breaker(breaker::Breaker),
+    /// Makes, lists and revokes API tokens.
+    #[command(subcommand)]
+    Token(token::Token),
+    /// Moves the journal between databases.
+    #[command(subcommand)]
+    Journal(journal::Journal),
     /// Shows the whole procedure against a DocuSign simulator.
     Demo(demo::Demo),
 }
@@ -61,10 +93,21 @@ impl From<Exit> for ExitCode {
 ///
 /// What the operator has to change; the process ends with [`Exit::Usage`].
 pub async fn main(cli: Cli) -> anyhow::Result<Exit> {
+    // One TLS provider for the process; an error means that the embedder has chosen one before us.
+    rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
     match cli.command {
         Command::Run(command) => command.run().await,
         Command::Check(command) => command.run().await,
         Command::Plugin(command) => command.run().await,
+        Command::Serve(command) => command.run().await,
+        Command::Jobs(command) => command.run().await,
+        Command::Lanes(command) => command.run().await,
+        Command::Leaver(command) => command.run().await,
+        Command::Pause(command) => command.run().await,
+        Command::Resume(command) => command.run().await,
+        Command::Breaker(command) => command.run().await,
+        Command::Token(command) => command.run().await,
+        Command::Journal(command) => command.run().await,
         Command::Demo(command) => command.run().await,
     }
 }

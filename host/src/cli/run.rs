@@ -63,7 +63,8 @@ impl Run {
         let tenant = Tenant::load(&self.tenant, &host)?;
         let source = source(&tenant, &self.source)?;
         let event = read_event(&self.event)?;
-        let report = handle(&runtime()?, &tenant, &source, &event, self.dry_run).await?;
+        let connectors = connectors(&runtime()?, &tenant, &source).await?;
+        let report = handle(&connectors, &source, &event, self.dry_run).await;
         if let Some(path) = &self.transcript {
             write_transcript(path, &report.jobs)?;
         }
@@ -79,16 +80,7 @@ impl Run {
 }
 
 /// Decides about an event and runs its jobs, all connectors at once.
-///
-/// Every connector is loaded before the first job runs: a mistake in the second one must not leave half a job.
-pub(super) async fn handle(
-    runtime: &Runtime,
-    tenant: &Tenant,
-    source: &Source,
-    event: &[u8],
-    dry_run: bool,
-) -> anyhow::Result<Report> {
-    let connectors = connectors(runtime, tenant, source).await?;
+pub(super) async fn handle(connectors: &[Connector], source: &Source, event: &[u8], dry_run: bool) -> Report {
     let (decision, reason, person) = match source.decide(event) {
         Decision::Leaver { person, reason } => ("leaver", reason, Some(person)),
         Decision::NotALeaver { reason } => ("not_a_leaver", reason, None),
@@ -101,17 +93,12 @@ pub(super) async fn handle(
         }
         None => Vec::new(),
     };
-    Ok(Report {
-        event: EventReport {
-            decision,
-            reason,
-            person,
-        },
-        jobs,
-    })
+    Report { event: EventReport { decision, reason, person }, jobs }
 }
 
-async fn connectors(runtime: &Runtime, tenant: &Tenant, source: &Source) -> anyhow::Result<Vec<Connector>> {
+/// The connectors that a source feeds. All are loaded before the first job runs: a mistake in the second one must not
+/// leave half an event done.
+pub(super) async fn connectors(runtime: &Runtime, tenant: &Tenant, source: &Source) -> anyhow::Result<Vec<Connector>> {
     let mut connectors = Vec::new();
     let mut errors = Vec::new();
     for name in source.connectors() {

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use secrecy::ExposeSecret;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use super::stop::Stop;
 use crate::capability::{Binding, Call, CallLimits, Grant, KeyKind, KeyMaterial, Network, TokenCell, Verb};
@@ -42,6 +44,12 @@ impl Runtime {
         Self { limits, ..self }
     }
 
+    /// The same on another network.
+    #[must_use]
+    pub fn with_network(self, network: Network) -> Self {
+        Self { network: Arc::new(network), ..self }
+    }
+
     /// The clock.
     #[must_use]
     pub fn clock(&self) -> &SharedClock {
@@ -57,6 +65,7 @@ impl Runtime {
         let plugin = self.plugin(config).await?;
         check_settings(&plugin, config)?;
         let keys = resolve_keys(&plugin, config)?;
+        let token_key = token_key(&plugin, config, &keys);
         let binding = Binding {
             tenant: tenant.name.clone(),
             connector: config.name.clone(),
@@ -88,6 +97,7 @@ impl Runtime {
             close_all: config.close_all,
             policy: tenant.policy.clone(),
             tokens: Arc::default(),
+            token_key,
         })
     }
 
@@ -136,6 +146,8 @@ pub struct Connector {
     pub policy: Policy,
     /// Its token.
     pub(super) tokens: Arc<TokenCell<Stop>>,
+    /// What the token hangs on: digests of plugin, settings, endpoints and keys.
+    token_key: [u8; 32],
 }
 
 impl Connector {
@@ -146,6 +158,13 @@ impl Connector {
             name: self.plugin.descriptor.name.clone(),
             version: self.plugin.descriptor.version.clone(),
             digest: self.plugin.digest.clone(),
+        }
+    }
+
+    /// Goes on with the token of the connector that this one replaces, if nothing that a token hangs on has changed.
+    pub fn inherit(&mut self, old: &Self) {
+        if self.token_key == old.token_key {
+            self.tokens = Arc::clone(&old.tokens);
         }
     }
 
@@ -201,6 +220,28 @@ fn resolve_keys(plugin: &Plugin, config: &ConnectorConfig) -> Result<BTreeMap<St
     }
     ConfigError::collect(errors)?;
     Ok(keys)
+}
+
+fn token_key(plugin: &Plugin, config: &ConnectorConfig, keys: &BTreeMap<String, KeyMaterial>) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    let mut add = |part: &[u8]| {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    };
+    add(plugin.digest.as_bytes());
+    add(config.settings.to_string().as_bytes());
+    for (name, base) in &config.endpoints {
+        add(name.as_bytes());
+        add(base.as_str().as_bytes());
+    }
+    for (name, material) in keys {
+        add(name.as_bytes());
+        match material {
+            KeyMaterial::Signing(key) => add(&key.digest()),
+            KeyMaterial::Secret(secret) => add(&Sha256::digest(secret.expose_secret().as_bytes())),
+        }
+    }
+    hash.finalize().into()
 }
 
 fn all(errors: impl Iterator<Item = ConfigError>) -> ConfigError {

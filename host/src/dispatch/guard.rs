@@ -1,17 +1,29 @@
 //! Guard: whose accounts are never touched, and when a person must decide.
 
 use super::connector::Connector;
+use super::gate::Gate;
 use super::stop::Stop;
 use crate::intake;
 use crate::sandbox::{Account, Standing};
+
+/// Why an administrator's account is held.
+const HOLD_ADMINISTRATOR: &str = "administrator";
+/// Why several open accounts are held.
+const HOLD_SEVERAL: &str = "several-accounts";
 
 /// Checks what was found against policy.
 ///
 /// # Errors
 ///
 /// [`Stop::Refused`] for protected people and for the account that the connector itself works with, whatever their
-/// standing; [`Stop::Held`] for administrators, and for several open accounts unless `close_all`.
-pub(super) fn check(connector: &Connector, person: &intake::Person, accounts: &[Account]) -> Result<(), Stop> {
+/// standing; [`Stop::Held`] for administrators, and for several open accounts unless `close_all`, where an operator has
+/// not released the job from that already.
+pub(super) fn check(
+    connector: &Connector,
+    person: &intake::Person,
+    accounts: &[Account],
+    gate: &Gate<'_>,
+) -> Result<(), Stop> {
     refuse_protected(connector, person, accounts)?;
     let own: Vec<&str> = connector.grant.own_accounts().collect();
     if let Some(account) = accounts
@@ -28,17 +40,21 @@ pub(super) fn check(connector: &Connector, person: &intake::Person, accounts: &[
         .iter()
         .filter(|account| account.standing != Standing::Closed)
         .collect();
-    if let Some(admin) = open.iter().find(|account| account.admin) {
-        return Err(Stop::Held(format!("account {} is an administrator's", admin.id)));
+    if let Some(admin) = open.iter().find(|account| account.admin)
+        && !gate.is_released(HOLD_ADMINISTRATOR)
+    {
+        let reason = format!("account {} is an administrator's", admin.id);
+        return Err(Stop::Held { why: HOLD_ADMINISTRATOR, reason });
     }
-    if open.len() > 1 && !connector.close_all {
+    if open.len() > 1 && !connector.close_all && !gate.is_released(HOLD_SEVERAL) {
         let ids: Vec<&str> = open.iter().map(|account| account.id.as_str()).collect();
-        return Err(Stop::Held(format!(
+        let reason = format!(
             "{} open accounts fit the person: {}; to close all of them, write close_all = true under [connectors.{}]",
             open.len(),
             ids.join(", "),
             connector.name
-        )));
+        );
+        return Err(Stop::Held { why: HOLD_SEVERAL, reason });
     }
     Ok(())
 }

@@ -1,11 +1,11 @@
 //! One job in memory: attempts until there is an outcome, or a reason to wait.
 
-use std::collections::HashSet;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::connector::Connector;
+use super::gate::Gate;
 use super::procedure::{Attempt, attempt};
 use super::stop::Stop;
 use crate::evidence::{JobRecord, JobState, Outcome};
@@ -23,7 +23,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Cancelling it is safe for the target as it is for [`attempt`], but nothing remembers what was tried.
 pub async fn run_job(connector: &Connector, person: &Person, dry_run: bool) -> JobRecord {
     let started = Instant::now();
-    let mut intended = HashSet::new();
+    let mut gate = Gate::in_memory();
     let mut transcript = Vec::new();
     let mut number = 1;
     let (accounts, end) = loop {
@@ -31,7 +31,7 @@ pub async fn run_job(connector: &Connector, person: &Person, dry_run: bool) -> J
             end,
             accounts,
             transcript: said,
-        } = attempt(connector, person, dry_run, &mut intended).await;
+        } = attempt(connector, person, dry_run, &mut gate).await;
         transcript.extend(said);
         match end {
             Err(Stop::Unavailable(reason)) if number < ATTEMPTS => {
@@ -57,8 +57,9 @@ pub async fn run_job(connector: &Connector, person: &Person, dry_run: bool) -> J
             None,
             format!("after {ATTEMPTS} attempts: {reason}"),
         ),
-        Err(Stop::Held(reason)) => (JobState::Held, None, None, reason),
-        Err(Stop::Misconfigured(reason)) => (JobState::Parked, None, None, reason),
+        Err(Stop::Held { reason, .. }) => (JobState::Held, None, None, reason),
+        Err(Stop::Misconfigured(reason) | Stop::Paused(reason)) => (JobState::Parked, None, None, reason),
+        Err(stop @ Stop::LeaseLost) => (JobState::Done, Some(Outcome::Failed), None, stop.reason().to_owned()),
         Err(Stop::Limited { until, reason }) => (JobState::Parked, None, Some(until), reason),
     };
     JobRecord {

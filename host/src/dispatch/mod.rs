@@ -5,15 +5,22 @@
 //! would be a promise instead of a property.
 
 mod connector;
+mod gate;
 mod guard;
 mod job;
 mod probe;
 mod procedure;
+mod registry;
+mod service;
 mod stop;
 mod verbs;
+mod worker;
 
 pub use connector::{Connector, Runtime};
+pub use gate::Gate;
 pub use job::run_job;
 pub use probe::{Probe, probe};
 pub use procedure::{Attempt, attempt};
+pub use registry::{LiveTenant, Registry};
+pub use service::{Connectors, Lookup, Service, ServiceOptions};
 pub use stop::Stop;

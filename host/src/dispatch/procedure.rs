@@ -3,12 +3,12 @@
 //! Every step reads before it acts, so the whole can be run again from the start after anything. What the host saw
 //! end ambiguously is read before anything is tried again, and a 200 is never taken for proof.
 
-use std::collections::HashSet;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::connector::Connector;
+use super::gate::Gate;
 use super::guard;
 use super::stop::Stop;
 use super::verbs::Verbs;
@@ -38,21 +38,21 @@ pub struct Attempt {
 
 /// Runs one attempt.
 ///
-/// `intended` holds the ids that a closure was tried for, by this attempt and those before: an account of these that
-/// is found closed was closed by us. With `dry_run` nothing is ever closed, whatever the tenant file says.
+/// `gate` says whether a closure may happen now, and remembers that one was tried. With `dry_run` nothing is ever
+/// closed, whatever the tenant file says.
 ///
-/// Cancelling it leaves at most one closure of unknown effect behind, whose id is in `intended`.
+/// Cancelling it leaves at most one closure of unknown effect behind, whose account the gate remembers.
 pub async fn attempt(
     connector: &Connector,
     person: &intake::Person,
     dry_run: bool,
-    intended: &mut HashSet<String>,
+    gate: &mut Gate<'_>,
 ) -> Attempt {
     let mut procedure = Procedure {
         connector,
         verbs: Verbs::new(connector),
         accounts: Vec::new(),
-        intended,
+        gate,
     };
     let end = procedure.run(person, dry_run).await;
     Attempt {
@@ -62,17 +62,17 @@ pub async fn attempt(
     }
 }
 
-struct Procedure<'a> {
+struct Procedure<'a, 'g> {
     connector: &'a Connector,
     verbs: Verbs<'a>,
     accounts: Vec<AccountChange>,
-    intended: &'a mut HashSet<String>,
+    gate: &'a mut Gate<'g>,
 }
 
-impl Procedure<'_> {
+impl Procedure<'_, '_> {
     async fn run(&mut self, person: &intake::Person, dry_run: bool) -> Result<(Outcome, String), Stop> {
         let found = self.find(person).await?;
-        guard::check(self.connector, person, &found)?;
+        guard::check(self.connector, person, &found, self.gate)?;
         let open: Vec<Account> = found
             .iter()
             .filter(|account| account.standing != Standing::Closed)
@@ -91,8 +91,10 @@ impl Procedure<'_> {
             let ids: Vec<&str> = open.iter().map(|account| account.id.as_str()).collect();
             return Ok((Outcome::Planned, format!("would close {}", ids.join(", "))));
         }
-        for account in &open {
-            self.close(&account.id).await?;
+        let ids: Vec<String> = open.into_iter().map(|account| account.id).collect();
+        self.gate.pass(&ids, &self.verbs.transcript).await?;
+        for id in &ids {
+            self.close(id).await?;
         }
         Ok((Outcome::Closed, "closed, and an independent read says so".to_owned()))
     }
@@ -108,7 +110,7 @@ impl Procedure<'_> {
         for (change, account) in self.accounts.iter_mut().zip(found) {
             change.after = Some(account.native_status.clone());
         }
-        if found.iter().any(|account| self.intended.contains(&account.id)) {
+        if found.iter().any(|account| self.gate.was_intended(&account.id)) {
             (
                 Outcome::Closed,
                 "closed by an earlier attempt, as this read shows".to_owned(),
@@ -120,7 +122,6 @@ impl Procedure<'_> {
 
     /// Closes one account and proves it.
     async fn close(&mut self, id: &str) -> Result<(), Stop> {
-        self.intended.insert(id.to_owned());
         let (closed, effect) = self.verbs.close(id).await?;
         let problem = match closed {
             Ok(()) => return self.verify(id, "the target accepted the closure").await,
@@ -128,9 +129,6 @@ impl Procedure<'_> {
         };
         // Refused before anything left the host, or answered with a clear no: nothing can have happened.
         if !may_have_happened(&problem, effect) {
-            if effect == Effect::None {
-                self.intended.remove(id);
-            }
             return Err(problem.into_stop(self.connector));
         }
         let told = problem.to_string();

@@ -15,7 +15,16 @@ pub enum Stop {
     /// Policy forbids it.
     Refused(String),
     /// A person must decide.
-    Held(String),
+    Held {
+        /// A word for it, by which such jobs are listed and released.
+        why: &'static str,
+        /// Why, in one sentence.
+        reason: String,
+    },
+    /// An operator paused the host, the tenant or the connector.
+    Paused(String),
+    /// Somebody else has the job now: nothing more may be done, and nothing written.
+    LeaseLost,
     /// The connector waits for its operator.
     Misconfigured(String),
     /// The target asks to wait.
@@ -32,6 +41,21 @@ pub enum Stop {
 }
 
 impl Stop {
+    /// In words, for logs and people.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        match self {
+            Self::Refused(reason)
+            | Self::Held { reason, .. }
+            | Self::Paused(reason)
+            | Self::Misconfigured(reason)
+            | Self::Limited { reason, .. }
+            | Self::Unavailable(reason)
+            | Self::Failed(reason) => reason,
+            Self::LeaseLost => "the lease was lost; another host has the job",
+        }
+    }
+
     /// What a plugin's failure means for the job.
     #[must_use]
     pub fn from_failure(failure: Failure, now: Timestamp) -> Self {
@@ -43,9 +67,13 @@ impl Stop {
             }
             Failure::RateLimited(limit) => Self::limited(limit, now),
             Failure::Unavailable(text) => Self::Unavailable(text),
+            Failure::Refused(refusal) if refusal.message.contains(&refusal.code) => {
+                Self::Failed(format!("the target refused: {}", refusal.message))
+            }
             Failure::Refused(refusal) => {
                 Self::Failed(format!("the target refused: {}: {}", refusal.code, refusal.message))
             }
+
             Failure::Unexpected(text) => Self::Failed(format!("the target's answer makes no sense: {text}")),
             Failure::Denied(text) => Self::Failed(format!("denied: {text}")),
         }

@@ -1,5 +1,7 @@
 //! Verb calls of one attempt: a token for each, minted once more if the target does not accept it.
 
+use tokio::time::Instant;
+
 use super::connector::Connector;
 use super::procedure::Problem;
 use super::stop::Stop;
@@ -37,9 +39,10 @@ impl<'a> Verbs<'a> {
         };
         loop {
             let token = self.token().await?;
+            let started = Instant::now();
             let call = self.connector.call(Verb::Find, None);
             let ended = self.connector.plugin.find(call, &person, &token).await;
-            if let Some(answer) = self.settle(Verb::Find, &token, ended).await {
+            if let Some(answer) = self.settle(Verb::Find, &token, ended, started).await {
                 return answer.map_err(|problem| problem.into_stop(self.connector));
             }
         }
@@ -49,9 +52,10 @@ impl<'a> Verbs<'a> {
     pub(super) async fn read(&mut self, id: &str) -> Result<Option<Account>, Stop> {
         loop {
             let token = self.token().await?;
+            let started = Instant::now();
             let call = self.connector.call(Verb::Read, Some(id));
             let ended = self.connector.plugin.read(call, id, &token).await;
-            if let Some(answer) = self.settle(Verb::Read, &token, ended).await {
+            if let Some(answer) = self.settle(Verb::Read, &token, ended, started).await {
                 return answer.map_err(|problem| problem.into_stop(self.connector));
             }
         }
@@ -65,10 +69,11 @@ impl<'a> Verbs<'a> {
     pub(super) async fn close(&mut self, id: &str) -> Result<(Result<(), Problem>, Effect), Stop> {
         loop {
             let token = self.token().await?;
+            let started = Instant::now();
             let call = self.connector.call(Verb::Close, Some(id));
             let ended = self.connector.plugin.close(call, id, &token).await;
             let effect = ended.record.effect;
-            if let Some(answer) = self.settle(Verb::Close, &token, ended).await {
+            if let Some(answer) = self.settle(Verb::Close, &token, ended, started).await {
                 return Ok((answer, effect));
             }
         }
@@ -78,9 +83,10 @@ impl<'a> Verbs<'a> {
     pub(super) async fn page(&mut self, cursor: Option<&str>) -> Result<Accounts, Stop> {
         loop {
             let token = self.token().await?;
+            let started = Instant::now();
             let call = self.connector.call(Verb::Page, None);
             let ended = self.connector.plugin.page(call, cursor, &token).await;
-            if let Some(answer) = self.settle(Verb::Page, &token, ended).await {
+            if let Some(answer) = self.settle(Verb::Page, &token, ended, started).await {
                 return answer.map_err(|problem| problem.into_stop(self.connector));
             }
         }
@@ -106,7 +112,14 @@ impl<'a> Verbs<'a> {
     }
 
     /// Keeps the record. None means: the token was not accepted and is discarded, call again.
-    async fn settle<T>(&mut self, verb: Verb, token: &Token, ended: Ended<T>) -> Option<Result<T, Problem>> {
+    async fn settle<T>(
+        &mut self,
+        verb: Verb,
+        token: &Token,
+        ended: Ended<T>,
+        started: Instant,
+    ) -> Option<Result<T, Problem>> {
+        metrics::histogram!("exeunt_verb_seconds", "verb" => verb.as_str()).record(started.elapsed().as_secs_f64());
         self.transcript.push(kept(verb, &ended.record));
         match ended.result {
             Ok(Ok(answer)) => Some(Ok(answer)),

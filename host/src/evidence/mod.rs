@@ -5,4 +5,5 @@
 
 mod record;
 
-pub use record::{AccountChange, CallTranscript, JobRecord, JobState, Outcome, PluginIdentity};
+pub use crate::journal::Outcome;
+pub use record::{AccountChange, CallTranscript, JobRecord, JobState, PluginIdentity};

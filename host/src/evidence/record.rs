@@ -4,26 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::capability::{Exchange, LogLine, Verb};
-
-/// How a job ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Outcome {
-    /// We closed it, and the target says so.
-    Closed,
-    /// It was closed before we came.
-    AlreadyClosed,
-    /// The target knows no account of the person.
-    NoAccount,
-    /// A dry run: what would be closed is known.
-    Planned,
-    /// Policy forbids it, or the event cannot be acted on.
-    Refused,
-    /// It could not be closed, or not be proved closed.
-    Failed,
-    /// An operator ended it.
-    Cancelled,
-}
+use crate::journal::Outcome;
 
 /// Where a job stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -1,13 +1,17 @@
 //! From one event's bytes to a decision: who left, not a leaver, or refused.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::Value;
 
-use super::json;
-use super::person::{Mapping, Person};
+use super::age::Occurred;
+use super::jsonpath::Path;
+use super::person::{Mapping, Person, checked};
 use super::rule::{Rule, Verdict};
-use super::sailpoint::Event;
+use super::sailpoint::{Event, SAMPLE_HOLD, is_documented_sample};
+use super::{content, json};
 use crate::tenant::{ConfigError, SourceConfig, SourceKind, Tenant};
 
 /// What an event is. Each reason is one line for the operator; values of the event in it are quoted and cut short.
@@ -32,13 +36,39 @@ pub enum Decision {
     },
 }
 
+/// What a source makes of one event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reading {
+    /// Who left, or why nobody did.
+    pub decision: Decision,
+    /// What tells a leaver from others; nothing for events that need no job.
+    pub mark: Option<Mark>,
+    /// When it happened.
+    pub occurred: Occurred,
+    /// True for a leaver of SailPoint's published samples.
+    pub is_sample: bool,
+}
+
+/// What tells one event from another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mark {
+    /// The source's own id for it.
+    Id(String),
+    /// A digest of what it says.
+    Content([u8; 32]),
+}
+
 /// A source, ready for events.
 #[derive(Debug, Clone)]
 pub struct Source {
     name: String,
+    kind: SourceKind,
     connectors: Vec<String>,
     rule: Rule,
     mapping: Mapping,
+    id: Option<Path>,
+    time: Option<Path>,
+    max_age: Duration,
 }
 
 /// All sources of a tenant.
@@ -64,21 +94,24 @@ impl Source {
     /// # Errors
     /// A JSONPath that is not one, or means something else than its author thinks; with the line and what to write.
     pub fn new(config: &SourceConfig) -> Result<Self, ConfigError> {
-        let SourceKind::SailPoint = config.kind;
+        let path = |key: &str, text: &Option<String>| {
+            let compile = |text: &String| Path::compile(text).map_err(|error| config.at(key).error(error.message));
+            text.as_ref().map(compile).transpose()
+        };
+        let (id, time) = (path("id", &config.id), path("time", &config.time));
         let (rule, mapping) = (Rule::new(config), Mapping::new(config));
-        match (rule, mapping) {
-            (Ok(rule), Ok(mapping)) => Ok(Self {
-                name: config.name.clone(),
-                connectors: config.connectors.clone(),
-                rule,
-                mapping,
-            }),
-            (Err(mut error), Err(other)) => {
-                error.merge(other);
-                Err(error)
-            }
-            (Err(error), Ok(_)) | (Ok(_), Err(error)) => Err(error),
-        }
+        let errors = [rule.as_ref().err(), mapping.as_ref().err(), id.as_ref().err(), time.as_ref().err()];
+        ConfigError::collect(errors.into_iter().flatten().cloned())?;
+        Ok(Self {
+            name: config.name.clone(),
+            kind: config.kind,
+            connectors: config.connectors.clone(),
+            rule: rule?,
+            mapping: mapping?,
+            id: id?,
+            time: time?,
+            max_age: config.max_age,
+        })
     }
 
     /// Its name.
@@ -96,25 +129,81 @@ impl Source {
     /// Judges one event. Never panics; the work is bounded by the limits on event and path, and is CPU only.
     #[must_use]
     pub fn decide(&self, body: &[u8]) -> Decision {
-        self.judge(body).unwrap_or_else(|reason| Decision::Refused { reason })
+        self.read(body).decision
     }
 
-    fn judge(&self, body: &[u8]) -> Result<Decision, String> {
-        let whole = Value::Object(json::parse(body)?);
-        let Value::Object(members) = &whole else {
-            return Err("expected a JSON object".to_owned());
-        };
-        let event = Event::read(members)?;
-        let reason = match self.rule.judge(&event, &whole) {
-            Verdict::Leaver(reason) => reason,
-            Verdict::NotALeaver(reason) => return Ok(Decision::NotALeaver { reason }),
-        };
-        event.check_person()?;
-        let person = self.mapping.person(&event.identity, &whole)?;
-        if person.target_id.is_none() && person.email.is_none() {
-            return Err(self.nobody(&event));
+    /// As [`Source::decide`], with what tells the event from others and when it happened.
+    #[must_use]
+    pub fn read(&self, body: &[u8]) -> Reading {
+        self.judge(body).unwrap_or_else(|reason| Reading {
+            decision: Decision::Refused { reason },
+            mark: None,
+            occurred: Occurred::Unsaid,
+            is_sample: false,
+        })
+    }
+
+    /// Why an event's jobs must wait for an operator, as a word ([`SAMPLE_HOLD`] and its like) and in
+    /// words; none where nothing speaks against it.
+    #[must_use]
+    pub fn objection(&self, reading: &Reading, now: Timestamp) -> Option<(&'static str, String)> {
+        if reading.is_sample {
+            let reason = "it names an identity or account of SailPoint's published samples, as its test button sends them";
+            return Some((SAMPLE_HOLD, reason.to_owned()));
         }
-        Ok(Decision::Leaver { person, reason })
+        reading.occurred.objection(self.max_age, now)
+    }
+
+    fn judge(&self, body: &[u8]) -> Result<Reading, String> {
+        let whole = Value::Object(json::parse(body)?);
+        let event = match (self.kind, &whole) {
+            (SourceKind::SailPoint, Value::Object(members)) => Some(Event::read(members)?),
+            _ => None,
+        };
+        let occurred = self.time.as_ref().map_or(Occurred::Unsaid, |path| Occurred::read(path, &whole));
+        let mut reason = match self.rule.judge(event.as_ref(), &whole) {
+            Verdict::Leaver(reason) => reason,
+            Verdict::NotALeaver(reason) => {
+                let decision = Decision::NotALeaver { reason };
+                return Ok(Reading { decision, mark: None, occurred, is_sample: false });
+            }
+        };
+        let person = self.person(event.as_ref(), &whole)?;
+        let (mark, note) = self.mark(event.as_ref(), &whole, &person);
+        reason.extend(note);
+        let is_sample = self.kind == SourceKind::SailPoint && is_documented_sample(&whole);
+        let decision = Decision::Leaver { person, reason };
+        Ok(Reading { decision, mark: Some(mark), occurred, is_sample })
+    }
+
+    fn person(&self, event: Option<&Event<'_>>, whole: &Value) -> Result<Person, String> {
+        if let Some(event) = event {
+            event.check_person()?;
+        }
+        let person = self.mapping.person(event.map(|event| &event.identity), whole)?;
+        match event {
+            Some(event) if person.target_id.is_none() && person.email.is_none() => Err(self.nobody(event)),
+            _ => Ok(person),
+        }
+    }
+
+    // An event without the id that it should have is no reason to keep an account open.
+    fn mark(&self, event: Option<&Event<'_>>, whole: &Value, person: &Person) -> (Mark, Option<String>) {
+        let place = |path: &Path| format!("the mapping id = {:?}", path.text());
+        let id = self.id.as_ref().map(|path| {
+            path.one(whole)
+                .map_err(|why| format!("{} {why}", place(path)))
+                .and_then(|id| checked(id, &place(path)))
+        });
+        let content = || match event {
+            Some(event) => Mark::Content(content::of_sailpoint(event, whole, person)),
+            None => Mark::Content(content::of_any(whole)),
+        };
+        match id {
+            Some(Ok(id)) => (Mark::Id(id), None),
+            Some(Err(why)) => (content(), Some(format!("; a repetition is told by content, since {why}"))),
+            None => (content(), None),
+        }
     }
 
     fn nobody(&self, event: &Event<'_>) -> String {

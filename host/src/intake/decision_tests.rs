@@ -331,7 +331,7 @@ fn bad_events_are_refused_with_what_was_expected_and_what_was_seen() {
     };
     for (body, expected) in [
         (b"<xml/>".to_vec(), "not JSON"),
-        (b"[{}]".to_vec(), "expected a JSON object, saw a list"),
+        (b"[{},{}]".to_vec(), "expected a JSON object, saw a list"),
         (b"{}".to_vec(), "saw nothing in it"),
         (vec![b'x'; 10 * 1024 * 1024], "the limit is 1048576"),
         (

@@ -20,10 +20,16 @@ pub const MAX_EVENT_VALUES: usize = 10_000;
 /// Most members of the event itself: 64; the documented payloads have at most 8. `$[?…]` runs once for each of them.
 pub const MAX_EVENT_MEMBERS: usize = 64;
 
+/// Most wrappings around an event: 3. A workflow step may send a list of one as text, and that as text once more.
+const MAX_WRAPPINGS: usize = 3;
+
 /// What a workflow engine leaves behind where it could not fill in a value.
 const PLACEHOLDER: &str = "{{$";
 
 /// Parses an event: one JSON object, no name twice, no placeholder left in it.
+///
+/// A workflow engine that puts a value into a body by template may send a list of one instead of the object, or the
+/// object as text; both are taken for the object itself.
 pub(crate) fn parse(body: &[u8]) -> Result<Map<String, Value>, String> {
     if body.len() > MAX_EVENT_BYTES {
         return Err(format!(
@@ -35,14 +41,20 @@ pub(crate) fn parse(body: &[u8]) -> Result<Map<String, Value>, String> {
         return Err("the event is empty; expected a JSON object".to_owned());
     }
     let mut seen = Seen::default();
-    let mut deserializer = serde_json::Deserializer::from_slice(body);
-    let value = Node {
-        seen: &mut seen,
-        depth: 1,
+    let mut value = read(body, &mut seen)?;
+    for _ in 0..MAX_WRAPPINGS {
+        if seen.placeholder {
+            break;
+        }
+        value = match value {
+            Value::Array(mut list) if list.len() == 1 => list.remove(0),
+            Value::String(text) if text.trim_start().starts_with(['{', '[']) => read(text.as_bytes(), &mut seen)?,
+            other => {
+                value = other;
+                break;
+            }
+        };
     }
-    .deserialize(&mut deserializer)
-    .and_then(|value| deserializer.end().map(|()| value))
-    .map_err(|error| explain(&error))?;
     if seen.placeholder {
         return Err(format!(
             "the event holds `{PLACEHOLDER}`: the workflow that sent it did not fill in a value; correct its step"
@@ -56,6 +68,14 @@ pub(crate) fn parse(body: &[u8]) -> Result<Map<String, Value>, String> {
         Value::Object(members) => Ok(members),
         other => Err(format!("expected a JSON object, saw {}", type_of(&other))),
     }
+}
+
+fn read(text: &[u8], seen: &mut Seen) -> Result<Value, String> {
+    let mut deserializer = serde_json::Deserializer::from_slice(text);
+    Node { seen, depth: 1 }
+        .deserialize(&mut deserializer)
+        .and_then(|value| deserializer.end().map(|()| value))
+        .map_err(|error| explain(&error))
 }
 
 /// The JSON type of a value, with its article.

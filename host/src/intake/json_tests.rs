@@ -19,6 +19,9 @@ fn what_is_no_json_object_says_what_it_is() {
         (b"{\"a\":\"\xff\"}", "not JSON"),
         (b"{\"a\":1e999}", "not JSON"),
         (b"[]", "saw a list"),
+        (b"[{},{}]", "saw a list"),
+        (b"[[[[{}]]]]", "saw a list"),
+        (br#""{\"a\":""#, "not JSON"),
         (b"null", "saw null"),
         (b"\"text\"", "saw a string"),
         (b"12", "saw a number"),
@@ -35,11 +38,39 @@ fn a_name_that_comes_twice_is_refused() {
 }
 
 #[test]
+fn a_list_of_one_and_an_object_as_text_are_taken_for_the_object() {
+    let plain = parse(br#"{"a":{"b":"c"}}"#).unwrap();
+    for body in [
+        r#"[{"a":{"b":"c"}}]"#,
+        r#""{\"a\":{\"b\":\"c\"}}""#,
+        r#"" [{\"a\":{\"b\":\"c\"}}] ""#,
+        r#"["{\"a\":{\"b\":\"c\"}}"]"#,
+        r#"[[[{"a":{"b":"c"}}]]]"#,
+    ] {
+        assert_eq!(parse(body.as_bytes()).as_ref(), Ok(&plain), "{body}");
+    }
+}
+
+#[test]
+fn what_is_inside_text_counts_towards_the_limits() {
+    let many = |values: usize| {
+        let text = format!("{{\"a\":[{}]}}", vec!["1"; values - 3].join(","));
+        serde_json::to_vec(&text).unwrap()
+    };
+    assert!(parse(&many(MAX_EVENT_VALUES)).is_ok());
+    assert!(refusal(&many(MAX_EVENT_VALUES + 1)).contains("10000 values"));
+    assert!(refusal(br#""{\"a\":1,\"a\":2}""#).contains("comes twice"));
+}
+
+#[test]
 fn a_placeholder_is_found_in_values_names_and_escapes() {
     for body in [
         r#"{"a":"{{$.trigger.id}}"}"#,
         r#"{"{{$x":1}"#,
         r#"{"a":[{"b":"x \u007b\u007b$"}]}"#,
+        r#""{\"a\":\"{{$.trigger.id}}\"}""#,
+        r#""{{$.trigger}}""#,
+        r#""{\"a\":\"\\u007b{$.trigger.id}}\"}""#,
     ] {
         assert!(refusal(body.as_bytes()).contains("did not fill in"), "{body}");
     }
@@ -86,12 +117,20 @@ fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
+fn unwrapped(value: Value) -> Value {
+    match value {
+        Value::Array(mut list) if list.len() == 1 => unwrapped(list.remove(0)),
+        Value::String(text) => unwrapped(serde_json::from_str(&text).unwrap()),
+        other => other,
+    }
+}
+
 proptest! {
     #[test]
     fn what_is_accepted_is_what_serde_json_reads(value in any_json()) {
         let body = serde_json::to_vec(&value).unwrap();
         match parse(&body) {
-            Ok(members) => prop_assert_eq!(Value::Object(members), value),
+            Ok(members) => prop_assert_eq!(Value::Object(members), unwrapped(value)),
             Err(reason) => prop_assert!(!value.is_object() || reason.contains("{{$"), "{}", reason),
         }
     }

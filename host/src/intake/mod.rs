@@ -9,7 +9,10 @@
 //! the text to write instead. Rewriting it silently lost: the same characters would mean one thing in SailPoint's
 //! dialogue and another here, and nobody would see which.
 
+mod age;
+mod content;
 mod decision;
+pub mod http;
 mod jayway;
 mod json;
 mod jsonpath;
@@ -20,8 +23,9 @@ mod rule;
 mod sailpoint;
 mod tokens;
 
-pub use decision::{Decision, Source, sources};
+pub use age::{AGE_HOLD, MAX_AHEAD, OLD_HOLD, Occurred};
+pub use decision::{Decision, Mark, Reading, Source, sources};
 pub use json::{MAX_EVENT_BYTES, MAX_EVENT_DEPTH, MAX_EVENT_MEMBERS, MAX_EVENT_VALUES};
 pub use jsonpath::{MAX_PATH_BYTES, MAX_PATH_NESTING};
 pub use person::{MAX_PERSON_FIELD_BYTES, Person};
-pub use sailpoint::is_documented_sample;
+pub use sailpoint::{SAMPLE_HOLD, is_documented_sample};

@@ -72,9 +72,9 @@ impl Mapping {
         Ok(mapping)
     }
 
-    /// The person in an event: mapped fields from where the mapping leads, the others from the identity. The target's
-    /// id comes by mapping only, since no SailPoint event is known to carry it.
-    pub(crate) fn person(&self, identity: &Identity<'_>, event: &Value) -> Result<Person, String> {
+    /// The person in an event: mapped fields from where the mapping leads, the others from the identity, where the event
+    /// has one in a known place. The target's id comes by mapping only, since no SailPoint event is known to carry it.
+    pub(crate) fn person(&self, identity: Option<&Identity<'_>>, event: &Value) -> Result<Person, String> {
         let field = |key: &str, path: &Option<Path>, usual: Option<&str>| match path {
             Some(path) => mapped(key, path, event).map(Some),
             None => usual
@@ -86,10 +86,10 @@ impl Mapping {
             .iter()
             .map(|(key, path)| Ok((key.clone(), mapped(key, path, event)?)));
         Ok(Person {
-            id: field("id", &self.id, Some(identity.id))?,
+            id: field("id", &self.id, identity.map(|identity| identity.id))?,
             target_id: field("target_id", &self.target_id, None)?,
-            email: field("email", &self.email, identity.email)?,
-            name: field("name", &self.name, identity.name)?,
+            email: field("email", &self.email, identity.and_then(|identity| identity.email))?,
+            name: field("name", &self.name, identity.and_then(|identity| identity.name))?,
             attributes: attributes.collect::<Result<_, String>>()?,
         })
     }
@@ -104,8 +104,9 @@ fn mapped(key: &str, path: &Path, event: &Value) -> Result<String, String> {
     checked(text, &place)
 }
 
-// Whoever uses a field encodes it; a control character in one is no name or address in the first place.
-fn checked(text: String, place: &str) -> Result<String, String> {
+/// A field within its limit. Whoever uses one encodes it; a control character in it is no name or address in the first
+/// place.
+pub(crate) fn checked(text: String, place: &str) -> Result<String, String> {
     if text.len() > MAX_PERSON_FIELD_BYTES {
         Err(format!(
             "{place} has {} bytes; the limit for a person's field is {MAX_PERSON_FIELD_BYTES}",

@@ -40,14 +40,17 @@ impl Rule {
         }
     }
 
-    /// Judges one event.
-    pub(crate) fn judge(&self, event: &Event<'_>, whole: &Value) -> Verdict {
+    /// Judges one event; `event` is what is known of it where its kind of source has a known form.
+    pub(crate) fn judge(&self, event: Option<&Event<'_>>, whole: &Value) -> Verdict {
         match self {
             Self::Filter(path) if path.matches(whole) => Verdict::Leaver("the filter matches".to_owned()),
             Self::Filter(path) => {
                 Verdict::NotALeaver(format!("the filter finds nothing in this event: {}", path.text()))
             }
-            Self::Attribute { name, folded, becomes } => judge_attribute(event, name, folded, becomes),
+            Self::Attribute { name, folded, becomes } => match event {
+                Some(event) => judge_attribute(event, name, folded, becomes),
+                None => Verdict::NotALeaver("the event does not say what changed".to_owned()),
+            },
         }
     }
 }

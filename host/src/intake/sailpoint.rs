@@ -114,6 +114,17 @@ impl<'e> Event<'e> {
         }
     }
 
+    /// The event's own word for what it is.
+    pub(crate) fn kind<'w>(&self, whole: &'w Value) -> &'w str {
+        let word = |pointer| whole.pointer(pointer).and_then(Value::as_str);
+        let name: &'static str = self.family.name();
+        match self.family {
+            Family::NativeChange { .. } => word("/eventType").unwrap_or(name),
+            Family::AccountV2 { .. } => word("/event/type").unwrap_or(name),
+            Family::AccountAttributes | Family::IdentityAttributes => name,
+        }
+    }
+
     /// Where an address stands in the event that the usual place does not give.
     pub(crate) fn path_to_an_address(&self) -> Option<String> {
         let attributes = self.account?.get("attributes")?.as_object()?;
@@ -278,6 +289,9 @@ fn optional_list<'e>(event: &'e Map<String, Value>, name: &str) -> Result<&'e [V
         Some(other) => Err(format!("{name} must be a list, is {}", type_of(other))),
     }
 }
+
+/// Why jobs are held whose event names one of SailPoint's published samples.
+pub const SAMPLE_HOLD: &str = "sample-event";
 
 /// Identity and account ids in the payloads that SailPoint's documentation and specification publish.
 const SAMPLE_IDS: [&str; 14] = [

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use jiff::Timestamp;
-use sqlx::any::AnyConnection;
+use sqlx::AnyConnection;
 use uuid::Uuid;
 
 use super::database::{Context, Step};
@@ -11,10 +11,9 @@ use super::dedupe::{Holder, holders, key};
 use super::error::JournalError;
 use super::group::{Answers, Command};
 use super::open::Journal;
-use super::random::new_id;
-use super::rows::{JobRow, LaneRow, State};
+use super::rows::{JobRow, LaneRow};
 use super::sql::{Bind, Cells, bulk, select_in};
-use super::types::{Decision, EventId, JobId, Lane, Outcome, check_name};
+use super::types::{Decision, EventId, JobId, Lane, Outcome, State, check_name};
 use super::unit::Unit;
 
 /// Most jobs of one event. A tenant has a handful of connectors; a thousand would hold the writer for seconds.
@@ -125,14 +124,16 @@ impl Journal {
         check_name("tenant", &event.tenant)?;
         check_name("source", &event.source)?;
         if event.jobs.len() > MAX_JOBS {
-            return Err(JournalError::Invalid(format!("an event may have {MAX_JOBS} jobs, not {}", event.jobs.len())));
+            return Err(JournalError::Invalid(format!(
+                "an event may have {MAX_JOBS} jobs, not {}",
+                event.jobs.len()
+            )));
         }
         let mut lanes = Vec::with_capacity(event.jobs.len());
         for job in &event.jobs {
             lanes.push(Lane::new(event.tenant.as_str(), job.connector.as_str())?.key());
         }
-        let options = &self.database.context.options;
-        let mut id = || new_id(options.clock.now(), &*options.random);
+        let id = || self.database.context.id();
         let command = AcceptCommand {
             id: id(),
             key: key(&event.tenant, &event.source, &event.dedupe),
@@ -160,7 +161,11 @@ impl AcceptCommand {
 
     fn accepted(&self) -> Accepted {
         let jobs = self.jobs.iter().map(|(id, _)| JobId(*id)).collect();
-        Accepted { event: EventId(self.id), jobs, duplicate: None }
+        Accepted {
+            event: EventId(self.id),
+            jobs,
+            duplicate: None,
+        }
     }
 
     fn bind(&self, bind: Bind) -> Bind {
@@ -208,7 +213,11 @@ impl AcceptCommand {
             match &new.state {
                 NewState::Queued => {}
                 NewState::Held { why, detail } => job.hold(why, detail.clone()),
-                NewState::Ended { outcome, reason, detail } => {
+                NewState::Ended {
+                    outcome,
+                    reason,
+                    detail,
+                } => {
                     job.end(*outcome, reason, now);
                     job.detail.clone_from(detail);
                 }
@@ -235,18 +244,22 @@ impl Command for AcceptCommand {
 pub(super) fn write<'c>(
     tx: &'c mut AnyConnection,
     context: &'c Context,
-    commands: &'c Vec<AcceptCommand>,
+    commands: &'c [AcceptCommand],
 ) -> Step<'c, Answers<AcceptCommand>> {
     Box::pin(async move {
-        let lanes: BTreeSet<&String> = commands.iter().flat_map(|c| c.jobs.iter().map(|(_, lane)| lane)).collect();
+        let lanes: BTreeSet<&String> = commands
+            .iter()
+            .flat_map(|c| c.jobs.iter().map(|(_, lane)| lane))
+            .collect();
         ensure_lanes(tx, &lanes.iter().map(|lane| (*lane).clone()).collect::<Vec<_>>()).await?;
         let duplicates = insert_events(tx, context, commands).await?;
         let now = context.now();
         let new = commands.iter().filter(|command| duplicates.of(command).is_none());
-        let jobs: Vec<(&str, JobRow)> =
-            new.flat_map(|command| command.job_rows(now).map(|job| (command.event.tenant.as_str(), job))).collect();
-        bulk(tx, INSERT_JOB, 19, &jobs, |bind, (tenant, job)| {
-            job.bind_changes(bind.id(job.event).text(tenant).text(&job.lane))
+        let jobs: Vec<(&str, JobRow)> = new
+            .flat_map(|command| command.job_rows(now).map(|job| (command.event.tenant.as_str(), job)))
+            .collect();
+        bulk(tx, INSERT_JOB, 11, &jobs, |bind, (tenant, job)| {
+            bind_job(bind, tenant, job)
         })
         .await?;
         let mut unit = Unit::lock(tx, context, jobs.iter().map(|(_, job)| job.lane.clone())).await?;
@@ -256,12 +269,40 @@ pub(super) fn write<'c>(
     })
 }
 
+/// What a new job can differ in; the rest are the columns' defaults.
+fn bind_job(bind: Bind, tenant: &str, job: &JobRow) -> Bind {
+    bind.id(job.id)
+        .id(job.event)
+        .text(tenant)
+        .text(&job.lane)
+        .int(job.state.code())
+        .int(job.run_at)
+        .maybe_text(job.why.as_deref())
+        .maybe_text(job.reason.as_deref())
+        .maybe_text(job.detail.as_deref())
+        .maybe_int(job.outcome.map(Outcome::code))
+        .maybe_int(job.ended_at)
+}
+
 /// Makes lanes that are not there yet.
 pub(super) async fn ensure_lanes(tx: &mut AnyConnection, keys: &[String]) -> Result<(), JournalError> {
-    let rows = select_in(tx, ("SELECT id FROM lane WHERE id IN", ""), keys, |bind, key| bind.text(key)).await?;
-    let known = rows.iter().map(|row| Cells::of(row).text()).collect::<Result<BTreeSet<_>, _>>()?;
-    let missing: Vec<_> = keys.iter().filter(|key| !known.contains(*key)).map(|key| LaneRow::new(key.clone())).collect();
-    bulk(tx, INSERT_LANE, 14, &missing, |bind, lane| lane.bind(bind)).await?;
+    let rows = select_in(tx, ("SELECT id FROM lane WHERE id IN", ""), keys, |bind, key| {
+        bind.text(key)
+    })
+    .await?;
+    let known = rows
+        .iter()
+        .map(|row| Cells::of(row).text())
+        .collect::<Result<BTreeSet<_>, _>>()?;
+    let missing: Vec<_> = keys
+        .iter()
+        .filter(|key| !known.contains(*key))
+        .map(|key| LaneRow::new(key.clone()))
+        .collect();
+    bulk(tx, INSERT_LANE, 16, &missing, |bind, lane| {
+        lane.bind(bind.text(Lane::from_key(&lane.id).tenant()))
+    })
+    .await?;
     Ok(())
 }
 
@@ -277,9 +318,11 @@ impl Duplicates {
     fn answer(&self, command: &AcceptCommand) -> Accepted {
         match self.of(command) {
             None => command.accepted(),
-            Some(original) => {
-                Accepted { event: original.event, jobs: Vec::new(), duplicate: Some(original.clone()) }
-            }
+            Some(original) => Accepted {
+                event: original.event,
+                jobs: Vec::new(),
+                duplicate: Some(original.clone()),
+            },
         }
     }
 }
@@ -293,14 +336,20 @@ async fn insert_events(
     // Stable: of two with the same key, the one that was handed in first wins.
     sorted.sort_by_key(|command| command.key);
     let inserted = insert(tx, &sorted).await?;
-    let losers: Vec<&AcceptCommand> = sorted.into_iter().filter(|command| !inserted.contains(&command.id)).collect();
+    let losers: Vec<&AcceptCommand> = sorted
+        .into_iter()
+        .filter(|command| !inserted.contains(&command.id))
+        .collect();
     let mut duplicates = Duplicates::default();
     let keys: Vec<[u8; 32]> = losers.iter().filter_map(|command| command.key).collect();
     let mut found = holders(tx, &keys).await?;
     for command in losers {
         let Some(key) = command.key else { continue };
         // None: the one that stood in the way gave its key up in the meantime.
-        if found.get(key.as_slice()).is_none_or(|holder| holder.is_over(command, context)) {
+        if found
+            .get(key.as_slice())
+            .is_none_or(|holder| holder.is_over(command, context))
+        {
             let replaced = replace(tx, found.get(key.as_slice()), command).await?;
             // Later ones in this batch repeat whoever has the key now.
             found.extend(holders(tx, &[key]).await?);
@@ -315,11 +364,7 @@ async fn insert_events(
 }
 
 /// Takes the key over from an event that is over. False where another host did.
-async fn replace(
-    tx: &mut AnyConnection,
-    over: Option<&Holder>,
-    command: &AcceptCommand,
-) -> Result<bool, JournalError> {
+async fn replace(tx: &mut AnyConnection, over: Option<&Holder>, command: &AcceptCommand) -> Result<bool, JournalError> {
     if let Some(holder) = over {
         holder.give_up(tx).await?;
     }
@@ -333,7 +378,10 @@ async fn insert(tx: &mut AnyConnection, commands: &[&AcceptCommand]) -> Result<B
 
 /// Events are never deleted, so a key that stood in the way has a holder.
 fn vanished() -> JournalError {
-    JournalError::Database { message: "an event disappeared while it was compared".to_owned(), code: None }
+    JournalError::Database {
+        message: "an event disappeared while it was compared".to_owned(),
+        code: None,
+    }
 }
 
 const INSERT_EVENT: (&str, &str) = (
@@ -343,13 +391,12 @@ const INSERT_EVENT: (&str, &str) = (
 );
 
 const INSERT_JOB: (&str, &str) = (
-    "INSERT INTO job (event_id, tenant, lane, id, state, run_at, attempts, lapses, fence, owner, claimed_at, \
-     lease_until, why, reason, detail, outcome, dead, released, ended_at) VALUES",
+    "INSERT INTO job (id, event_id, tenant, lane, state, run_at, why, reason, detail, outcome, ended_at) VALUES",
     "",
 );
 
 const INSERT_LANE: (&str, &str) = (
-    "INSERT INTO lane (id, cap, queued, running, held, due_at, not_before, not_before_why, parked, parked_at, \
-     breaker_since, tripped, tripped_at, served) VALUES",
+    "INSERT INTO lane (tenant, id, cap, ready, queued, running, held, due_at, not_before, not_before_why, parked, \
+     parked_at, breaker_since, tripped, tripped_at, served) VALUES",
     "ON CONFLICT (id) DO NOTHING",
 );

@@ -17,7 +17,10 @@ impl Default for Backoff {
     /// Two seconds: a target that restarts is back by the second or third try. At most 15 minutes: a leaver must not
     /// keep an account for hours after the target has come back.
     fn default() -> Self {
-        Self { first: Duration::from_secs(2), most: Duration::from_secs(15 * 60) }
+        Self {
+            first: Duration::from_secs(2),
+            most: Duration::from_secs(15 * 60),
+        }
     }
 }
 
@@ -41,8 +44,13 @@ mod tests {
 
     #[test]
     fn the_ceiling_doubles_until_the_most() {
-        let backoff = Backoff { first: Duration::from_secs(2), most: Duration::from_secs(60) };
-        let ceilings: Vec<u64> = (1..=7).map(|attempt| backoff.delay(attempt, u64::MAX).as_secs()).collect();
+        let backoff = Backoff {
+            first: Duration::from_secs(2),
+            most: Duration::from_secs(60),
+        };
+        let ceilings: Vec<u64> = (1..=7)
+            .map(|attempt| backoff.delay(attempt, u64::MAX).as_secs())
+            .collect();
         assert_eq!(ceilings, [2, 4, 8, 16, 32, 60, 60]);
     }
 
@@ -57,7 +65,10 @@ mod tests {
 
     #[test]
     fn half_of_the_random_range_is_half_of_the_wait() {
-        let backoff = Backoff { first: Duration::from_secs(8), most: Duration::from_secs(60) };
+        let backoff = Backoff {
+            first: Duration::from_secs(8),
+            most: Duration::from_secs(60),
+        };
         assert_eq!(backoff.delay(1, 1 << 63), Duration::from_secs(4));
     }
 }

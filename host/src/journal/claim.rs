@@ -7,16 +7,16 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use sqlx::AnyConnection;
 use sqlx::AssertSqlSafe;
-use sqlx::any::AnyConnection;
 use uuid::Uuid;
 
 use super::database::{Context, Step, Writer};
 use super::error::JournalError;
 use super::open::Journal;
-use super::rows::{JOB_COLUMNS, JobRow, LaneRow, NEVER, State};
+use super::rows::{JOB_COLUMNS, JobRow, LaneRow, NEVER};
 use super::sql::{Bind, Cells, fetch, select_in};
-use super::types::{EventId, Fence, JobId, check_name, date, milliseconds};
+use super::types::{EventId, Fence, JobId, State, check_name, date, milliseconds};
 use super::unit::Unit;
 
 /// Most jobs of one claim. A claim holds its lanes; more would make other hosts wait.
@@ -110,7 +110,11 @@ fn run<'c>(tx: &'c mut AnyConnection, context: &'c Context, claim: &'c Claim) ->
         let mut unit = Unit::lock(tx, context, candidates.iter().cloned()).await?;
         let shares = share(&candidates, &unit, context, claim.max, now);
         let found = due(tx, &shares).await?;
-        let lease_until = context.dialect.lease_time(tx, &*context.options.clock).await?.saturating_add(claim.lease);
+        let lease_until = context
+            .dialect
+            .lease_time(tx, &*context.options.clock)
+            .await?
+            .saturating_add(claim.lease);
         let mut taken = Vec::new();
         for (lane, share) in &shares {
             let rows = found.get(lane).map(Vec::as_slice).unwrap_or_default();
@@ -142,16 +146,15 @@ fn start(job: &mut JobRow, claim: &Claim, lease_until: i64, now: i64) {
 }
 
 /// Lanes with something to do, the least recently served first, and the highest number of service so far.
-async fn candidates(
-    tx: &mut AnyConnection,
-    context: &Context,
-    now: i64,
-) -> Result<(Vec<String>, i64), JournalError> {
+async fn candidates(tx: &mut AnyConnection, context: &Context, now: i64) -> Result<(Vec<String>, i64), JournalError> {
     let sql = "SELECT id, (SELECT max(served) FROM lane) FROM lane \
-               WHERE queued > 0 AND parked IS NULL AND running < COALESCE(cap, $1) AND not_before <= $2 AND due_at <= $2 \
-               AND NOT EXISTS (SELECT 1 FROM pause WHERE scope = '' OR scope = lane.id OR lane.id LIKE scope || '/%') \
+               WHERE ready = 1 AND running < COALESCE(cap, $1) AND not_before <= $2 AND due_at <= $2 \
+               AND NOT EXISTS (SELECT 1 FROM pause WHERE scope IN ('', lane.tenant, lane.id)) \
                ORDER BY served, id LIMIT $3";
-    let bind = Bind::new().int(i64::from(context.options.default_cap)).int(now).int(MAX_LANES);
+    let bind = Bind::new()
+        .int(i64::from(context.options.default_cap))
+        .int(now)
+        .int(MAX_LANES);
     let (mut lanes, mut highest) = (Vec::new(), 0);
     for row in fetch(tx, sql, bind).await? {
         let mut cells = Cells::of(&row);
@@ -173,7 +176,11 @@ fn share(candidates: &[String], unit: &Unit, context: &Context, max: i64, now: i
             && lane.due_at <= now
             && lane.free(default_cap) > 0
     };
-    let lanes: Vec<&LaneRow> = candidates.iter().filter_map(|key| unit.lane(key)).filter(ready).collect();
+    let lanes: Vec<&LaneRow> = candidates
+        .iter()
+        .filter_map(|key| unit.lane(key))
+        .filter(ready)
+        .collect();
     let mut left = max;
     let mut shares = Vec::with_capacity(lanes.len());
     for (index, lane) in lanes.iter().enumerate() {
@@ -189,10 +196,7 @@ fn share(candidates: &[String], unit: &Unit, context: &Context, max: i64, now: i
 }
 
 /// The heads of the lanes' queues: one more than each may give, which tells when the lane is due next.
-async fn due(
-    tx: &mut AnyConnection,
-    shares: &[(String, usize)],
-) -> Result<HashMap<String, Vec<JobRow>>, JournalError> {
+async fn due(tx: &mut AnyConnection, shares: &[(String, usize)]) -> Result<HashMap<String, Vec<JobRow>>, JournalError> {
     let mut found: HashMap<String, Vec<JobRow>> = HashMap::new();
     if shares.is_empty() {
         return Ok(found);
@@ -200,7 +204,9 @@ async fn due(
     let (mut selects, mut bind) = (Vec::new(), Bind::new());
     // Filled up with lanes that give nothing, so that few texts fill the statement cache.
     for index in 0..shares.len().next_power_of_two() {
-        let (lane, limit) = shares.get(index).map_or(("", 0), |(lane, share)| (lane.as_str(), share + 1));
+        let (lane, limit) = shares
+            .get(index)
+            .map_or(("", 0), |(lane, share)| (lane.as_str(), share + 1));
         bind = bind.text(lane).int(i64::try_from(limit).unwrap_or_default());
         let (lane, limit) = (index * 2 + 1, index * 2 + 2);
         selects.push(format!(
@@ -231,12 +237,21 @@ async fn describe(
     let mut intents = intents(tx, &again).await?;
     let events: BTreeSet<Uuid> = jobs.iter().map(|job| job.event).collect();
     let events: Vec<Uuid> = events.into_iter().collect();
-    let select = ("SELECT id, source, received_at, occurred_at, person FROM event WHERE id IN", "");
+    let select = (
+        "SELECT id, source, received_at, occurred_at, person FROM event WHERE id IN",
+        "",
+    );
     let rows = select_in(tx, select, &events, |bind, id| bind.id(*id)).await?;
     let mut found = HashMap::new();
     for row in &rows {
         let mut cells = Cells::of(row);
-        let event = (cells.id()?, cells.text()?, cells.int()?, cells.maybe_int()?, cells.maybe_text()?);
+        let event = (
+            cells.id()?,
+            cells.text()?,
+            cells.int()?,
+            cells.maybe_int()?,
+            cells.maybe_text()?,
+        );
         found.insert(event.0, event);
     }
     let mut claimed = Vec::with_capacity(jobs.len());
@@ -261,15 +276,18 @@ async fn describe(
 }
 
 fn missing(job: &JobRow) -> JournalError {
-    JournalError::Database { message: format!("the event of job {} is missing", job.job_id()), code: None }
+    JournalError::Database {
+        message: format!("the event of job {} is missing", job.job_id()),
+        code: None,
+    }
 }
 
 /// The accounts that these jobs set out to close.
-pub(super) async fn intents(
-    tx: &mut AnyConnection,
-    jobs: &[Uuid],
-) -> Result<HashMap<Uuid, Vec<String>>, JournalError> {
-    let select = ("SELECT job_id, account FROM intent WHERE job_id IN", "ORDER BY job_id, account");
+pub(super) async fn intents(tx: &mut AnyConnection, jobs: &[Uuid]) -> Result<HashMap<Uuid, Vec<String>>, JournalError> {
+    let select = (
+        "SELECT job_id, account FROM intent WHERE job_id IN",
+        "ORDER BY job_id, account",
+    );
     let mut found: HashMap<Uuid, Vec<String>> = HashMap::new();
     for row in select_in(tx, select, jobs, |bind, id| bind.id(*id)).await? {
         let mut cells = Cells::of(&row);

@@ -8,14 +8,17 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::any::{AnyConnectOptions, AnyConnection, AnyPool, AnyPoolOptions};
-use sqlx::{ConnectOptions as _, Connection as _};
-use tokio::sync::{Mutex, MutexGuard, watch};
+use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
+use sqlx::pool::PoolConnection;
+use sqlx::{Any, AnyConnection, AnyPool, ConnectOptions as _, Connection as _};
+use tokio::sync::{Mutex, watch};
 use tokio::time::timeout;
+use uuid::Uuid;
 
 use super::dialect::Dialect;
 use super::error::JournalError;
 use super::open::Options;
+use super::random::Ids;
 
 /// How long a connection may take. A client of the intake waits meanwhile, and gets 503 afterwards.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -41,12 +44,18 @@ pub(super) type Body<A, R> = for<'c> fn(&'c mut AnyConnection, &'c Context, &'c 
 pub(super) struct Context {
     pub(super) dialect: Dialect,
     pub(super) options: Options,
+    ids: Ids,
 }
 
 impl Context {
     /// The injected present, in milliseconds.
     pub(super) fn now(&self) -> i64 {
         self.options.clock.now().as_millisecond()
+    }
+
+    /// A new id.
+    pub(super) fn id(&self) -> Uuid {
+        self.ids.next(self.options.clock.now(), &*self.options.random)
     }
 }
 
@@ -57,6 +66,8 @@ pub(super) enum Writer {
     Claim,
     Work,
     Operator,
+    /// Migration and import: one transaction that may take its time.
+    Long,
 }
 
 /// One writing connection, or the place for it.
@@ -91,7 +102,11 @@ impl Database {
             })
             .connect_lazy_with(connect.clone());
         Self {
-            context: Context { dialect, options },
+            context: Context {
+                dialect,
+                options,
+                ids: Ids::default(),
+            },
             connect,
             slots: (0..slots).map(|_| Mutex::default()).collect(),
             readers,
@@ -103,7 +118,7 @@ impl Database {
     ///
     /// Call this from tasks that are never aborted. Nothing was written when it fails, but see
     /// [`JournalError::Unavailable`].
-    pub(super) async fn write<A: Sync, R: Send>(
+    pub(super) async fn write<A: Sync + ?Sized, R: Send>(
         &self,
         writer: Writer,
         arguments: &A,
@@ -115,7 +130,7 @@ impl Database {
         self.check_broken()?;
         let mut tries = 0;
         loop {
-            let result = self.attempt(&mut slot, arguments, body).await;
+            let result = self.attempt(&mut slot, writer, arguments, body).await;
             match result {
                 Err(error) if error.is_contention() && tries < CONTENTION_RETRIES => tries += 1,
                 Err(error) => return Err(self.note(&mut slot, error)),
@@ -124,9 +139,10 @@ impl Database {
         }
     }
 
-    async fn attempt<A: Sync, R: Send>(
+    async fn attempt<A: Sync + ?Sized, R: Send>(
         &self,
-        slot: &mut MutexGuard<'_, Slot>,
+        slot: &mut Slot,
+        writer: Writer,
         arguments: &A,
         body: Body<A, R>,
     ) -> Result<R, JournalError> {
@@ -140,12 +156,13 @@ impl Database {
             None => self.open_writer().await?,
         };
         let mut began = false;
-        let mut result = self.transact(&mut connection, &mut began, arguments, body).await;
+        let limit = self.limit(writer);
+        let mut result = self.transact(&mut connection, &mut began, limit, arguments, body).await;
         // A server that restarted shows at the first statement of a kept connection. Nothing was done on it yet, so a
         // new one may be tried at once.
         if is_kept && !began && matches!(result, Err(JournalError::Unavailable(_))) {
             connection = self.open_writer().await?;
-            result = self.transact(&mut connection, &mut began, arguments, body).await;
+            result = self.transact(&mut connection, &mut began, limit, arguments, body).await;
         }
         if !matches!(&result, Err(error) if error.is_about_connection()) {
             slot.connection = Some(connection);
@@ -155,17 +172,18 @@ impl Database {
 
     /// One transaction. `began` says whether anything may have happened on the connection; after an error that is about
     /// the connection, time-outs included, the caller must drop it.
-    async fn transact<A: Sync, R: Send>(
+    async fn transact<A: Sync + ?Sized, R: Send>(
         &self,
         connection: &mut AnyConnection,
         began: &mut bool,
+        limit: Option<Duration>,
         arguments: &A,
         body: Body<A, R>,
     ) -> Result<R, JournalError> {
         let run = async {
             let mut tx = connection.begin_with(self.context.dialect.begin()).await?;
             *began = true;
-            let result = match body(&mut tx, &self.context, arguments).await {
+            match body(&mut tx, &self.context, arguments).await {
                 Ok(result) => tx.commit().await.map(|()| result).map_err(JournalError::from),
                 Err(error) => match tx.rollback().await {
                     Ok(()) => Err(error),
@@ -173,16 +191,22 @@ impl Database {
                     Err(rollback) if !error.is_about_connection() => Err(unusable(self.context.dialect, &rollback)),
                     Err(_) => Err(error),
                 },
-            };
-            result
+            }
         };
-        match self.context.dialect {
-            // SQLite works in a thread of its own; there is no network to wait for.
-            Dialect::Sqlite => run.await,
-            Dialect::Postgres => match timeout(TRANSACTION_TIMEOUT, run).await {
+        match limit {
+            None => run.await,
+            Some(limit) => match timeout(limit, run).await {
                 Ok(result) => result,
                 Err(_) => Err(JournalError::unavailable("no answer within 40 s")),
             },
+        }
+    }
+
+    /// How long a transaction may take. SQLite works in a thread of its own; there is no network to wait for.
+    fn limit(&self, writer: Writer) -> Option<Duration> {
+        match (self.context.dialect, writer) {
+            (Dialect::Sqlite, _) | (_, Writer::Long) => None,
+            (Dialect::Postgres, _) => Some(TRANSACTION_TIMEOUT),
         }
     }
 
@@ -198,10 +222,15 @@ impl Database {
         }
     }
 
+    /// A connection that cannot write.
+    pub(super) async fn reader(&self) -> Result<PoolConnection<Any>, JournalError> {
+        self.check_broken()?;
+        self.readers.acquire().await.map_err(|error| self.judge(error.into()))
+    }
+
     /// Runs `body` on a connection that cannot write.
     pub(super) async fn read<A: Sync, R: Send>(&self, arguments: &A, body: Body<A, R>) -> Result<R, JournalError> {
-        self.check_broken()?;
-        let mut connection = self.readers.acquire().await.map_err(|error| self.judge(error.into()))?;
+        let mut connection = self.reader().await?;
         let result = body(&mut connection, &self.context, arguments).await;
         if matches!(&result, Err(error) if error.is_about_connection()) {
             drop(connection.detach());
@@ -220,7 +249,11 @@ impl Database {
     fn judge(&self, error: JournalError) -> JournalError {
         if let JournalError::Broken(why) = &error {
             tracing::error!(%why, "the journal's file failed; nothing is accepted any more");
-            self.broken.send_if_modified(|broken| broken.is_none() && broken.insert(Arc::clone(why)).len() > 0);
+            self.broken.send_if_modified(|broken| {
+                let is_first = broken.is_none();
+                broken.get_or_insert_with(|| Arc::clone(why));
+                is_first
+            });
         }
         error
     }

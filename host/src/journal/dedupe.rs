@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use sha2::{Digest as _, Sha256};
-use sqlx::any::AnyConnection;
+use sqlx::AnyConnection;
 use uuid::Uuid;
 
 use super::accept::{AcceptCommand, Dedupe, Original};
@@ -52,7 +52,11 @@ impl Holder {
     }
 
     pub(super) fn original(&self) -> Original {
-        Original { event: EventId(self.id), decision: self.decision, reason: self.reason.clone() }
+        Original {
+            event: EventId(self.id),
+            decision: self.decision,
+            reason: self.reason.clone(),
+        }
     }
 
     /// Gives the key up. If another host was quicker, it gives up nothing, and the insert that follows loses too.

@@ -1,7 +1,8 @@
 //! Everything in which the two databases differ.
 
-use sqlx::AssertSqlSafe;
-use sqlx::any::AnyConnection;
+use std::time::Duration;
+
+use sqlx::{AnyConnection, AssertSqlSafe};
 
 use super::error::JournalError;
 use super::sql::{Bind, Cells, execute, fetch};
@@ -10,6 +11,10 @@ use crate::clock::Clock;
 /// Oldest SQLite that is safe: 3.7.0 to 3.51.2 can corrupt a file when the write-ahead log is reset while another
 /// connection reads.
 pub(super) const OLDEST_SQLITE: (u32, u32, u32) = (3, 51, 3);
+
+/// How often, and how long apart, another process that opens a new file at the same time is waited for: two seconds.
+const LOG_TRIES: u32 = 40;
+const LOG_WAIT: Duration = Duration::from_millis(50);
 
 /// Which database stands behind the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +45,7 @@ impl Dialect {
     pub(super) fn begin(self) -> &'static str {
         match self {
             Self::Sqlite => "BEGIN IMMEDIATE",
-            Self::Postgres => "BEGIN",
+            Self::Postgres => "BEGIN ISOLATION LEVEL READ COMMITTED",
         }
     }
 
@@ -59,7 +64,8 @@ impl Dialect {
             Self::Postgres => {
                 let sql = "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)";
                 let rows = fetch(tx, sql, Bind::new()).await?;
-                rows.first().map_or(Err(missing("clock_timestamp()")), |row| Cells::of(row).int())
+                rows.first()
+                    .map_or(Err(missing("clock_timestamp()")), |row| Cells::of(row).int())
             }
         }
     }
@@ -69,6 +75,9 @@ impl Dialect {
         // Any number does, as long as all releases use the same one: "exeunt" in ASCII.
         const KEY: i64 = 0x6578_6575_6e74;
         if self == Self::Postgres {
+            // Other hosts, and large tables, may take longer than any statement does later.
+            execute(tx, "SET LOCAL statement_timeout = 0", Bind::new()).await?;
+            execute(tx, "SET LOCAL lock_timeout = 0", Bind::new()).await?;
             fetch(tx, "SELECT pg_advisory_xact_lock($1)", Bind::new().int(KEY)).await?;
         }
         Ok(())
@@ -96,19 +105,23 @@ impl Dialect {
 }
 
 fn missing(what: &str) -> JournalError {
-    JournalError::Database { message: format!("no answer to {what}"), code: None }
+    JournalError::Database {
+        message: format!("no answer to {what}"),
+        code: None,
+    }
 }
 
 /// One value that a statement gives, as text.
 async fn ask(connection: &mut AnyConnection, sql: &'static str) -> Result<String, JournalError> {
     let rows = fetch(connection, sql, Bind::new()).await?;
-    rows.first().map_or_else(|| Err(missing(sql)), |row| Cells::of(row).text())
+    rows.first()
+        .map_or_else(|| Err(missing(sql)), |row| Cells::of(row).text())
 }
 
 async fn prepare_sqlite(connection: &mut AnyConnection) -> Result<(), JournalError> {
     let version = ask(connection, "SELECT sqlite_version()").await?;
     check_sqlite_version(&version)?;
-    let mode = ask(connection, "PRAGMA journal_mode = WAL").await?;
+    let mode = use_log(connection).await?;
     if mode != "wal" {
         let message = format!("SQLite cannot use a write-ahead log here (journal_mode is {mode}); use a local disk");
         return Err(JournalError::Invalid(message));
@@ -117,6 +130,8 @@ async fn prepare_sqlite(connection: &mut AnyConnection) -> Result<(), JournalErr
         // NORMAL would not sync at commit: acknowledged events would be gone after a power cut.
         "PRAGMA synchronous = FULL",
         "PRAGMA foreign_keys = OFF",
+        // A statement over many rows keeps undo pages; by default in a file that it makes and deletes each time.
+        "PRAGMA temp_store = MEMORY",
         // 32 MiB of pages for the one connection that writes.
         "PRAGMA cache_size = -32768",
         // A checkpoint each 16 MiB of log instead of 4: it is the slow part of a commit.
@@ -131,6 +146,17 @@ async fn prepare_sqlite(connection: &mut AnyConnection) -> Result<(), JournalErr
         execute(connection, "PRAGMA checkpoint_fullfsync = 1", Bind::new()).await?;
     }
     Ok(())
+}
+
+/// Turns the write-ahead log on. That needs the file for itself for a moment, which SQLite does not wait for.
+async fn use_log(connection: &mut AnyConnection) -> Result<String, JournalError> {
+    for _ in 0..LOG_TRIES {
+        match ask(connection, "PRAGMA journal_mode = WAL").await {
+            Err(JournalError::Unavailable(_)) => tokio::time::sleep(LOG_WAIT).await,
+            answer => return answer,
+        }
+    }
+    ask(connection, "PRAGMA journal_mode = WAL").await
 }
 
 fn check_sqlite_version(version: &str) -> Result<(), JournalError> {
@@ -169,7 +195,12 @@ async fn prepare_postgres(connection: &mut AnyConnection) -> Result<(), JournalE
         ("enable_hashjoin", "off"),
         ("enable_mergejoin", "off"),
     ] {
-        execute(connection, AssertSqlSafe(format!("SET {setting} = {value}")), Bind::new()).await?;
+        execute(
+            connection,
+            AssertSqlSafe(format!("SET {setting} = {value}")),
+            Bind::new(),
+        )
+        .await?;
     }
     Ok(())
 }

@@ -32,8 +32,10 @@ pub enum JournalError {
         reason: String,
     },
     /// The database was written by a newer release.
-    #[error("the journal has schema version {found}, this release knows {known}; start the newer release, or restore \
-             a backup from before the upgrade")]
+    #[error(
+        "the journal has schema version {found}, this release knows {known}; start the newer release, or restore \
+             a backup from before the upgrade"
+    )]
     NewerSchema {
         /// Version in the database.
         found: i64,
@@ -126,13 +128,19 @@ impl From<sqlx::Error> for JournalError {
             | sqlx::Error::PoolTimedOut
             | sqlx::Error::PoolClosed
             | sqlx::Error::BeginFailed => Self::unavailable(error.to_string()),
-            _ => Self::Database { message: error.to_string(), code: None },
+            _ => Self::Database {
+                message: error.to_string(),
+                code: None,
+            },
         }
     }
 }
 
 fn from_sqlite(code: Option<String>, message: &str) -> JournalError {
-    let primary = code.as_deref().and_then(|code| code.parse::<i64>().ok()).map_or(0, |code| code & 0xff);
+    let primary = code
+        .as_deref()
+        .and_then(|code| code.parse::<i64>().ok())
+        .map_or(0, |code| code & 0xff);
     let message = format!("{message} (SQLite code {})", code.as_deref().unwrap_or("?"));
     if FATAL_SQLITE.contains(&primary) {
         JournalError::Broken(message.into())
@@ -152,5 +160,8 @@ fn from_postgres(code: Option<String>, message: &str) -> JournalError {
     if passing.iter().any(|prefix| state.starts_with(prefix)) {
         return JournalError::Unavailable(format!("{message} (SQLSTATE {state})").into());
     }
-    JournalError::Database { message: format!("{message} (SQLSTATE {state})"), code }
+    JournalError::Database {
+        message: format!("{message} (SQLSTATE {state})"),
+        code,
+    }
 }

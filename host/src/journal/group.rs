@@ -3,12 +3,14 @@
 //! One task takes what has gathered while the last transaction ran, so a lone caller waits for one `fsync` and a crowd
 //! shares it. There is no delay to wait for company: the disk sets the pace.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::database::{Body, Database, Writer};
 use super::error::JournalError;
+use super::open::spawned;
 
 /// Most commands of one transaction. More do not make the disk faster, and the first of them waits longer.
 pub const MAX_BATCH: usize = 256;
@@ -20,7 +22,7 @@ pub const MAX_BATCH_BYTES: usize = 8 << 20;
 /// Something that is written together with others.
 pub(super) trait Command: Send + Sync + 'static {
     /// What the caller learns.
-    type Answer: Send;
+    type Answer: Send + 'static;
 
     /// Its size in memory, about.
     fn weight(&self) -> usize;
@@ -34,7 +36,8 @@ pub(super) type Answers<C> = Vec<Result<<C as Command>::Answer, JournalError>>;
 struct Waiting<C: Command> {
     command: C,
     reply: Reply<C>,
-    _room: OwnedSemaphorePermit,
+    /// Its place in the queue, until it is written.
+    room: OwnedSemaphorePermit,
 }
 
 /// A queue of commands and the task that writes them.
@@ -50,13 +53,21 @@ impl<C: Command> Group<C> {
     pub(super) fn start(
         database: Arc<Database>,
         writer: Writer,
-        body: Body<Vec<C>, Answers<C>>,
+        body: Body<[C], Answers<C>>,
         written: impl Fn() + Send + 'static,
     ) -> Self {
         let (sender, receiver) = mpsc::channel(database.context.options.queue.max(1));
-        let capacity = database.context.options.queue_bytes.clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize));
+        let capacity = database
+            .context
+            .options
+            .queue_bytes
+            .clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize));
         tokio::spawn(run(database, writer, body, receiver, written));
-        Self { sender, room: Arc::new(Semaphore::new(capacity)), capacity }
+        Self {
+            sender,
+            room: Arc::new(Semaphore::new(capacity)),
+            capacity,
+        }
     }
 
     /// Hands over a command, or refuses at once where there is no room.
@@ -64,7 +75,7 @@ impl<C: Command> Group<C> {
         let room = Arc::clone(&self.room).try_acquire_many_owned(self.permits(&command));
         let room = room.map_err(|_| JournalError::Busy)?;
         let (reply, answer) = oneshot::channel();
-        let waiting = Waiting { command, reply, _room: room };
+        let waiting = Waiting { command, reply, room };
         self.sender.try_send(waiting).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => JournalError::Busy,
             mpsc::error::TrySendError::Closed(_) => ended(),
@@ -77,7 +88,10 @@ impl<C: Command> Group<C> {
         let room = Arc::clone(&self.room).acquire_many_owned(self.permits(&command)).await;
         let room = room.map_err(|_| ended())?;
         let (reply, answer) = oneshot::channel();
-        self.sender.send(Waiting { command, reply, _room: room }).await.map_err(|_| ended())?;
+        self.sender
+            .send(Waiting { command, reply, room })
+            .await
+            .map_err(|_| ended())?;
         answer.await.unwrap_or_else(|_| Err(ended()))
     }
 
@@ -95,14 +109,14 @@ fn ended() -> JournalError {
 async fn run<C: Command>(
     database: Arc<Database>,
     writer: Writer,
-    body: Body<Vec<C>, Answers<C>>,
+    body: Body<[C], Answers<C>>,
     mut receiver: mpsc::Receiver<Waiting<C>>,
     written: impl Fn() + Send + 'static,
 ) {
     let mut next = receiver.recv().await;
     while let Some(first) = next.take() {
         let mut bytes = first.command.weight();
-        let (mut commands, mut replies) = (vec![first.command], vec![(first.reply, first._room)]);
+        let (mut commands, mut replies) = (vec![first.command], vec![(first.reply, first.room)]);
         while commands.len() < MAX_BATCH {
             let Ok(waiting) = receiver.try_recv() else { break };
             bytes += waiting.command.weight();
@@ -111,11 +125,13 @@ async fn run<C: Command>(
                 break;
             }
             commands.push(waiting.command);
-            replies.push((waiting.reply, waiting._room));
+            replies.push((waiting.reply, waiting.room));
         }
         let answers = write(&database, writer, body, commands).await;
         written();
-        for ((reply, _room), answer) in replies.into_iter().zip(answers) {
+        for ((reply, room), answer) in replies.into_iter().zip(answers) {
+            // Before the answer: whoever has it may count on the room.
+            drop(room);
             // A caller that went away does not want to know.
             let _ = reply.send(answer);
         }
@@ -127,22 +143,34 @@ async fn run<C: Command>(
 
 /// Writes a batch. Where the database refuses it for what one of them holds, each is written alone.
 async fn write<C: Command>(
-    database: &Database,
+    database: &Arc<Database>,
     writer: Writer,
-    body: Body<Vec<C>, Answers<C>>,
+    body: Body<[C], Answers<C>>,
     commands: Vec<C>,
 ) -> Answers<C> {
-    let count = commands.len();
-    match database.write(writer, &commands, body).await {
+    let commands = Arc::new(commands);
+    match write_some(database, writer, body, &commands, 0..commands.len()).await {
         Ok(answers) => answers,
-        Err(error) if count > 1 && error.is_about_content() => {
-            let mut answers = Vec::with_capacity(count);
-            for command in commands {
-                let alone = database.write(writer, &vec![command], body).await;
+        Err(error) if commands.len() > 1 && error.is_about_content() => {
+            let mut answers = Vec::with_capacity(commands.len());
+            for index in 0..commands.len() {
+                let alone = write_some(database, writer, body, &commands, index..index + 1).await;
                 answers.push(alone.and_then(|mut answers| answers.pop().unwrap_or_else(|| Err(ended()))));
             }
             answers
         }
-        Err(error) => (0..count).map(|_| Err(error.clone())).collect(),
+        Err(error) => commands.iter().map(|_| Err(error.clone())).collect(),
     }
+}
+
+/// In a task of its own, so that a panic over one command does not end the writer for all.
+async fn write_some<C: Command>(
+    database: &Arc<Database>,
+    writer: Writer,
+    body: Body<[C], Answers<C>>,
+    commands: &Arc<Vec<C>>,
+    range: Range<usize>,
+) -> Result<Answers<C>, JournalError> {
+    let (database, commands) = (Arc::clone(database), Arc::clone(commands));
+    spawned(async move { database.write(writer, &commands[range], body).await }).await
 }

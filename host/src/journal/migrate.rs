@@ -1,7 +1,7 @@
 //! Brings the tables to the present version, at start.
 
+use sqlx::AnyConnection;
 use sqlx::AssertSqlSafe;
-use sqlx::any::AnyConnection;
 
 use super::database::{Context, Step};
 use super::error::JournalError;
@@ -12,11 +12,22 @@ use super::sql::{Bind, Cells, execute, fetch};
 pub(super) fn migrate<'c>(tx: &'c mut AnyConnection, context: &'c Context, (): &'c ()) -> Step<'c, ()> {
     Box::pin(async move {
         context.dialect.lock_schema(tx).await?;
-        execute(tx, "CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL)", Bind::new()).await?;
+        execute(
+            tx,
+            "CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL)",
+            Bind::new(),
+        )
+        .await?;
         let rows = fetch(tx, "SELECT version FROM schema_version", Bind::new()).await?;
         let found = rows.first().map_or(Ok(0), |row| Cells::of(row).int())?;
         if found > SCHEMA_VERSION {
-            return Err(JournalError::NewerSchema { found, known: SCHEMA_VERSION });
+            return Err(JournalError::NewerSchema {
+                found,
+                known: SCHEMA_VERSION,
+            });
+        }
+        if found == SCHEMA_VERSION {
+            return Ok(());
         }
         let done = usize::try_from(found).unwrap_or(0);
         for step in &MIGRATIONS[done..] {

@@ -46,7 +46,7 @@ mod work;
 
 pub use accept::{Accepted, Dedupe, NewEvent, NewJob, NewState, Original};
 pub use backoff::Backoff;
-pub use breaker::{ClosureLimit, Reservation};
+pub use breaker::{BREAKER_HOLD, ClosureLimit, Reservation};
 pub use claim::{ClaimedJob, MAX_CLAIM};
 pub use error::JournalError;
 pub use event::{EventRecord, EventSummary};
@@ -56,11 +56,12 @@ pub use group::{MAX_BATCH, MAX_BATCH_BYTES};
 pub use import::MAX_LINE_BYTES;
 pub use lane::{LaneStatus, Pause, Scope, Tally};
 pub use open::{Changes, Engine, Journal, Options};
-pub use operator::{HeldFilter, MAX_RELEASE};
-pub use query::{JobFilter, JobState, JobSummary, MAX_PAGE, Page, State};
+pub use operator::HeldFilter;
+pub use query::{JobFilter, JobState, JobSummary, MAX_PAGE, Page};
 pub use random::{Random, SeededRandom, SharedRandom, SystemRandom};
 pub use reclaim::Reclaimed;
 pub use reconcile::Drift;
+
 pub use schema::SCHEMA_VERSION;
 pub use show::{Action, Attempt, IntentRecord, JobRecord, Transcript};
-pub use types::{Decision, EventId, Fence, JobId, Lane, MAX_NAME_BYTES, Outcome};
+pub use types::{Decision, EventId, Fence, JobId, Lane, MAX_NAME_BYTES, Outcome, State};

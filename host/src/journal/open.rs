@@ -34,8 +34,8 @@ pub struct Options {
     pub queue: usize,
     /// Bytes that may wait for a commit. Default 64 MiB, so that large events cannot fill the memory.
     pub queue_bytes: usize,
-    /// Attempts after which a job is a dead letter. Default 20: about two hours of an absent target with the default
-    /// backoff.
+    /// Attempts after which a job is a dead letter. Default 50: with the default backoff a target may be away for about
+    /// five hours before somebody has to replay what it missed.
     pub max_attempts: u32,
     /// Lost leases after which a job is a dead letter. Default 5: whatever takes its host down each time must stop
     /// doing so, and a few restarts of the host must not kill a job.
@@ -57,7 +57,7 @@ impl Default for Options {
             random: Arc::new(SystemRandom),
             queue: 4096,
             queue_bytes: 64 << 20,
-            max_attempts: 20,
+            max_attempts: 50,
             max_lapses: 5,
             backoff: Backoff::default(),
             default_cap: 8,
@@ -86,7 +86,9 @@ pub struct Journal {
 
 impl fmt::Debug for Journal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Journal").field("engine", &self.engine()).finish_non_exhaustive()
+        f.debug_struct("Journal")
+            .field("engine", &self.engine())
+            .finish_non_exhaustive()
     }
 }
 
@@ -100,11 +102,14 @@ impl Journal {
     /// [`JournalError::Open`] for an address that cannot be used, [`JournalError::NewerSchema`] for a database of a
     /// later release, [`JournalError::Unavailable`] where nobody answers.
     pub async fn open(url: &str, options: Options) -> Result<Self, JournalError> {
-        let refuse = |reason: String| JournalError::Open { url: without_password(url), reason };
+        let refuse = |reason: String| JournalError::Open {
+            url: without_password(url),
+            reason,
+        };
         install_drivers();
         let (dialect, connect) = parse(url).map_err(refuse)?;
         let database = Arc::new(Database::new(connect, dialect, options));
-        match database.write(Writer::Operator, &(), migrate).await {
+        match database.write(Writer::Long, &(), migrate).await {
             Err(JournalError::Broken(reason) | JournalError::Unavailable(reason)) if dialect == Dialect::Sqlite => {
                 return Err(refuse(reason.to_string()));
             }
@@ -112,11 +117,25 @@ impl Journal {
             opened => opened?,
         }
         let changed = watch::channel(()).0;
-        let notify = |changed: watch::Sender<()>| move || drop(changed.send_replace(()));
-        let accepts =
-            Group::start(Arc::clone(&database), Writer::Accept, accept::write, notify(changed.clone()));
-        let work = Group::start(Arc::clone(&database), Writer::Work, work::write, notify(changed.clone()));
-        Ok(Self { database, accepts: Arc::new(accepts), work: Arc::new(work), changed })
+        let notify = |changed: watch::Sender<()>| move || changed.send_modify(|()| {});
+        let accepts = Group::start(
+            Arc::clone(&database),
+            Writer::Accept,
+            accept::write,
+            notify(changed.clone()),
+        );
+        let work = Group::start(
+            Arc::clone(&database),
+            Writer::Work,
+            work::write,
+            notify(changed.clone()),
+        );
+        Ok(Self {
+            database,
+            accepts: Arc::new(accepts),
+            work: Arc::new(work),
+            changed,
+        })
     }
 
     /// What stands behind it.
@@ -185,7 +204,10 @@ pub(super) async fn spawned<R: Send + 'static>(
 ) -> Result<R, JournalError> {
     match tokio::spawn(work).await {
         Ok(result) => result,
-        Err(error) => Err(JournalError::Database { message: error.to_string(), code: None }),
+        Err(error) => Err(JournalError::Database {
+            message: error.to_string(),
+            code: None,
+        }),
     }
 }
 
@@ -273,7 +295,9 @@ fn percent_encoded(path: &str) -> String {
 
 /// The address as it may be shown.
 fn without_password(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return url.to_owned();
+    };
     // Parameters can hold a password too.
     let rest = rest.split_once('?').map_or(rest, |(rest, _)| rest);
     match rest.rsplit_once('@') {
@@ -288,7 +312,10 @@ mod tests {
 
     #[test]
     fn passwords_are_not_shown() {
-        assert_eq!(without_password("postgres://u:p@h:5/d?password=p&x=y"), "postgres://u@h:5/d");
+        assert_eq!(
+            without_password("postgres://u:p@h:5/d?password=p&x=y"),
+            "postgres://u@h:5/d"
+        );
         assert_eq!(without_password("postgres://h/d"), "postgres://h/d");
         assert_eq!(without_password("postgres://u:p@ss@h/d"), "postgres://u@h/d");
         assert_eq!(without_password("sqlite:a.db"), "sqlite:a.db");
@@ -301,7 +328,14 @@ mod tests {
 
     #[test]
     fn other_addresses_are_refused() {
-        for url in ["", "mysql://h/d", "sqlite:", "sqlite::memory:", "exeunt.db", "postgres:/d"] {
+        for url in [
+            "",
+            "mysql://h/d",
+            "sqlite:",
+            "sqlite::memory:",
+            "exeunt.db",
+            "postgres:/d",
+        ] {
             assert!(parse(url).is_err(), "{url}");
         }
     }

@@ -5,21 +5,7 @@ use uuid::Uuid;
 
 use super::error::JournalError;
 use super::sql::{Bind, Cells};
-use super::types::{EventId, Fence, JobId, Lane, Outcome, words};
-
-words! {
-    /// Where a job is on its way.
-    State {
-        /// Waits for its turn.
-        Queued = 0, "queued";
-        /// Somebody works on it.
-        Running = 1, "running";
-        /// Waits for an operator.
-        Held = 2, "held";
-        /// Has its outcome.
-        Ended = 3, "ended";
-    }
-}
+use super::types::{EventId, Fence, JobId, Lane, Outcome, State};
 
 /// A job, as stored. Whoever changes one holds the lock on its lane.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,12 +100,20 @@ impl JobRow {
     }
 
     pub(super) fn fence(&self) -> Fence {
-        Fence { job: self.job_id(), lane: Lane::from_key(&self.lane), token: self.fence }
+        Fence {
+            job: self.job_id(),
+            lane: Lane::from_key(&self.lane),
+            token: self.fence,
+        }
     }
 
     /// The holds that operators released.
     pub(super) fn released_holds(&self) -> Vec<String> {
-        self.released.split(',').filter(|why| !why.is_empty()).map(str::to_owned).collect()
+        self.released
+            .split(',')
+            .filter(|why| !why.is_empty())
+            .map(str::to_owned)
+            .collect()
     }
 
     /// Waits for its turn again.
@@ -243,10 +237,26 @@ impl LaneRow {
         })
     }
 
-    /// Binds all columns.
+    /// Whether a claim has to look at it.
+    fn ready(&self) -> i64 {
+        i64::from(self.queued > 0 && self.parked.is_none())
+    }
+
+    /// Binds what changes when jobs do.
+    pub(super) fn bind_counters(&self, bind: Bind) -> Bind {
+        bind.text(&self.id)
+            .int(self.ready())
+            .int(self.queued)
+            .int(self.running)
+            .int(self.held)
+            .int(self.due_at)
+    }
+
+    /// Binds all columns that can change, after the id.
     pub(super) fn bind(&self, bind: Bind) -> Bind {
         bind.text(&self.id)
             .maybe_int(self.cap)
+            .int(self.ready())
             .int(self.queued)
             .int(self.running)
             .int(self.held)

@@ -2,7 +2,8 @@
 //!
 //! Times are milliseconds since 1970, ids are 16 bytes (UUIDv7), JSON is text. `state` of a job: 0 queued, 1 running,
 //! 2 held, 3 ended; partial indexes and queries write the number literally, since a planner cannot match a parameter
-//! with an index's condition.
+//! with an index's condition. `ready` of a lane is 1 where jobs are queued and it is not parked: an index on these two
+//! would be written at each accept.
 
 use super::dialect::Dialect;
 
@@ -19,23 +20,25 @@ CREATE TABLE event (
   received_at BIGINT NOT NULL, occurred_at BIGINT, decision BIGINT NOT NULL, reason TEXT NOT NULL,
   person TEXT, person_key TEXT, body BYTES NOT NULL);
 CREATE UNIQUE INDEX event_dedupe ON event(dedupe);
-CREATE INDEX event_person ON event(tenant, person_key) WHERE person_key IS NOT NULL;
+CREATE INDEX event_person ON event(person_key, tenant) WHERE person_key IS NOT NULL;
 
 CREATE TABLE lane (
-  id TEXT PRIMARY KEY, cap BIGINT, queued BIGINT NOT NULL, running BIGINT NOT NULL, held BIGINT NOT NULL,
+  id TEXT PRIMARY KEY, tenant TEXT NOT NULL, cap BIGINT, ready BIGINT NOT NULL, queued BIGINT NOT NULL, running BIGINT NOT NULL, held BIGINT NOT NULL,
   due_at BIGINT NOT NULL, not_before BIGINT NOT NULL, not_before_why TEXT, parked TEXT, parked_at BIGINT,
   breaker_since BIGINT NOT NULL, tripped TEXT, tripped_at BIGINT, served BIGINT NOT NULL);
-CREATE INDEX lane_ready ON lane(served, id) WHERE queued > 0 AND parked IS NULL;
+CREATE INDEX lane_ready ON lane(served, id) WHERE ready = 1;
 CREATE INDEX lane_served ON lane(served);
 
 CREATE TABLE job (
   id BYTES PRIMARY KEY, event_id BYTES NOT NULL, tenant TEXT NOT NULL, lane TEXT NOT NULL,
-  state BIGINT NOT NULL, run_at BIGINT NOT NULL, attempts BIGINT NOT NULL, lapses BIGINT NOT NULL,
-  fence BIGINT NOT NULL, owner TEXT, claimed_at BIGINT, lease_until BIGINT, why TEXT, reason TEXT, detail TEXT,
-  outcome BIGINT, dead BIGINT NOT NULL, released TEXT NOT NULL, ended_at BIGINT);
+  state BIGINT NOT NULL, run_at BIGINT NOT NULL, attempts BIGINT NOT NULL DEFAULT 0,
+  lapses BIGINT NOT NULL DEFAULT 0, fence BIGINT NOT NULL DEFAULT 0, owner TEXT, claimed_at BIGINT,
+  lease_until BIGINT, why TEXT, reason TEXT, detail TEXT, outcome BIGINT, dead BIGINT NOT NULL DEFAULT 0,
+  released TEXT NOT NULL DEFAULT '', ended_at BIGINT);
 CREATE INDEX job_queued ON job(lane, run_at, id) WHERE state = 0;
 CREATE INDEX job_running ON job(lease_until) WHERE state = 1;
-CREATE INDEX job_held ON job(lane, id) WHERE state = 2;
+CREATE INDEX job_held ON job(id) WHERE state = 2;
+CREATE INDEX job_open ON job(id) WHERE state < 3;
 CREATE INDEX job_ended ON job(outcome, id) WHERE state = 3;
 CREATE INDEX job_event ON job(event_id);
 CREATE INDEX job_tenant ON job(tenant, id);
@@ -67,7 +70,12 @@ CREATE INDEX action_job ON action(job_id);
 /// The statements of one step, in the database's words.
 pub(super) fn statements(step: &str, dialect: Dialect) -> Vec<String> {
     let written = step.replace(" BYTES", &format!(" {}", dialect.bytes()));
-    written.split(';').map(str::trim).filter(|statement| !statement.is_empty()).map(str::to_owned).collect()
+    written
+        .split(';')
+        .map(str::trim)
+        .filter(|statement| !statement.is_empty())
+        .map(str::to_owned)
+        .collect()
 }
 
 /// What a column holds.
@@ -110,7 +118,9 @@ pub(super) const TABLES: &[Table] = &[
         name: "lane",
         columns: &[
             ("id", Text),
+            ("tenant", Text),
             ("cap", Int),
+            ("ready", Int),
             ("queued", Int),
             ("running", Int),
             ("held", Int),
@@ -164,14 +174,26 @@ pub(super) const TABLES: &[Table] = &[
     },
     Table {
         name: "intent",
-        columns: &[("job_id", Bytes), ("account", Text), ("lane", Text), ("fence", Int), ("at", Int)],
+        columns: &[
+            ("job_id", Bytes),
+            ("account", Text),
+            ("lane", Text),
+            ("fence", Int),
+            ("at", Int),
+        ],
     },
     Table {
         name: "transcript",
         columns: &[("id", Bytes), ("job_id", Bytes), ("fence", Int), ("data", Bytes)],
     },
-    Table { name: "tally", columns: &[("lane", Text), ("outcome", Int), ("n", Int)] },
-    Table { name: "pause", columns: &[("scope", Text), ("actor", Text), ("reason", Text), ("at", Int)] },
+    Table {
+        name: "tally",
+        columns: &[("lane", Text), ("outcome", Int), ("n", Int)],
+    },
+    Table {
+        name: "pause",
+        columns: &[("scope", Text), ("actor", Text), ("reason", Text), ("at", Int)],
+    },
     Table {
         name: "action",
         columns: &[
@@ -193,10 +215,18 @@ mod tests {
     fn the_list_of_columns_is_what_the_migrations_make() {
         let mut made = Vec::new();
         for statement in MIGRATIONS.iter().flat_map(|step| statements(step, Dialect::Sqlite)) {
-            let Some(table) = statement.strip_prefix("CREATE TABLE ") else { continue };
+            let Some(table) = statement.strip_prefix("CREATE TABLE ") else {
+                continue;
+            };
             let (name, columns) = table.split_once('(').expect("a table has columns");
-            let columns = columns.split_once("PRIMARY KEY (").map_or(columns, |(columns, _)| columns);
-            for column in columns.split(',').map(str::trim).filter(|column| !column.is_empty() && *column != ")") {
+            let columns = columns
+                .split_once("PRIMARY KEY (")
+                .map_or(columns, |(columns, _)| columns);
+            for column in columns
+                .split(',')
+                .map(str::trim)
+                .filter(|column| !column.is_empty() && *column != ")")
+            {
                 let mut words = column.split([' ', ')']);
                 let kind = match (words.next(), words.next()) {
                     (Some(column), Some("BIGINT")) => (column, Kind::Int),
@@ -209,7 +239,12 @@ mod tests {
         }
         let listed: Vec<_> = TABLES
             .iter()
-            .flat_map(|table| table.columns.iter().map(|(column, kind)| (table.name.into(), (*column).into(), *kind)))
+            .flat_map(|table| {
+                table
+                    .columns
+                    .iter()
+                    .map(|(column, kind)| (table.name.into(), (*column).into(), *kind))
+            })
             .collect();
         assert_eq!(made, listed);
     }

@@ -1,14 +1,14 @@
 //! Statements: placeholders, parameters, rows.
 
-use sqlx::any::{AnyArguments, AnyConnection, AnyRow};
-use sqlx::{Arguments as _, AssertSqlSafe, Row as _, SqlSafeStr};
+use sqlx::any::{AnyArguments, AnyRow};
+use sqlx::{AnyConnection, Arguments as _, AssertSqlSafe, Row as _, SqlSafeStr};
 use uuid::Uuid;
 
 use super::error::JournalError;
 
-/// Most rows of one multi-row statement. PostgreSQL takes 65,535 parameters and SQLite 32,766; more rows than this win
-/// nothing measurable.
-const MAX_ROWS: usize = 64;
+/// Most parameters of one multi-row statement. sqlx asks SQLite for the name of each, which SQLite looks up in a list,
+/// so the cost grows with the square: at 768 parameters it was a tenth of an accept. More rows at a time win nothing.
+const MAX_PARAMETERS: usize = 256;
 
 /// The parameters of one statement, in the order of `$1`, `$2`, …
 ///
@@ -59,7 +59,11 @@ impl Bind {
 /// PostgreSQL stores no NUL in text. It can only come from outside (a target's message), so it is replaced and not
 /// refused: a finish must not fail over it.
 fn storable(text: &str) -> String {
-    if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text.to_owned() }
+    if text.contains('\0') {
+        text.replace('\0', "\u{fffd}")
+    } else {
+        text.to_owned()
+    }
 }
 
 /// Runs a statement for its rows.
@@ -86,7 +90,7 @@ pub(super) async fn bulk<T>(
     mut bind_row: impl FnMut(Bind, &T) -> Bind,
 ) -> Result<Vec<AnyRow>, JournalError> {
     let mut found = Vec::new();
-    for piece in pieces(rows) {
+    for piece in pieces(rows, columns) {
         let sql = format!("{before} {} {after}", tuples(piece.len(), columns));
         let bind = piece.iter().fold(Bind::new(), &mut bind_row);
         found.append(&mut fetch(tx, AssertSqlSafe(sql), bind).await?);
@@ -102,7 +106,7 @@ pub(super) async fn select_in<T>(
     mut bind_key: impl FnMut(Bind, &T) -> Bind,
 ) -> Result<Vec<AnyRow>, JournalError> {
     let mut found = Vec::new();
-    for piece in pieces(keys) {
+    for piece in pieces(keys, 1) {
         let sql = format!("{before} {} {after}", tuple(1, piece.len()));
         let bind = piece.iter().fold(Bind::new(), &mut bind_key);
         found.append(&mut fetch(tx, AssertSqlSafe(sql), bind).await?);
@@ -110,10 +114,11 @@ pub(super) async fn select_in<T>(
     Ok(found)
 }
 
-/// Cuts rows into pieces of 64, 32, 16, … 1.
-fn pieces<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
+/// Cuts rows into pieces whose sizes are powers of two.
+fn pieces<T>(mut rows: &[T], columns: usize) -> impl Iterator<Item = &[T]> {
+    let most = 1 << (MAX_PARAMETERS / columns).max(1).ilog2();
     std::iter::from_fn(move || {
-        let size = MAX_ROWS.min(1 << rows.len().checked_ilog2()?);
+        let size = most.min(1 << rows.len().checked_ilog2()?);
         let (piece, rest) = rows.split_at(size);
         rows = rest;
         Some(piece)
@@ -180,8 +185,10 @@ impl<'r> Cells<'r> {
 
     pub(super) fn id(&mut self) -> Result<Uuid, JournalError> {
         let bytes = self.bytes()?;
-        Uuid::from_slice(&bytes)
-            .map_err(|error| JournalError::Database { message: format!("an id is damaged: {error}"), code: None })
+        Uuid::from_slice(&bytes).map_err(|error| JournalError::Database {
+            message: format!("an id is damaged: {error}"),
+            code: None,
+        })
     }
 }
 
@@ -191,12 +198,17 @@ mod tests {
 
     #[test]
     fn rows_are_cut_into_powers_of_two() {
-        let sizes = |count: usize| -> Vec<usize> { pieces(&vec![0_u8; count]).map(<[u8]>::len).collect() };
+        let sizes = |count: usize| -> Vec<usize> { pieces(&vec![0_u8; count], 4).map(<[u8]>::len).collect() };
         assert_eq!(sizes(0), Vec::<usize>::new());
         assert_eq!(sizes(1), [1]);
         assert_eq!(sizes(64), [64]);
         assert_eq!(sizes(65), [64, 1]);
         assert_eq!(sizes(203), [64, 64, 64, 8, 2, 1]);
+        assert_eq!(
+            pieces(&[0; 40], 19).map(<[i32]>::len).collect::<Vec<_>>(),
+            [8, 8, 8, 8, 8]
+        );
+        assert_eq!(pieces(&[0; 3], 1000).map(<[i32]>::len).collect::<Vec<_>>(), [1, 1, 1]);
     }
 
     #[test]

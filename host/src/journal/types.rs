@@ -40,6 +40,12 @@ macro_rules! id {
             }
         }
 
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 fmt::Display::fmt(&self.0, f)
@@ -103,7 +109,10 @@ impl Lane {
     /// The lane of a stored key.
     pub(super) fn from_key(key: &str) -> Self {
         let (tenant, connector) = key.split_once('/').unwrap_or((key, ""));
-        Self { tenant: tenant.to_owned(), connector: connector.to_owned() }
+        Self {
+            tenant: tenant.to_owned(),
+            connector: connector.to_owned(),
+        }
     }
 }
 
@@ -190,6 +199,12 @@ macro_rules! words {
             }
         }
 
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.as_str())
+            }
+        }
+
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(self.as_str())
@@ -197,8 +212,6 @@ macro_rules! words {
         }
     };
 }
-pub(super) use words;
-
 words! {
     /// How a job ended.
     Outcome {
@@ -231,9 +244,27 @@ words! {
     }
 }
 
+words! {
+    /// Where a job is on its way.
+    State {
+        /// Waits for its turn.
+        Queued = 0, "queued";
+        /// Somebody works on it.
+        Running = 1, "running";
+        /// Waits for an operator.
+        Held = 2, "held";
+        /// Has its outcome.
+        Ended = 3, "ended";
+    }
+}
+
 /// Milliseconds since 1970 as a date. What lies outside the calendar becomes its nearest end.
 pub(super) fn date(milliseconds: i64) -> Timestamp {
-    Timestamp::from_millisecond(milliseconds).unwrap_or(if milliseconds < 0 { Timestamp::MIN } else { Timestamp::MAX })
+    Timestamp::from_millisecond(milliseconds).unwrap_or(if milliseconds < 0 {
+        Timestamp::MIN
+    } else {
+        Timestamp::MAX
+    })
 }
 
 /// A duration in milliseconds, at most 292 million years.

@@ -6,16 +6,15 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use sqlx::AnyConnection;
 use sqlx::AssertSqlSafe;
-use sqlx::any::AnyConnection;
 use uuid::Uuid;
 
 use super::database::Context;
 use super::error::JournalError;
-use super::random::new_id;
-use super::rows::{JOB_COLUMNS, JobRow, LANE_COLUMNS, LaneRow, State};
+use super::rows::{JOB_COLUMNS, JobRow, LANE_COLUMNS, LaneRow};
 use super::sql::{Bind, Cells, bulk, select_in};
-use super::types::Outcome;
+use super::types::{Outcome, State};
 
 /// A finished try, for the history.
 #[derive(Debug)]
@@ -60,11 +59,19 @@ pub(super) struct TranscriptRow {
     pub(super) data: Vec<u8>,
 }
 
+/// How much of a lane's row has changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Touched {
+    Counters,
+    Wholly,
+}
+
 /// Rows under lock, and what is to be added to the history with them.
 #[derive(Debug, Default)]
 pub(super) struct Unit {
     lanes: BTreeMap<String, LaneRow>,
-    touched: BTreeSet<String>,
+    /// Lanes to write, wholly or only their counters.
+    touched: BTreeMap<String, Touched>,
     jobs: HashMap<Uuid, JobRow>,
     changed: BTreeSet<Uuid>,
     tallies: BTreeMap<(String, Outcome), i64>,
@@ -122,15 +129,17 @@ impl Unit {
         self.lanes.get(key)
     }
 
-    pub(super) fn lanes(&self) -> impl Iterator<Item = &LaneRow> {
-        self.lanes.values()
-    }
-
     /// Changes a lane, apart from its counters.
     pub(super) fn change_lane(&mut self, key: &str, change: impl FnOnce(&mut LaneRow)) {
-        if let Some(lane) = self.lanes.get_mut(key) {
-            change(lane);
-            self.touched.insert(key.to_owned());
+        self.touch(key, Touched::Wholly, change);
+    }
+
+    fn touch(&mut self, key: &str, how: Touched, change: impl FnOnce(&mut LaneRow)) {
+        let Some(lane) = self.lanes.get_mut(key) else { return };
+        change(lane);
+        match self.touched.get_mut(key) {
+            Some(touched) => *touched = how.max(*touched),
+            None => drop(self.touched.insert(key.to_owned(), how)),
         }
     }
 
@@ -149,12 +158,12 @@ impl Unit {
     pub(super) fn add(&mut self, job: &JobRow) {
         self.count(&job.lane, job.state, job.outcome, 1);
         if job.state == State::Queued {
-            self.change_lane(&job.lane, |lane| lane.expect(job.run_at));
+            self.touch(&job.lane, Touched::Counters, |lane| lane.expect(job.run_at));
         }
     }
 
     fn count(&mut self, lane: &str, state: State, outcome: Option<Outcome>, by: i64) {
-        self.change_lane(lane, |lane| lane.count(state, by));
+        self.touch(lane, Touched::Counters, |lane| lane.count(state, by));
         if let (State::Ended, Some(outcome)) = (state, outcome) {
             *self.tallies.entry((lane.to_owned(), outcome)).or_default() += by;
         }
@@ -176,10 +185,16 @@ impl Unit {
     }
 
     /// Notes who did what.
-    pub(super) fn act(&mut self, context: &Context, actor: &str, verb: &'static str, on: (&str, Option<Uuid>), detail: &str) {
-        let id = new_id(context.options.clock.now(), &*context.options.random);
+    pub(super) fn act(
+        &mut self,
+        context: &Context,
+        actor: &str,
+        verb: &'static str,
+        on: (&str, Option<Uuid>),
+        detail: &str,
+    ) {
         self.actions.push(ActionRow {
-            id,
+            id: context.id(),
             actor: actor.to_owned(),
             verb,
             scope: on.0.to_owned(),
@@ -198,9 +213,16 @@ impl Unit {
             bind.text(lane).int(outcome.code()).int(**by)
         })
         .await?;
-        let lanes: Vec<&LaneRow> = self.touched.iter().filter_map(|key| self.lanes.get(key)).collect();
-        bulk(tx, UPDATE_LANE, 14, &lanes, |bind, lane| lane.bind(bind)).await?;
+        let lanes = self.touched(Touched::Counters);
+        bulk(tx, UPDATE_COUNTERS, 6, &lanes, |bind, lane| lane.bind_counters(bind)).await?;
+        let lanes = self.touched(Touched::Wholly);
+        bulk(tx, UPDATE_LANE, 15, &lanes, |bind, lane| lane.bind(bind)).await?;
         Ok(())
+    }
+
+    fn touched(&self, how: Touched) -> Vec<&LaneRow> {
+        let keys = self.touched.iter().filter(|(_, touched)| **touched == how);
+        keys.filter_map(|(key, _)| self.lanes.get(key)).collect()
     }
 }
 
@@ -232,7 +254,11 @@ async fn store_history(tx: &mut AnyConnection, unit: &Unit) -> Result<(), Journa
     })
     .await?;
     bulk(tx, INSERT_INTENT, 5, &unit.intents, |bind, row| {
-        bind.id(row.job).text(&row.account).text(&row.lane).int(row.fence).int(row.at)
+        bind.id(row.job)
+            .text(&row.account)
+            .text(&row.lane)
+            .int(row.fence)
+            .int(row.at)
     })
     .await?;
     bulk(tx, INSERT_TRANSCRIPT, 4, &unit.transcripts, |bind, row| {
@@ -261,11 +287,18 @@ const UPDATE_JOB: (&str, &str) = (
 );
 
 const UPDATE_LANE: (&str, &str) = (
-    "WITH v (id, cap, queued, running, held, due_at, not_before, not_before_why, parked, parked_at, breaker_since, \
-     tripped, tripped_at, served) AS (VALUES",
-    ") UPDATE lane SET cap = v.cap, queued = v.queued, running = v.running, held = v.held, due_at = v.due_at, \
-     not_before = v.not_before, not_before_why = v.not_before_why, parked = v.parked, parked_at = v.parked_at, \
-     breaker_since = v.breaker_since, tripped = v.tripped, tripped_at = v.tripped_at, served = v.served \
+    "WITH v (id, cap, ready, queued, running, held, due_at, not_before, not_before_why, parked, parked_at, \
+     breaker_since, tripped, tripped_at, served) AS (VALUES",
+    ") UPDATE lane SET cap = v.cap, ready = v.ready, queued = v.queued, running = v.running, held = v.held, \
+     due_at = v.due_at, not_before = v.not_before, not_before_why = v.not_before_why, parked = v.parked, \
+     parked_at = v.parked_at, breaker_since = v.breaker_since, tripped = v.tripped, tripped_at = v.tripped_at, \
+     served = v.served FROM v WHERE lane.id = v.id",
+);
+
+/// An accept touches nothing else, and it may touch a lane for each event.
+const UPDATE_COUNTERS: (&str, &str) = (
+    "WITH v (id, ready, queued, running, held, due_at) AS (VALUES",
+    ") UPDATE lane SET ready = v.ready, queued = v.queued, running = v.running, held = v.held, due_at = v.due_at \
      FROM v WHERE lane.id = v.id",
 );
 
@@ -274,8 +307,10 @@ const UPSERT_TALLY: (&str, &str) = (
     "ON CONFLICT (lane, outcome) DO UPDATE SET n = tally.n + excluded.n",
 );
 
-const INSERT_ATTEMPT: (&str, &str) =
-    ("INSERT INTO attempt (job_id, fence, number, owner, started_at, ended_at, result, reason) VALUES", "");
+const INSERT_ATTEMPT: (&str, &str) = (
+    "INSERT INTO attempt (job_id, fence, number, owner, started_at, ended_at, result, reason) VALUES",
+    "",
+);
 
 const INSERT_INTENT: (&str, &str) = ("INSERT INTO intent (job_id, account, lane, fence, at) VALUES", "");
 

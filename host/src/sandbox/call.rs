@@ -151,7 +151,11 @@ impl Plugin {
     /// Instantiates the guest and lends it the token: it gets a borrowed handle, the store keeps the token.
     async fn open(&self, store: &mut Store<State>, token: &Token) -> wasmtime::Result<(Connector, Resource<Token>)> {
         let connector = self.pre.instantiate_async(&mut *store).await?;
-        let own = store.data_mut().table.push(token.clone())?;
+        let state = store.data_mut();
+        if let Some(call) = &mut state.call {
+            call.lend(token);
+        }
+        let own = state.table.push(token.clone())?;
         Ok((connector, Resource::new_borrow(own.rep())))
     }
 

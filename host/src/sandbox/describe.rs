@@ -5,6 +5,11 @@ use crate::capability::{
     Descriptor, EndpointDeclaration, KeyDeclaration, KeyExchange, KeyKind, Method, PathTemplate, Placement, Reach, Verb,
 };
 
+/// Problems that are told to the author at once; nobody mends more in one go.
+const MAX_PROBLEMS: usize = 20;
+/// Characters of one of them. Longer than any of our own sentences with a quoted name of sensible length.
+const MAX_PROBLEM_CHARS: usize = 400;
+
 /// The host's form of a guest's description.
 ///
 /// # Errors
@@ -34,8 +39,25 @@ pub(super) fn descriptor(said: guest::Descriptor) -> Result<Descriptor, Vec<Stri
     if problems.is_empty() {
         Ok(descriptor)
     } else {
-        Err(problems)
+        Err(bounded(problems))
     }
+}
+
+/// A description of four megabytes can be wrong in a hundred thousand places, each quoted.
+fn bounded(problems: Vec<String>) -> Vec<String> {
+    let more = problems.len().saturating_sub(MAX_PROBLEMS);
+    let mut shown: Vec<String> = problems
+        .into_iter()
+        .take(MAX_PROBLEMS)
+        .map(|problem| {
+            let printable = problem.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c });
+            printable.take(MAX_PROBLEM_CHARS).collect()
+        })
+        .collect();
+    if more > 0 {
+        shown.push(format!("and {more} more"));
+    }
+    shown
 }
 
 fn endpoint(said: guest::Endpoint) -> EndpointDeclaration {

@@ -57,12 +57,7 @@ impl Quota {
 }
 
 impl ResourceLimiter for Limiter {
-    fn memory_growing(
-        &mut self,
-        current: usize,
-        desired: usize,
-        maximum: Option<usize>,
-    ) -> wasmtime::Result<bool> {
+    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
         Ok(self.memory.grow(current, desired, maximum)?)
     }
 
@@ -94,7 +89,10 @@ mod tests {
             ..SandboxLimits::default()
         });
         assert!(limiter.memory_growing(0, 60, None).unwrap());
-        assert!(!limiter.memory_growing(0, 40, Some(39)).unwrap(), "past its own maximum");
+        assert!(
+            !limiter.memory_growing(0, 40, Some(39)).unwrap(),
+            "past its own maximum"
+        );
         assert!(limiter.memory_growing(0, 40, Some(40)).unwrap());
         let error = limiter.memory_growing(0, 1, None).unwrap_err();
         assert_eq!(error.downcast_ref::<LimitReached>().unwrap().limit, "memory");

@@ -11,10 +11,12 @@ use std::sync::Arc;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use toml::de::DeValue;
 
 use super::error::ConfigError;
 use super::names::{is_name, quoted};
 use super::reader::{Item, Table, read, read_text};
+use super::server::ServerConfig;
 
 /// Largest file of certificate authorities: 1 MiB. Mozilla's whole list has 230 KiB.
 pub const MAX_CA_BYTES: usize = 1024 * 1024;
@@ -28,6 +30,8 @@ pub struct HostConfig {
     pub file: Option<PathBuf>,
     /// The folder of plugin files, already below `root`.
     pub plugins: PathBuf,
+    /// What only `exeunt serve` and its tools need.
+    pub server: ServerConfig,
     tenants: BTreeMap<String, Arc<NetworkGrants>>,
 }
 
@@ -44,13 +48,15 @@ impl HostConfig {
                 .get("plugins")
                 .and_then(|item| item.string())
                 .unwrap_or(DEFAULT_PLUGINS);
-            let tenants = table.get("tenants").and_then(|item| item.table());
+            let server = ServerConfig::read(&mut table, &root);
+            let tenants = table.get("tenants").and_then(|item| grants_table(&item));
             let tenants = tenants.map(|tenants| read_tenants(&tenants, &root)).unwrap_or_default();
             table.finish();
             Self {
                 plugins: root.join(plugins),
                 root: root.clone(),
                 file: Some(path.to_owned()),
+                server,
                 tenants,
             }
         })
@@ -62,6 +68,7 @@ impl HostConfig {
         let root = root.to_owned();
         Self {
             plugins: root.join(DEFAULT_PLUGINS),
+            server: ServerConfig::default_for(&root),
             root,
             file: None,
             tenants: BTreeMap::new(),
@@ -90,6 +97,20 @@ impl HostConfig {
         }
     }
 
+    /// Finds the configuration for a command about the host itself: the named file, else `exeunt.toml` in the working
+    /// folder, else [`HostConfig::default_for`] that folder.
+    ///
+    /// # Errors
+    /// As [`HostConfig::load`].
+    pub fn here(config: Option<&Path>) -> Result<Self, ConfigError> {
+        let file = Path::new("exeunt.toml");
+        match config {
+            Some(config) => Self::load(config),
+            None if file.exists() => Self::load(file),
+            None => Ok(Self::default_for(Path::new("."))),
+        }
+    }
+
     /// What is granted to a tenant; nothing to one that `exeunt.toml` does not name.
     #[must_use]
     pub fn grants(&self, tenant: &str) -> Arc<NetworkGrants> {
@@ -99,7 +120,7 @@ impl HostConfig {
 
 const DEFAULT_PLUGINS: &str = "plugins";
 
-fn folder_of(file: &Path) -> PathBuf {
+pub(super) fn folder_of(file: &Path) -> PathBuf {
     match file.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
         _ => PathBuf::from("."),
@@ -186,6 +207,16 @@ pub struct ConnectTo {
 
 fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+fn grants_table<'a>(item: &Item<'a>) -> Option<Table<'a>> {
+    if let DeValue::String(_) = item.value() {
+        item.note(
+            "holds what is granted to each tenant; for the folder of tenant files write tenant_files = \"tenants\"",
+        );
+        return None;
+    }
+    item.table()
 }
 
 fn read_tenants(tenants: &Table<'_>, root: &Path) -> BTreeMap<String, Arc<NetworkGrants>> {

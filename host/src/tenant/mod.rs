@@ -18,7 +18,10 @@ mod names;
 mod policy;
 mod reader;
 mod secrets;
+mod server;
 mod source;
+mod source_auth;
+mod tokens;
 
 pub use connector::{ConnectorConfig, Mode};
 pub use endpoint::{BaseUrl, MAX_URL_BYTES};
@@ -30,5 +33,11 @@ pub(crate) use names::quoted;
 pub use names::{MAX_NAME_BYTES, did_you_mean, nearest};
 pub use policy::{Breaker, MAX_DURATION, MAX_PATTERN_BYTES, MAX_PATTERNS, Policy, Protected};
 pub use reader::MAX_CONFIG_BYTES;
+pub(crate) use secrets::read_secret_file;
 pub use secrets::{MAX_SECRET_BYTES, SecretRef};
-pub use source::{Becomes, LeaverRule, PersonMapping, SourceAuth, SourceConfig, SourceKind};
+pub use server::{
+    DEFAULT_LISTEN, DEFAULT_TRANSCRIPT_RETENTION, HostSecret, JournalAddress, ServerConfig, ServerLimits, TlsConfig,
+};
+pub use source::{Becomes, DEFAULT_MAX_AGE, LeaverRule, PersonMapping, SourceConfig, SourceKind};
+pub use source_auth::{MAX_SOURCE_SECRETS, SourceAuth};
+pub use tokens::{NewToken, Role, TOKEN_BYTES, TOKEN_PREFIX, Token, Tokens};

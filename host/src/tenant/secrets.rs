@@ -148,23 +148,13 @@ impl SecretRef {
     fn read_variable(&self, name: &str, variable: &dyn Fn(&str) -> Option<OsString>) -> Result<SecretString, String> {
         // Asked again: a tenant that owns the longer prefix may have appeared since this file was loaded.
         self.scope.check_variable(name)?;
-        let value = variable(name).ok_or_else(|| format!("the environment variable {name} is not set; set it"))?;
-        let text = value
-            .into_string()
-            .map_err(|_| format!("the environment variable {name} is not UTF-8"))?;
-        accept(
-            &Zeroizing::new(text.into_bytes()),
-            &format!("the environment variable {name}"),
-        )
+        read_secret_variable(name, variable)
     }
 
     fn read_file(&self, name: &Path) -> Result<SecretString, String> {
         let path = self.scope.folder.join(name);
         let shown = path.display();
-        let unreadable = |error: std::io::Error| match error.kind() {
-            std::io::ErrorKind::NotFound => format!("there is no file {shown}; put the secret there"),
-            _ => format!("{shown} cannot be read: {error}"),
-        };
+        let unreadable = |error: std::io::Error| unreadable(&path, &error);
         // A link may lead to another place in the folder (Kubernetes mounts secrets so), not out of it. Whoever could
         // swap the link between this check and the read below can write the secrets themselves.
         let folder = self.scope.folder.canonicalize().map_err(unreadable)?;
@@ -175,17 +165,46 @@ impl SecretRef {
                 "{shown} reaches outside the tenant: it is a link out of {folder}; put the file there"
             ));
         }
-        let metadata = real.metadata().map_err(unreadable)?;
-        if !metadata.is_file() {
-            return Err(format!("{shown} is not a file"));
-        }
-        check_permissions(&metadata, &path)?;
-        // Room for all of it at once: a vector that grows leaves copies of the secret behind.
-        let mut content = Zeroizing::new(Vec::with_capacity(MAX_SECRET_BYTES + 1));
-        File::open(&real)
-            .and_then(|file| file.take(MAX_SECRET_BYTES as u64 + 1).read_to_end(&mut content))
-            .map_err(unreadable)?;
-        accept(&content, &shown.to_string())
+        read_secret_file(&real, &path)
+    }
+}
+
+/// The secret in a variable of the environment.
+pub(super) fn read_secret_variable(
+    name: &str,
+    variable: &dyn Fn(&str) -> Option<OsString>,
+) -> Result<SecretString, String> {
+    let value = variable(name).ok_or_else(|| format!("the environment variable {name} is not set; set it"))?;
+    let text = value
+        .into_string()
+        .map_err(|_| format!("the environment variable {name} is not UTF-8"))?;
+    accept(
+        &Zeroizing::new(text.into_bytes()),
+        &format!("the environment variable {name}"),
+    )
+}
+
+/// The secret in a file that only its owner can read; `path` is how errors call it.
+pub(crate) fn read_secret_file(real: &Path, path: &Path) -> Result<SecretString, String> {
+    let shown = path.display();
+    let metadata = real.metadata().map_err(|error| unreadable(path, &error))?;
+    if !metadata.is_file() {
+        return Err(format!("{shown} is not a file"));
+    }
+    check_permissions(&metadata, path)?;
+    // Room for all of it at once: a vector that grows leaves copies of the secret behind.
+    let mut content = Zeroizing::new(Vec::with_capacity(MAX_SECRET_BYTES + 1));
+    File::open(real)
+        .and_then(|file| file.take(MAX_SECRET_BYTES as u64 + 1).read_to_end(&mut content))
+        .map_err(|error| unreadable(path, &error))?;
+    accept(&content, &shown.to_string())
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> String {
+    let shown = path.display();
+    match error.kind() {
+        std::io::ErrorKind::NotFound => format!("there is no file {shown}; put the secret there"),
+        _ => format!("{shown} cannot be read: {error}"),
     }
 }
 

@@ -1,17 +1,25 @@
 //! `[sources.NAME]`: where events come from, which of them are leavers, and who they name.
 
+use std::time::Duration;
+
 use toml::de::DeValue;
 
 use super::error::Location;
 use super::names::{did_you_mean, nearest, quoted};
+use super::policy::read_duration;
 use super::reader::{Item, Section, Table, join};
-use super::secrets::{SecretRef, SecretScope};
+use super::secrets::SecretScope;
+use super::source_auth::SourceAuth;
 
 /// Most values in `becomes`: 100. A longer list is a sign that a filter is meant.
 const MAX_BECOMES: usize = 100;
 
 /// Most mapped attributes of a person: 32; they go into every sandbox call and into evidence.
 const MAX_ATTRIBUTES: usize = 32;
+
+/// How old an event may be, where it says when it happened: 7 days. A weekend and an outage of some days are younger; an
+/// address is hardly given to somebody else sooner.
+pub const DEFAULT_MAX_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// One source of events.
 #[derive(Debug, Clone)]
@@ -26,6 +34,12 @@ pub struct SourceConfig {
     pub leaver: LeaverRule,
     /// Where the person's fields come from, where not from the usual place.
     pub person: PersonMapping,
+    /// JSONPath to the source's own id of an event, by which a repetition is told for ever.
+    pub id: Option<String>,
+    /// JSONPath to when the event happened.
+    pub time: Option<String>,
+    /// An event that is older is held. Default [`DEFAULT_MAX_AGE`].
+    pub max_age: Duration,
     /// The connectors that it feeds, in the order of their names.
     pub connectors: Vec<String>,
     section: Section,
@@ -36,20 +50,8 @@ pub struct SourceConfig {
 pub enum SourceKind {
     /// SailPoint Identity Security Cloud: an event trigger or a workflow that forwards one.
     SailPoint,
-}
-
-/// How a sender proves who it is.
-#[derive(Debug, Clone)]
-pub enum SourceAuth {
-    /// `Authorization: Bearer SECRET`
-    Bearer(SecretRef),
-    /// `Authorization: Basic base64(USER:SECRET)`
-    Basic {
-        /// User name.
-        user: String,
-        /// Password.
-        password: SecretRef,
-    },
+    /// Anything that posts JSON. A `filter` says what a leaver is, `person` who it is.
+    Webhook,
 }
 
 /// Which events are leavers.
@@ -101,14 +103,25 @@ impl SourceConfig {
 
     /// Reads one source; `connectors` are the names that the tenant has.
     pub(crate) fn read(name: &str, mut table: Table<'_>, scope: &SecretScope, connectors: &[&str]) -> Self {
-        let kind = table.require("kind", "kind = \"sailpoint\"");
+        let kind = table.require("kind", "kind = \"sailpoint\" or kind = \"webhook\"");
         let kind = kind
             .and_then(|item| item.accept(parse_kind(item.string()?)))
             .unwrap_or(SourceKind::SailPoint);
-        let auth = table.get("auth").and_then(|item| read_auth(item.table()?, scope));
-        let leaver = read_leaver(&mut table).unwrap_or(LeaverRule::Filter(String::new()));
+        let auth = table.get("auth").and_then(|item| SourceAuth::read(item.table()?, scope));
+        let leaver = match kind {
+            SourceKind::SailPoint => read_leaver(&mut table),
+            SourceKind::Webhook => read_filter(&mut table),
+        };
         let person = table.get("person").and_then(|item| item.table());
         let person = person.map(|person| read_person(&person)).unwrap_or_default();
+        if kind == SourceKind::Webhook && person.email.is_none() && person.target_id.is_none() {
+            table.note(
+                "does not say where an event names the person; write person = { email = \"$.email\" }, or target_id",
+            );
+        }
+        let mut path = |key| table.get(key).and_then(|item| item.string()).map(str::to_owned);
+        let (id, time) = (path("id"), path("time"));
+        let max_age = read_max_age(&mut table, time.is_some());
         let connectors = match table.get("connectors") {
             Some(item) => read_connectors(&item, connectors),
             None => connectors.iter().map(|name| (*name).to_owned()).collect(),
@@ -119,61 +132,47 @@ impl SourceConfig {
             name: name.to_owned(),
             kind,
             auth,
-            leaver,
+            leaver: leaver.unwrap_or(LeaverRule::Filter(String::new())),
             person,
+            id,
+            time,
+            max_age,
             connectors,
             section,
         }
     }
 }
 
+fn read_max_age(table: &mut Table<'_>, has_time: bool) -> Duration {
+    let Some(item) = table.get("max_age") else {
+        return DEFAULT_MAX_AGE;
+    };
+    if !has_time {
+        item.note("has no effect without `time`; write where an event says when it happened: time = \"$.time\"");
+    }
+    read_duration(&item).unwrap_or(DEFAULT_MAX_AGE)
+}
+
+// What changed and to what is something that only SailPoint's events say in a known way.
+fn read_filter(table: &mut Table<'_>) -> Option<LeaverRule> {
+    const WRITE: &str = "filter = \"$[?$.status == 'left']\", or filter = \"$\" where every event is a leaver";
+    if let Some(leaver) = table.get("leaver") {
+        leaver.note(format!("is for the kind `sailpoint`; write {WRITE}"));
+    }
+    let filter = table.require("filter", WRITE)?;
+    filter.string().map(|text| LeaverRule::Filter(text.to_owned()))
+}
+
 fn parse_kind(text: &str) -> Result<SourceKind, String> {
     match text {
         "sailpoint" => Ok(SourceKind::SailPoint),
+        "webhook" => Ok(SourceKind::Webhook),
         other => Err(format!(
             "{} is not a kind of source; {}",
             quoted(other),
-            did_you_mean(other, ["sailpoint"])
+            did_you_mean(other, ["sailpoint", "webhook"])
         )),
     }
-}
-
-fn read_auth(mut table: Table<'_>, scope: &SecretScope) -> Option<SourceAuth> {
-    const WRITE: &str = "auth = { bearer = SECRET } or auth = { basic = { user = \"…\", password = SECRET } }";
-    let bearer = table.get("bearer");
-    let basic = table.get("basic");
-    let auth = match (bearer, basic) {
-        (Some(bearer), None) => scope.read(&bearer).map(SourceAuth::Bearer),
-        (None, Some(basic)) => basic.table().and_then(|basic| read_basic(basic, scope)),
-        (Some(_), Some(_)) => {
-            table.note(format!("has both `bearer` and `basic`; write {WRITE}"));
-            None
-        }
-        (None, None) => {
-            table.note(format!("has neither `bearer` nor `basic`; write {WRITE}"));
-            None
-        }
-    };
-    table.finish();
-    auth
-}
-
-fn read_basic(mut table: Table<'_>, scope: &SecretScope) -> Option<SourceAuth> {
-    let user_item = table.require("user", "user = \"NAME\"");
-    let user = user_item.as_ref().and_then(|item| item.string());
-    if let (Some(item), Some(user)) = (user_item.as_ref(), user)
-        && (user.is_empty() || user.contains(|c: char| c == ':' || c.is_control()))
-    {
-        item.note("is empty, or holds a colon or a control character, which HTTP Basic cannot carry");
-    }
-    let password = table
-        .require("password", "password = \"file:NAME\"")
-        .and_then(|item| scope.read(&item));
-    table.finish();
-    Some(SourceAuth::Basic {
-        user: user?.to_owned(),
-        password: password?,
-    })
 }
 
 fn read_leaver(table: &mut Table<'_>) -> Option<LeaverRule> {

@@ -70,11 +70,16 @@ impl Default for Clock {
 
 impl fmt::Debug for Clock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Clock").field("offset", &self.offset).finish_non_exhaustive()
+        f.debug_struct("Clock")
+            .field("offset", &self.offset)
+            .finish_non_exhaustive()
     }
 }
 
-#[allow(clippy::disallowed_methods, reason = "the one place where the simulator asks the machine")]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the one place where the simulator asks the machine"
+)]
 fn system_milliseconds() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.map_or(0, |elapsed| i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX))

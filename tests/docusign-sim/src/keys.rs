@@ -62,12 +62,16 @@ fn parse_public(der: &[u8]) -> anyhow::Result<ParsedPublicKey> {
 
 fn decode(pem: &str) -> anyhow::Result<(&str, Vec<u8>)> {
     let (_, rest) = pem.split_once("-----BEGIN ").context("not a PEM: no BEGIN line")?;
-    let (label, rest) = rest.split_once("-----").context("not a PEM: the BEGIN line has no end")?;
+    let (label, rest) = rest
+        .split_once("-----")
+        .context("not a PEM: the BEGIN line has no end")?;
     let (body, _) = rest
         .split_once(&format!("-----END {label}-----"))
         .with_context(|| format!("not a whole PEM: no END line for {label}"))?;
     let packed: String = body.split_whitespace().collect();
-    let der = STANDARD.decode(packed).context("the PEM holds something else than base64")?;
+    let der = STANDARD
+        .decode(packed)
+        .context("the PEM holds something else than base64")?;
     Ok((label, der))
 }
 

@@ -41,6 +41,9 @@ pub struct Options {
     pub log_capacity: usize,
     /// Keeps every eSignature exchange whole, for [`crate::openapi::check`]. It grows without bound: for tests.
     pub record_exchanges: bool,
+    /// Keeps every assertion and access token in plain, for [`crate::Simulator::secrets`]. For tests that look for leaks:
+    /// nothing else shows them, and no control path does.
+    pub record_secrets: bool,
 }
 
 impl Default for Options {
@@ -61,6 +64,7 @@ impl Default for Options {
             sample: false,
             log_capacity: LOG_CAPACITY,
             record_exchanges: false,
+            record_secrets: false,
         }
     }
 }

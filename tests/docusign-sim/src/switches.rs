@@ -72,10 +72,16 @@ impl Switches {
     /// What is wrong with these values, if anything.
     pub(crate) fn problem(&self) -> Option<String> {
         if ![400, 429].contains(&self.rate_limit_status) {
-            return Some(format!("rate_limit_status is 400 or 429, not {}", self.rate_limit_status));
+            return Some(format!(
+                "rate_limit_status is 400 or 429, not {}",
+                self.rate_limit_status
+            ));
         }
         if ![401, 403].contains(&self.lacks_permission_status) {
-            return Some(format!("lacks_permission_status is 401 or 403, not {}", self.lacks_permission_status));
+            return Some(format!(
+                "lacks_permission_status is 401 or 403, not {}",
+                self.lacks_permission_status
+            ));
         }
         None
     }

@@ -29,7 +29,10 @@ impl Tls {
     pub(crate) fn generate() -> anyhow::Result<Self> {
         let key = KeyPair::generate().context("failed to generate the authority's key")?;
         let params = authority_params()?;
-        let ca_pem = params.self_signed(&key).context("failed to sign the authority's certificate")?.pem();
+        let ca_pem = params
+            .self_signed(&key)
+            .context("failed to sign the authority's certificate")?
+            .pem();
         let issuer = Issuer::new(params, key);
         Ok(Self {
             ca_pem,
@@ -41,7 +44,9 @@ impl Tls {
 
 fn authority_params() -> anyhow::Result<CertificateParams> {
     let mut params = CertificateParams::new(Vec::new()).context("failed to describe the authority")?;
-    params.distinguished_name.push(DnType::CommonName, "docusign-sim test authority");
+    params
+        .distinguished_name
+        .push(DnType::CommonName, "docusign-sim test authority");
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     within_a_lifetime(&mut params);
@@ -59,12 +64,16 @@ fn acceptor(issuer: &Issuer<'_, KeyPair>, names: &[&str]) -> anyhow::Result<TlsA
     // Strict verifiers (Python 3.13) ask for it.
     params.use_authority_key_identifier_extension = true;
     within_a_lifetime(&mut params);
-    let certificate = params.signed_by(&key, issuer).context("failed to sign a server certificate")?;
+    let certificate = params
+        .signed_by(&key, issuer)
+        .context("failed to sign a server certificate")?;
     let private = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
     let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
         .with_safe_default_protocol_versions()
         .and_then(|builder| {
-            builder.with_no_client_auth().with_single_cert(vec![certificate.der().clone()], private)
+            builder
+                .with_no_client_auth()
+                .with_single_cert(vec![certificate.der().clone()], private)
         })
         .context("failed to set up TLS")?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];

@@ -18,7 +18,6 @@ pub(super) fn write(folder: &Path, plugins: &Path, addresses: &Addresses) -> any
     std::fs::copy(&addresses.private_key, &key).context("cannot copy the private key")?;
     #[cfg(unix)]
     std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).context("cannot protect the private key")?;
-    std::fs::copy(&addresses.ca, folder.join("ca.pem")).ok();
     std::fs::write(folder.join("exeunt.toml"), host_file(plugins, addresses)).context("cannot write exeunt.toml")?;
     let tenant = folder.join("tenants/acme.toml");
     std::fs::write(&tenant, tenant_file(addresses)).context("cannot write the tenant file")?;
@@ -26,11 +25,12 @@ pub(super) fn write(folder: &Path, plugins: &Path, addresses: &Addresses) -> any
 }
 
 fn host_file(plugins: &Path, addresses: &Addresses) -> String {
-    let Addresses { account_addr, esign_addr, .. } = addresses;
+    let Addresses { account_addr, esign_addr, ca, .. } = addresses;
+    let ca = ca.file_name().unwrap_or_default().to_string_lossy();
     format!(
         "plugins = {plugins:?}\n\n\
          [tenants.acme]\n\
-         ca = \"file:ca.pem\"\n\
+         ca = \"file:{ca}\"\n\
          connect_to = {{ \"account-d.docusign.com\" = \"{account_addr}\", \"demo.docusign.net\" = \"{esign_addr}\" }}\n"
     )
 }

@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 use clap::Args;
 
-use super::run::{Report, handle, source};
+use super::run::{Report, connectors, handle, source};
 use super::{Exit, runtime, timeline};
-use crate::dispatch::Runtime;
+use crate::dispatch::Connector;
 use crate::evidence::Outcome;
 use crate::intake::Source;
 use crate::tenant::{HostConfig, Tenant};
@@ -35,8 +35,7 @@ pub(super) struct Demo {
 /// Everything that a scene needs.
 struct Stage {
     simulator: Simulator,
-    runtime: Runtime,
-    tenant: Tenant,
+    connectors: Vec<Connector>,
     source: Source,
     failures: Vec<String>,
 }
@@ -58,7 +57,8 @@ impl Demo {
         let host = HostConfig::locate(None, &file)?;
         let tenant = Tenant::load(&file, &host)?;
         let source = source(&tenant, "hr")?;
-        let mut stage = Stage { simulator, runtime: runtime()?, tenant, source, failures: Vec::new() };
+        let connectors = connectors(&runtime()?, &tenant, &source).await?;
+        let mut stage = Stage { simulator, connectors, source, failures: Vec::new() };
         stage.play().await?;
         let exit = stage.verdict();
         if !self.once {
@@ -100,7 +100,7 @@ impl Stage {
 
     async fn scene(&mut self, event: &[u8], id: &str, dry_run: bool, wanted: Outcome, status: &str) -> anyhow::Result<()> {
         let before = self.simulator.status(id).await?;
-        let report = handle(&self.runtime, &self.tenant, &self.source, event, dry_run).await?;
+        let report = handle(&self.connectors, &self.source, event, dry_run).await;
         let after = self.simulator.status(id).await?;
         println!("docusign {before} (the simulator's own books, before)");
         print!("{}", timeline::report(&report));

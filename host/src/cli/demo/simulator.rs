@@ -67,7 +67,7 @@ impl Simulator {
     pub(super) async fn add_user(&self, email: &str, name: &str) -> anyhow::Result<String> {
         let user = serde_json::json!({"email": email, "user_name": name, "status": "Active"});
         let added = self.ask(reqwest::Method::POST, "users", Some(&user)).await?;
-        added["user_id"].as_str().map(str::to_owned).context("the simulator named no user id")
+        added["user_ids"][0].as_str().map(str::to_owned).context("the simulator named no user id")
     }
 
     /// The status of a user in the simulator's own books.

@@ -1,0 +1,257 @@
+//! The server's API, as commands use it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Method, StatusCode};
+use secrecy::{ExposeSecret, SecretString};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use url::Url;
+
+use super::timeline::clean;
+use crate::tenant::read_secret_file;
+
+/// How long an answer may take, what was asked to wait for not counted: 30 seconds, the longest page of jobs from a
+/// busy database.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+
+/// How long a connection may take.
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+
+/// The variable that holds the token where no file is named.
+const TOKEN_VARIABLE: &str = "EXEUNT_TOKEN";
+
+/// Where the server is and who asks.
+#[derive(Debug, Args)]
+pub(super) struct ServerArgs {
+    /// Address of the server.
+    #[arg(
+        long,
+        env = "EXEUNT_SERVER",
+        value_name = "URL",
+        default_value = "http://127.0.0.1:8080"
+    )]
+    server: String,
+    /// File with the API token. Default: the variable EXEUNT_TOKEN. A token is never an argument: everybody on the
+    /// machine could read it there.
+    #[arg(long, env = "EXEUNT_TOKEN_FILE", value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// PEM file with the authorities for the server's certificate. Default: the machine's.
+    #[arg(long, env = "EXEUNT_CA", value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// Send the token over plain HTTP to another machine too.
+    #[arg(long)]
+    plain_http: bool,
+}
+
+impl ServerArgs {
+    /// The server's API.
+    pub(super) fn client(&self) -> anyhow::Result<Client> {
+        let server = parse_server(&self.server, self.plain_http)?;
+        let token = match &self.token_file {
+            Some(file) => read_secret_file(file, file).map_err(anyhow::Error::msg)?,
+            None => match std::env::var(TOKEN_VARIABLE) {
+                Ok(token) if !token.is_empty() => SecretString::from(token),
+                _ => bail!(
+                    "no API token: set {TOKEN_VARIABLE}, or name a file with --token-file; on the server's machine, \
+                     `exeunt token new NAME --role operate` makes one"
+                ),
+            },
+        };
+        let ca = self
+            .ca
+            .as_ref()
+            .map(|file| std::fs::read(file).with_context(|| format!("cannot read {}", file.display())));
+        Client::new(server, &token, ca.transpose()?.as_deref())
+    }
+}
+
+fn parse_server(text: &str, plain_http: bool) -> anyhow::Result<Url> {
+    const WRITE: &str = "write --server http://127.0.0.1:8080 or https://exeunt.example";
+    let server = Url::parse(text).with_context(|| format!("{text:?} is not the address of a server; {WRITE}"))?;
+    let local = match server.host() {
+        Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    };
+    match server.scheme() {
+        "https" => {}
+        "http" if local || plain_http => {}
+        "http" => bail!(
+            "{server} is another machine, and plain HTTP shows the token to everybody on the way; use https, or \
+             --plain-http if the network between is yours alone"
+        ),
+        _ => bail!("{text:?} is not the address of a server; {WRITE}"),
+    }
+    if !matches!(server.path(), "" | "/") || server.query().is_some() || !server.username().is_empty() {
+        bail!("{text:?} is more than the address of a server; {WRITE}");
+    }
+    Ok(server)
+}
+
+/// The server's API with one token.
+#[derive(Debug)]
+pub(super) struct Client {
+    http: reqwest::Client,
+    server: Url,
+}
+
+impl Client {
+    pub(super) fn new(server: Url, token: &SecretString, ca: Option<&[u8]>) -> anyhow::Result<Self> {
+        // reqwest takes the process's provider; a second call changes nothing.
+        rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
+        let mut bearer = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret().trim()))
+            .map_err(|_| anyhow::anyhow!("the API token holds characters that no token has"))?;
+        bearer.set_sensitive(true);
+        let mut builder = reqwest::Client::builder()
+            .user_agent(concat!("exeunt/", env!("CARGO_PKG_VERSION")))
+            // A redirect would take the token along.
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .connect_timeout(CONNECT_WITHIN)
+            .default_headers(HeaderMap::from_iter([(AUTHORIZATION, bearer)]));
+        if let Some(pem) = ca {
+            let roots = reqwest::Certificate::from_pem_bundle(pem).context("--ca is not a PEM file of certificates")?;
+            builder = builder.tls_certs_only(roots);
+        }
+        let http = builder.build().context("cannot prepare the connection")?;
+        Ok(Self { http, server })
+    }
+
+    /// The answer to a GET.
+    pub(super) async fn get(&self, path: &[&str], query: &[(&str, &str)]) -> anyhow::Result<Value> {
+        let mut url = self.url(path)?;
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        let (status, body) = self.send(Method::GET, url, None, &[], Duration::ZERO).await?;
+        self.accept(status, body)
+    }
+
+    /// The answer to a POST.
+    pub(super) async fn post(&self, path: &[&str], body: &Value) -> anyhow::Result<Value> {
+        let (status, body) = self
+            .send(Method::POST, self.url(path)?, Some(body), &[], Duration::ZERO)
+            .await?;
+        self.accept(status, body)
+    }
+
+    /// The status of a POST and its answer, whatever it is. `wait` is how much longer it may take.
+    pub(super) async fn post_raw(
+        &self,
+        path: &[&str],
+        body: &Value,
+        headers: &[(HeaderName, String)],
+        wait: Duration,
+    ) -> anyhow::Result<(StatusCode, Value)> {
+        self.send(Method::POST, self.url(path)?, Some(body), headers, wait)
+            .await
+    }
+
+    /// An answer that is none of an error.
+    pub(super) fn accept(&self, status: StatusCode, body: Value) -> anyhow::Result<Value> {
+        if status.is_success() {
+            return Ok(body);
+        }
+        let detail = body
+            .get("detail")
+            .and_then(Value::as_str)
+            .unwrap_or("no reason was given");
+        bail!("{} answered {status}: {}", self.server, clean(detail));
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        url: Url,
+        body: Option<&Value>,
+        headers: &[(HeaderName, String)],
+        wait: Duration,
+    ) -> anyhow::Result<(StatusCode, Value)> {
+        let mut request = self.http.request(method, url).timeout(ANSWER_WITHIN + wait);
+        if let Some(body) = body {
+            request = request
+                .header("content-type", "application/json")
+                .body(body.to_string());
+        }
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        let unreachable = || format!("no answer from {}; is `exeunt serve` running there?", self.server);
+        let response = request.send().await.with_context(unreachable)?;
+        let status = response.status();
+        let bytes = response.bytes().await.with_context(unreachable)?;
+        let body = match serde_json::from_slice(&bytes) {
+            Ok(body) => body,
+            Err(_) if bytes.is_empty() || !status.is_success() => Value::Null,
+            Err(_) => bail!("{} did not answer in JSON; is it an Exeunt?", self.server),
+        };
+        Ok((status, body))
+    }
+
+    fn url(&self, path: &[&str]) -> anyhow::Result<Url> {
+        let mut url = self.server.clone();
+        // Segment by segment, so that an argument with a slash stays one.
+        match url.path_segments_mut() {
+            Ok(mut segments) => segments.clear().extend(path),
+            Err(()) => bail!("{} is not the address of a server", self.server),
+        };
+        Ok(url)
+    }
+}
+
+/// An answer as what it should be.
+pub(super) fn read<T: DeserializeOwned>(answer: Value) -> anyhow::Result<T> {
+    serde_json::from_value(answer).context("the server's answer has another form than this release expects")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_does_not_leave_the_machine_in_clear_by_accident() {
+        let parse = |text: &str, plain: bool| parse_server(text, plain).is_ok();
+        for fine in [
+            "http://127.0.0.1:8080",
+            "http://localhost",
+            "http://[::1]:1",
+            "https://exeunt.example/",
+        ] {
+            assert!(parse(fine, false), "{fine}");
+        }
+        assert!(!parse("http://exeunt.example", false));
+        assert!(!parse("http://127.0.0.1.example", false));
+        assert!(parse("http://exeunt.example", true));
+        for wrong in [
+            "exeunt.example",
+            "ftp://h",
+            "https://h/v1",
+            "https://u:p@h",
+            "https://h/?x",
+            "",
+        ] {
+            assert!(!parse(wrong, true), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_token_is_not_part_of_what_debug_shows() {
+        let token = SecretString::from("exeunt_geheim");
+        let client = Client::new("http://127.0.0.1:1".parse().unwrap(), &token, None).unwrap();
+        assert!(!format!("{client:?}").contains("geheim"));
+    }
+
+    #[test]
+    fn an_argument_stays_one_segment() {
+        let token = SecretString::from("exeunt_x");
+        let client = Client::new("http://127.0.0.1:1".parse().unwrap(), &token, None).unwrap();
+        let url = client.url(&["v1", "jobs", "../../x?y#z"]).unwrap();
+        assert_eq!(url.as_str(), "http://127.0.0.1:1/v1/jobs/..%2F..%2Fx%3Fy%23z");
+    }
+}

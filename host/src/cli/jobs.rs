@@ -1,0 +1,293 @@
+//! `exeunt jobs`: what became of leavers, and what to do about it.
+
+use std::fmt::Write as _;
+
+use anyhow::bail;
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::Exit;
+use super::client::{Client, ServerArgs, read};
+use super::table::{or_dash, show, table};
+use super::timeline::clean;
+use crate::console::{JobDetail, JobPage, JobView, Released};
+
+/// Lists jobs and acts on them, through the server.
+#[derive(Debug, Subcommand)]
+pub(super) enum Jobs {
+    /// Lists jobs, newest first.
+    List(List),
+    /// Shows one job with its history.
+    Show(Show),
+    /// Runs jobs once more that ended without closing anything.
+    Retry(Act),
+    /// Ends jobs that wait, as cancelled.
+    Cancel(Act),
+    /// Lets held jobs go on: some by id, or all that fit.
+    Release(Release),
+}
+
+/// Lists jobs, newest first.
+#[derive(Debug, Args)]
+pub(super) struct List {
+    #[command(flatten)]
+    server: ServerArgs,
+    /// Only this tenant's.
+    #[arg(long)]
+    tenant: Option<String>,
+    /// Only this connector's; needs --tenant with a token of the host.
+    #[arg(long)]
+    connector: Option<String>,
+    /// Only in this state: queued, parked, running, held or ended.
+    #[arg(long)]
+    state: Option<String>,
+    /// Only with this outcome, such as failed.
+    #[arg(long)]
+    outcome: Option<String>,
+    /// Only held for this reason, such as breaker.
+    #[arg(long)]
+    why: Option<String>,
+    /// Only of this person; needs --tenant with a token of the host.
+    #[arg(long, value_name = "ADDRESS OR ID")]
+    person: Option<String>,
+    /// Only of this event.
+    #[arg(long, value_name = "ID")]
+    event: Option<String>,
+    /// Only those that were given up after too many tries.
+    #[arg(long)]
+    dead: bool,
+    /// At most so many, up to 500.
+    #[arg(long, value_name = "N")]
+    limit: Option<u32>,
+    /// The page after this one, as the page before it says.
+    #[arg(long)]
+    cursor: Option<String>,
+    /// Print the server's JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Shows one job with its history.
+#[derive(Debug, Args)]
+pub(super) struct Show {
+    #[command(flatten)]
+    server: ServerArgs,
+    /// Job.
+    id: String,
+    /// Print the server's JSON; with a token for audit it holds the transcripts.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Something to do to jobs.
+#[derive(Debug, Args)]
+pub(super) struct Act {
+    #[command(flatten)]
+    server: ServerArgs,
+    /// Jobs.
+    #[arg(required = true)]
+    ids: Vec<String>,
+    /// Why. Kept with the name of the token.
+    #[arg(long)]
+    reason: String,
+}
+
+/// Lets held jobs go on: some by id, or all that fit.
+#[derive(Debug, Args)]
+pub(super) struct Release {
+    #[command(flatten)]
+    server: ServerArgs,
+    /// Jobs. Without any, all held ones that fit the following.
+    #[arg(conflicts_with_all = ["tenant", "connector", "why"])]
+    ids: Vec<String>,
+    /// All held jobs of this tenant.
+    #[arg(long)]
+    tenant: Option<String>,
+    /// All held jobs of this connector.
+    #[arg(long)]
+    connector: Option<String>,
+    /// All jobs held for this reason, such as old-event.
+    #[arg(long)]
+    why: Option<String>,
+    /// Why they may go on. Kept with the name of the token.
+    #[arg(long)]
+    reason: String,
+}
+
+impl Jobs {
+    pub(super) async fn run(self) -> anyhow::Result<Exit> {
+        let text = match &self {
+            Self::List(list) => list.text(&list.server.client()?).await?,
+            Self::Show(job) => job.text(&job.server.client()?).await?,
+            Self::Retry(act) => act.text(&act.server.client()?, "retry").await?,
+            Self::Cancel(act) => act.text(&act.server.client()?, "cancel").await?,
+            Self::Release(release) => release.text(&release.server.client()?).await?,
+        };
+        show(&text)
+    }
+}
+
+impl List {
+    async fn text(&self, client: &Client) -> anyhow::Result<String> {
+        let limit = self.limit.map(|limit| limit.to_string());
+        let asked = [
+            ("tenant", self.tenant.as_deref()),
+            ("connector", self.connector.as_deref()),
+            ("state", self.state.as_deref()),
+            ("outcome", self.outcome.as_deref()),
+            ("why", self.why.as_deref()),
+            ("person", self.person.as_deref()),
+            ("event", self.event.as_deref()),
+            ("dead", self.dead.then_some("true")),
+            ("limit", limit.as_deref()),
+            ("cursor", self.cursor.as_deref()),
+        ];
+        let query: Vec<(&str, &str)> = asked
+            .into_iter()
+            .filter_map(|(key, value)| Some((key, value?)))
+            .collect();
+        let answer = client.get(&["v1", "jobs"], &query).await?;
+        if self.json {
+            return pretty(&answer);
+        }
+        let page: JobPage = read(answer)?;
+        let rows = page.jobs.iter().map(|job| {
+            let lane = format!("{}/{}", job.tenant, job.connector);
+            let received = job.received_at.strftime("%Y-%m-%d %H:%M:%SZ").to_string();
+            [
+                job.id.to_string(),
+                received,
+                lane,
+                who(job),
+                state(job),
+                or_dash(job.reason.as_ref()),
+            ]
+        });
+        let mut text = table(["JOB", "RECEIVED", "CONNECTOR", "PERSON", "STATE", "REASON"], rows);
+        if let Some(next) = page.next {
+            let _ = writeln!(text, "\nmore with --cursor {}", clean(&next));
+        }
+        Ok(text)
+    }
+}
+
+impl Show {
+    async fn text(&self, client: &Client) -> anyhow::Result<String> {
+        let answer = client.get(&["v1", "jobs", &self.id], &[]).await?;
+        if self.json {
+            return pretty(&answer);
+        }
+        describe(&read(answer)?)
+    }
+}
+
+impl Act {
+    async fn text(&self, client: &Client, verb: &str) -> anyhow::Result<String> {
+        act(client, verb, &self.ids, &self.reason).await
+    }
+}
+
+impl Release {
+    async fn text(&self, client: &Client) -> anyhow::Result<String> {
+        if !self.ids.is_empty() {
+            return act(client, "release", &self.ids, &self.reason).await;
+        }
+        if self.tenant.is_none() && self.connector.is_none() && self.why.is_none() {
+            bail!("say which held jobs: name their ids, or give --tenant, --connector or --why");
+        }
+        let mut body = json!({ "reason": self.reason });
+        for (key, value) in [
+            ("tenant", &self.tenant),
+            ("connector", &self.connector),
+            ("why", &self.why),
+        ] {
+            if let Some(value) = value {
+                body[key] = Value::from(value.as_str());
+            }
+        }
+        let released: Released = read(client.post(&["v1", "jobs", "release"], &body).await?)?;
+        Ok(format!("{} jobs released\n", released.released))
+    }
+}
+
+/// One after another; what was done before an error stays done and is said.
+async fn act(client: &Client, verb: &str, ids: &[String], reason: &str) -> anyhow::Result<String> {
+    let mut text = String::new();
+    for id in ids {
+        let answer = client
+            .post(&["v1", "jobs", id, verb], &json!({ "reason": reason }))
+            .await;
+        let answer = answer.map_err(|error| error.context(format!("{text}job {} was left as it is", clean(id))))?;
+        let job: JobDetail = read(answer)?;
+        let _ = writeln!(text, "{}  {}", job.job.id, state(&job.job));
+    }
+    Ok(text)
+}
+
+fn describe(detail: &JobDetail) -> anyhow::Result<String> {
+    let job = &detail.job;
+    let mut text = String::new();
+    let lines = [
+        ("job", job.id.to_string()),
+        ("event", job.event.to_string()),
+        ("connector", format!("{}/{}", job.tenant, job.connector)),
+        ("source", job.source.clone()),
+        ("received", job.received_at.to_string()),
+        ("person", who(job)),
+        ("state", state(job)),
+        ("reason", or_dash(job.reason.as_ref())),
+        (
+            "tries",
+            format!("{}, and {} leases that ran out", job.attempts, job.lapses),
+        ),
+    ];
+    for (what, value) in lines {
+        let _ = writeln!(text, "{what:<10} {}", clean(&value));
+    }
+    for try_ in &detail.history {
+        let words = format!("{} on {}: {}", try_.result, try_.owner, try_.reason);
+        let _ = writeln!(text, "try {:<6} {} {}", try_.number, try_.started_at, clean(&words));
+    }
+    for intent in &detail.intents {
+        let _ = writeln!(
+            text,
+            "intent     {} to close account {}",
+            intent.at,
+            clean(&intent.account)
+        );
+    }
+    for action in &detail.actions {
+        let words = format!("{} by {}: {}", action.verb, action.actor, action.detail);
+        let _ = writeln!(text, "action     {} {}", action.at, clean(&words));
+    }
+    if let Some(detail) = &detail.detail {
+        let _ = writeln!(text, "\n{}", pretty(detail)?.trim_end());
+    }
+    Ok(text)
+}
+
+fn state(job: &JobView) -> String {
+    match (&job.outcome, &job.why, job.until) {
+        (Some(outcome), ..) if job.dead => format!("{outcome} (given up)"),
+        (Some(outcome), ..) => outcome.clone(),
+        (None, _, Some(until)) if job.state == "parked" => format!("parked until {}", until.strftime("%H:%M:%SZ")),
+        (None, Some(why), _) if job.state == "held" => format!("held ({why})"),
+        _ => job.state.clone(),
+    }
+}
+
+/// The best name for the person.
+fn who(job: &JobView) -> String {
+    let person = job.person.as_ref();
+    let known = |key: &str| person.and_then(|person| person.get(key)).and_then(Value::as_str);
+    or_dash(["email", "target_id", "id", "name"].into_iter().find_map(known))
+}
+
+/// JSON for people and `jq`. No raw control character gets out: JSON escapes them.
+pub(super) fn pretty(value: &Value) -> anyhow::Result<String> {
+    Ok(serde_json::to_string_pretty(value)? + "\n")
+}
+
+#[cfg(test)]
+#[path = "jobs_tests.rs"]
+mod tests;

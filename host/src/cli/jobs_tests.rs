@@ -1,0 +1,149 @@
+use clap::Parser;
+
+use super::*;
+use crate::cli::client::Client;
+use crate::console::testing::Stand;
+use crate::journal::NewState;
+
+#[derive(Debug, Parser)]
+struct Line {
+    #[command(subcommand)]
+    jobs: Jobs,
+}
+
+/// What a command line prints, with a token of the stand.
+async fn print(stand: &Stand, token: &str, words: &[&str]) -> anyhow::Result<String> {
+    let client = Client::new(stand.url.clone(), stand.secret(token), None)?;
+    match Line::try_parse_from([&["jobs"], words].concat())?.jobs {
+        Jobs::List(list) => list.text(&client).await,
+        Jobs::Show(job) => job.text(&client).await,
+        Jobs::Retry(act) => act.text(&client, "retry").await,
+        Jobs::Cancel(act) => act.text(&client, "cancel").await,
+        Jobs::Release(release) => release.text(&client).await,
+    }
+}
+
+fn held() -> NewState {
+    NewState::Held {
+        why: "old-event".to_owned(),
+        detail: None,
+    }
+}
+
+#[tokio::test]
+async fn a_list_shows_who_and_where_and_how_to_go_on() {
+    let stand = Stand::new().await;
+    let first = stand.leaver("acme", "a@acme.example", held()).await;
+    stand.leaver("acme", "b\u{1b}[2J@acme.example", NewState::Queued).await;
+    let text = print(&stand, "ops", &["list", "--state", "held", "--limit", "1"])
+        .await
+        .unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(lines[0].starts_with("JOB ") && lines[0].ends_with("REASON"));
+    let columns: Vec<&str> = lines[1].split_whitespace().collect();
+    let expected = [
+        &first.to_string(),
+        "2023-11-14",
+        "22:13:20Z",
+        "acme/docusign",
+        "a@acme.example",
+        "held",
+        "(old-event)",
+    ];
+    assert_eq!(columns[..7], expected);
+    assert_eq!(text.lines().last().unwrap(), format!("more with --cursor {first}"));
+    let text = print(&stand, "ops", &["list"]).await.unwrap();
+    assert!(
+        !text.contains('\u{1b}') && text.contains("b\u{fffd}[2J@acme.example"),
+        "{text}"
+    );
+    let json: Value = serde_json::from_str(&print(&stand, "ops", &["list", "--json"]).await.unwrap()).unwrap();
+    assert_eq!(json["jobs"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_job_is_shown_with_its_history() {
+    let stand = Stand::new().await;
+    stand.leaver("acme", "a@acme.example", NewState::Queued).await;
+    let id = stand.close().await.to_string();
+    let text = print(&stand, "ops", &["show", &id]).await.unwrap();
+    for line in [
+        "person     a@acme.example",
+        "state      closed",
+        "to close account account-1",
+        "closed on host-1: closed and verified",
+    ] {
+        assert!(text.contains(line), "{line} is not in\n{text}");
+    }
+    let text = print(&stand, "auditor", &["show", &id, "--json"]).await.unwrap();
+    assert!(serde_json::from_str::<Value>(&text).unwrap()["transcripts"].is_array());
+}
+
+#[tokio::test]
+async fn acts_say_where_the_job_is_now_and_refusals_say_why() {
+    let stand = Stand::new().await;
+    let id = stand.leaver("acme", "a@acme.example", held()).await.to_string();
+    let error = print(&stand, "ops", &["release", &id, "--reason", "x"])
+        .await
+        .unwrap_err();
+    let error = format!("{error:#}");
+    assert!(
+        error.contains("was left as it is") && error.contains("403") && error.contains("`approve`"),
+        "{error}"
+    );
+    let text = print(&stand, "boss", &["release", &id, "--reason", "x"]).await.unwrap();
+    assert_eq!(text, format!("{id}  queued\n"));
+    assert_eq!(
+        print(&stand, "ops", &["cancel", &id, "--reason", "x"]).await.unwrap(),
+        format!("{id}  cancelled\n")
+    );
+    let error = format!(
+        "{:#}",
+        print(&stand, "ops", &["cancel", &id, "--reason", "x"])
+            .await
+            .unwrap_err()
+    );
+    assert!(error.contains("409") && error.contains("cancelled"), "{error}");
+    assert_eq!(
+        print(&stand, "ops", &["retry", &id, "--reason", "x"]).await.unwrap(),
+        format!("{id}  queued\n")
+    );
+    let error = format!("{:#}", print(&stand, "ops", &["show", "../lanes"]).await.unwrap_err());
+    assert!(error.contains("404"), "{error}");
+}
+
+#[tokio::test]
+async fn held_jobs_are_released_by_filter() {
+    let stand = Stand::new().await;
+    stand.leaver("acme", "a@acme.example", held()).await;
+    stand.leaver("acme", "b@acme.example", held()).await;
+    let error = print(&stand, "boss", &["release", "--reason", "x"])
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("--tenant"), "{error}");
+    let text = print(
+        &stand,
+        "boss",
+        &["release", "--why", "old-event", "--reason", "HR confirmed"],
+    )
+    .await
+    .unwrap();
+    assert_eq!(text, "2 jobs released\n");
+    assert!(
+        print(&stand, "boss", &["release", "id", "--why", "x", "--reason", "x"])
+            .await
+            .is_err()
+    );
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_named() {
+    let stand = Stand::new().await;
+    let client = Client::new("http://127.0.0.1:9".parse().unwrap(), stand.secret("ops"), None).unwrap();
+    let error = format!("{:#}", client.get(&["v1", "jobs"], &[]).await.unwrap_err());
+    assert!(
+        error.contains("no answer from http://127.0.0.1:9/; is `exeunt serve` running there?"),
+        "{error}"
+    );
+}

@@ -1,0 +1,68 @@
+use clap::Parser;
+
+use super::*;
+use crate::console::testing::Stand;
+use crate::journal::NewState;
+
+#[derive(Debug, Parser)]
+struct Line {
+    #[command(subcommand)]
+    journal: Journal,
+}
+
+async fn run(words: &[&str]) -> anyhow::Result<Exit> {
+    Line::try_parse_from([&["journal"], words].concat())?
+        .journal
+        .run()
+        .await
+}
+
+#[tokio::test]
+async fn an_export_fills_another_journal_and_overwrites_nothing() {
+    let stand = Stand::new().await;
+    let id = stand.leaver("acme", "a@acme.example", NewState::Queued).await;
+    stand.journal.close().await;
+    let path = |name: &str| stand.folder.path().join(name).to_str().unwrap().to_owned();
+    let (from, to, file) = (
+        format!("sqlite:{}", path("j.db")),
+        format!("sqlite:{}", path("new.db")),
+        path("copy"),
+    );
+    assert_eq!(
+        run(&["export", &file, "--journal", &from]).await.unwrap(),
+        Exit::Success
+    );
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt as _;
+        assert_eq!(std::fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
+    }
+    let error = run(&["export", &file, "--journal", &from])
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("exists already"), "{error}");
+    run(&["import", &file, "--journal", &to]).await.unwrap();
+    let copy = Store::open(&to, Options::default()).await.unwrap();
+    assert!(copy.job(id).await.unwrap().is_some());
+    copy.close().await;
+    let error = format!("{:#}", run(&["import", &file, "--journal", &to]).await.unwrap_err());
+    assert!(error.contains("holds data already"), "{error}");
+}
+
+#[tokio::test]
+async fn a_journal_that_is_not_there_is_not_exported_as_an_empty_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("exeunt.toml");
+    std::fs::write(&config, "").unwrap();
+    let copy = folder.path().join("copy");
+    let words = ["export", copy.to_str().unwrap(), "--config", config.to_str().unwrap()];
+    let error = run(&words).await.unwrap_err().to_string();
+    assert!(error.contains("there is no journal sqlite:"), "{error}");
+    assert!(!folder.path().join("exeunt.db").exists() && !copy.exists());
+    let error = run(&["export", "-", "--journal", "postgres://u:p@h/d"])
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("--journal holds a password"), "{error}");
+}

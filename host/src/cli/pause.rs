@@ -1,0 +1,98 @@
+//! `exeunt pause`, `exeunt resume`: the kill switch.
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::Exit;
+use super::client::{Client, ServerArgs, read};
+use super::table::show;
+use crate::console::Resumed;
+
+/// Stops closing accounts: everywhere, for a tenant or for a connector.
+///
+/// Takes effect at once, on all hosts; what runs is stopped before it closes anything. Events are still accepted, and
+/// wait.
+#[derive(Debug, Args)]
+pub(super) struct Pause {
+    #[command(flatten)]
+    server: ServerArgs,
+    #[command(flatten)]
+    scope: ScopeArgs,
+    /// Why. Kept with the name of the token.
+    #[arg(long)]
+    reason: String,
+}
+
+/// Ends a pause, and lets a parked connector try again.
+///
+/// Ends the pause of exactly this scope: one of everything stays in force when a tenant is resumed.
+#[derive(Debug, Args)]
+pub(super) struct Resume {
+    #[command(flatten)]
+    server: ServerArgs,
+    #[command(flatten)]
+    scope: ScopeArgs,
+}
+
+/// What is meant.
+#[derive(Debug, Args)]
+struct ScopeArgs {
+    /// Tenant. Default: everything that the token reaches.
+    tenant: Option<String>,
+    /// Connector. Default: all of the tenant's.
+    connector: Option<String>,
+}
+
+impl ScopeArgs {
+    fn body(&self) -> Value {
+        let mut body = json!({});
+        for (key, value) in [("tenant", &self.tenant), ("connector", &self.connector)] {
+            if let Some(value) = value {
+                body[key] = Value::from(value.as_str());
+            }
+        }
+        body
+    }
+
+    fn words(&self) -> String {
+        match (&self.tenant, &self.connector) {
+            (Some(tenant), Some(connector)) => format!("{tenant}/{connector}"),
+            (Some(tenant), None) => tenant.clone(),
+            _ => "everything that this token reaches".to_owned(),
+        }
+    }
+}
+
+impl Pause {
+    pub(super) async fn run(self) -> anyhow::Result<Exit> {
+        show(&self.text(&self.server.client()?).await?)
+    }
+
+    async fn text(&self, client: &Client) -> anyhow::Result<String> {
+        let mut body = self.scope.body();
+        body["reason"] = Value::from(self.reason.as_str());
+        client.post(&["v1", "pause"], &body).await?;
+        Ok(format!("paused: {}\n", self.scope.words()))
+    }
+}
+
+impl Resume {
+    pub(super) async fn run(self) -> anyhow::Result<Exit> {
+        show(&self.text(&self.server.client()?).await?)
+    }
+
+    async fn text(&self, client: &Client) -> anyhow::Result<String> {
+        let resumed: Resumed = read(client.post(&["v1", "resume"], &self.scope.body()).await?)?;
+        let what = match (resumed.resumed, resumed.unparked) {
+            (true, true) => "resumed, and no longer parked",
+            (true, false) => "resumed",
+            (false, true) => "was not paused, and is no longer parked",
+            (false, false) => "was not paused; `exeunt lanes` shows what is",
+        };
+        Ok(format!("{}: {what}\n", self.scope.words()))
+    }
+}
+
+#[cfg(test)]
+#[path = "pause_tests.rs"]
+mod tests;

@@ -1,0 +1,71 @@
+//! Columns of text, and text to standard output.
+
+use std::io::Write as _;
+
+use super::Exit;
+use super::timeline::clean;
+
+/// Longest cell in characters. Reasons are longer; `show` has them whole.
+const MAX_CELL: usize = 100;
+
+/// A head and rows, in columns that are as wide as they must be.
+pub(super) fn table<const N: usize>(head: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
+    let mut all = vec![head.map(str::to_owned)];
+    all.extend(rows.into_iter().map(|row| row.map(|cell| shorten(&clean(&cell)))));
+    let widths: [usize; N] = std::array::from_fn(|column| {
+        let width = |row: &[String; N]| row[column].chars().count();
+        all.iter().map(width).max().unwrap_or(0)
+    });
+    let mut text = String::new();
+    for row in &all {
+        let line: Vec<String> = row
+            .iter()
+            .zip(widths)
+            .map(|(cell, width)| format!("{cell:<width$}"))
+            .collect();
+        text.push_str(line.join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// Writes a command's result.
+pub(super) fn show(text: &str) -> anyhow::Result<Exit> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()?;
+    Ok(Exit::Success)
+}
+
+fn shorten(cell: &str) -> String {
+    if cell.chars().count() <= MAX_CELL {
+        return cell.to_owned();
+    }
+    cell.chars().take(MAX_CELL - 1).chain(['…']).collect()
+}
+
+/// What is there, or a dash.
+pub(super) fn or_dash(value: Option<impl ToString>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_line_up_and_hostile_text_cannot_move_the_cursor() {
+        let rows = [
+            ["ä".to_owned(), "x\u{1b}[2J\ny".to_owned()],
+            ["long".to_owned(), String::new()],
+        ];
+        assert_eq!(table(["A", "B"], rows), "A     B\nä     x\u{fffd}[2J\u{fffd}y\nlong\n");
+    }
+
+    #[test]
+    fn a_long_cell_is_cut_at_its_limit() {
+        assert_eq!(shorten(&"x".repeat(MAX_CELL)).chars().count(), MAX_CELL);
+        let cut = shorten(&"x".repeat(MAX_CELL + 1));
+        assert!(cut.ends_with('…') && cut.chars().count() == MAX_CELL);
+    }
+}

@@ -1,0 +1,107 @@
+//! `exeunt token`: who may operate the server.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use secrecy::ExposeSecret as _;
+
+use super::Exit;
+use super::table::{show, table};
+use crate::clock::{Clock as _, SystemClock};
+use crate::tenant::{HostConfig, NewToken, Role, Tokens};
+
+/// Makes, lists and revokes API tokens. Works on the server's file; the server re-reads it within seconds.
+#[derive(Debug, Subcommand)]
+pub(super) enum Token {
+    /// Makes a token and prints it, this one time.
+    New(New),
+    /// Lists the tokens.
+    List(Config),
+    /// Takes a token's rights away.
+    Revoke(Revoke),
+}
+
+/// Makes a token and prints it, this one time.
+#[derive(Debug, Args)]
+pub(super) struct New {
+    /// Its name, which is written down with all that is done with it.
+    name: String,
+    /// What it may do: operate (start, retry, cancel, pause), approve (let held jobs go), audit (read transcripts and
+    /// events). May be given several times.
+    #[arg(long = "role", required = true, value_name = "ROLE")]
+    roles: Vec<Role>,
+    /// The tenant that it belongs to. Default: the host, which reaches all tenants.
+    #[arg(long)]
+    tenant: Option<String>,
+    #[command(flatten)]
+    config: Config,
+}
+
+/// Which server's file.
+#[derive(Debug, Args)]
+pub(super) struct Config {
+    /// Host file. Default: exeunt.toml in this folder, where it exists.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// Takes a token's rights away.
+#[derive(Debug, Args)]
+pub(super) struct Revoke {
+    /// Its name.
+    name: String,
+    #[command(flatten)]
+    config: Config,
+}
+
+impl Config {
+    fn file(&self) -> anyhow::Result<PathBuf> {
+        Ok(HostConfig::here(self.config.as_deref())?.server.tokens)
+    }
+}
+
+impl Token {
+    #[expect(clippy::unused_async, reason = "as all commands")]
+    pub(super) async fn run(self) -> anyhow::Result<Exit> {
+        show(&match self {
+            Self::New(new) => new.make()?,
+            Self::List(config) => list(&Tokens::load(&config.file()?)?),
+            Self::Revoke(revoke) => {
+                let file = revoke.config.file()?;
+                let token = Tokens::revoke(&file, &revoke.name)?;
+                format!("{} is revoked in {}\n", token.name, file.display())
+            }
+        })
+    }
+}
+
+impl New {
+    fn make(self) -> anyhow::Result<String> {
+        let file = self.config.file()?;
+        let mut random = [0; 32];
+        aws_lc_rs::rand::fill(&mut random).map_err(|_| anyhow::anyhow!("the system gives no random numbers"))?;
+        let new = NewToken {
+            name: self.name,
+            tenant: self.tenant,
+            roles: self.roles.into_iter().collect(),
+            created: jiff::tz::Offset::UTC.to_datetime(SystemClock.now()).date(),
+        };
+        let token = Tokens::add(&file, new, random)?;
+        // Only the token goes to standard output, so that it can be sent into a file.
+        eprintln!("written to {} as a hash; this is shown once:", file.display());
+        Ok(format!("{}\n", token.expose_secret()))
+    }
+}
+
+fn list(tokens: &Tokens) -> String {
+    let rows = tokens.list().into_iter().map(|token| {
+        let roles: Vec<&str> = token.roles.iter().map(|role| role.as_str()).collect();
+        let tenant = token.tenant.clone().unwrap_or_else(|| "(host)".to_owned());
+        [token.name.clone(), tenant, roles.join(", "), token.created.to_string()]
+    });
+    table(["NAME", "TENANT", "ROLES", "CREATED"], rows)
+}
+
+#[cfg(test)]
+#[path = "token_tests.rs"]
+mod tests;

@@ -1,0 +1,59 @@
+use clap::Parser;
+
+use super::*;
+
+#[derive(Debug, Parser)]
+struct Line {
+    #[command(subcommand)]
+    token: Token,
+}
+
+fn parse(words: &[&str]) -> Result<Token, clap::Error> {
+    Line::try_parse_from([&["token"], words].concat()).map(|line| line.token)
+}
+
+#[tokio::test]
+async fn a_token_is_made_listed_and_revoked_in_the_file_of_the_host() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("exeunt.toml");
+    std::fs::write(&config, "tokens = 'api.toml'").unwrap();
+    let (config, file) = (config.to_str().unwrap(), folder.path().join("api.toml"));
+    let new = [
+        "new", "ops", "--role", "operate", "--role", "approve", "--tenant", "acme", "--config", config,
+    ];
+    let Token::New(new) = parse(&new).unwrap() else {
+        panic!("not `new`")
+    };
+    let text = new.make().unwrap();
+    let tokens = Tokens::load(&file).unwrap();
+    assert_eq!(
+        tokens
+            .authorize(text.trim_end(), Some("acme"), Role::Approve)
+            .as_deref(),
+        Some("ops")
+    );
+    let text = list(&tokens);
+    assert!(text.contains("ops   acme    operate, approve  20"), "{text}");
+    let revoke = parse(&["revoke", "ops", "--config", config]).unwrap();
+    assert_eq!(revoke.run().await.unwrap(), Exit::Success);
+    assert!(Tokens::load(&file).unwrap().list().is_empty());
+}
+
+#[test]
+fn two_tokens_are_never_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("exeunt.toml");
+    std::fs::write(&config, "").unwrap();
+    let make = |name: &str| match parse(&["new", name, "--role", "audit", "--config", config.to_str().unwrap()]) {
+        Ok(Token::New(new)) => new.make().unwrap(),
+        other => panic!("{other:?}"),
+    };
+    assert_ne!(make("one"), make("two"));
+}
+
+#[test]
+fn a_role_that_is_none_is_a_usage_error_with_a_hint() {
+    let error = parse(&["new", "x", "--role", "operat"]).unwrap_err().to_string();
+    assert!(error.contains("did you mean `operate`?"), "{error}");
+    assert!(parse(&["new", "x"]).is_err(), "a role is needed");
+}

@@ -1,0 +1,164 @@
+//! Jobs: list, show, and what people do to them.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, RawQuery, State};
+use serde::Deserialize;
+
+use super::access::Caller;
+use super::body::{Body, Reason};
+use super::list::{JobQuery, lane, query_text};
+use super::problem::Problem;
+use super::router::Shared;
+use super::view::{JobDetail, JobPage, Released};
+use crate::journal::{HeldFilter, JobId, JobRecord};
+use crate::tenant::Role;
+
+/// `GET /v1/jobs`
+pub(super) async fn list(
+    State(shared): State<Arc<Shared>>,
+    caller: Caller,
+    query: RawQuery,
+) -> Result<Json<JobPage>, Problem> {
+    let Some(query) = JobQuery::parse(&query_text(query), &caller)? else {
+        return Ok(Json(JobPage {
+            jobs: Vec::new(),
+            next: None,
+        }));
+    };
+    query.run(&shared.console.journal).await.map(Json)
+}
+
+/// `GET /v1/jobs/{id}`
+pub(super) async fn show(
+    State(shared): State<Arc<Shared>>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<JobDetail>, Problem> {
+    let (_, record) = find(&shared, &caller, &id).await?;
+    Ok(Json(JobDetail::new(&record, caller.has(Role::Audit))))
+}
+
+/// What is said with an act.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Act {
+    reason: Reason,
+}
+
+/// `POST /v1/jobs/{id}/retry`: the role `operate`.
+pub(super) async fn retry(
+    State(shared): State<Arc<Shared>>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Body(act): Body<Act>,
+) -> Result<Json<JobDetail>, Problem> {
+    caller.require(Role::Operate)?;
+    let (id, _) = find(&shared, &caller, &id).await?;
+    shared
+        .console
+        .journal
+        .retry(id, caller.name(), act.reason.as_str())
+        .await?;
+    acted(&shared, &caller, id, "retried").await
+}
+
+/// `POST /v1/jobs/{id}/cancel`: the role `operate`.
+pub(super) async fn cancel(
+    State(shared): State<Arc<Shared>>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Body(act): Body<Act>,
+) -> Result<Json<JobDetail>, Problem> {
+    caller.require(Role::Operate)?;
+    let (id, _) = find(&shared, &caller, &id).await?;
+    shared
+        .console
+        .journal
+        .cancel(id, caller.name(), act.reason.as_str())
+        .await?;
+    acted(&shared, &caller, id, "cancelled").await
+}
+
+/// `POST /v1/jobs/{id}/release`: the role `approve`.
+pub(super) async fn release(
+    State(shared): State<Arc<Shared>>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Body(act): Body<Act>,
+) -> Result<Json<JobDetail>, Problem> {
+    caller.require(Role::Approve)?;
+    let (id, _) = find(&shared, &caller, &id).await?;
+    shared
+        .console
+        .journal
+        .release(id, caller.name(), act.reason.as_str())
+        .await?;
+    acted(&shared, &caller, id, "released").await
+}
+
+/// Which held jobs to let go. At least one of the first three must be there.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ReleaseHeld {
+    tenant: Option<String>,
+    connector: Option<String>,
+    why: Option<String>,
+    reason: Reason,
+}
+
+/// `POST /v1/jobs/release`: the role `approve`.
+pub(super) async fn release_held(
+    State(shared): State<Arc<Shared>>,
+    caller: Caller,
+    Body(wanted): Body<ReleaseHeld>,
+) -> Result<Json<Released>, Problem> {
+    caller.require(Role::Approve)?;
+    let tenant = caller.narrow(wanted.tenant)?;
+    let lane = lane(tenant.as_deref(), wanted.connector)?;
+    let filter = HeldFilter {
+        tenant,
+        lane,
+        why: wanted.why,
+    };
+    // Everything that anybody ever held, by one forgotten parameter, would be a lot of closed accounts.
+    if filter == HeldFilter::default() {
+        return Err(Problem::invalid(
+            "say which held jobs: give `tenant`, `connector` or `why`",
+        ));
+    }
+    let released = shared
+        .console
+        .journal
+        .release_held(&filter, caller.name(), wanted.reason.as_str())
+        .await?;
+    tracing::info!(actor = caller.name(), ?filter, released, "held jobs were released");
+    Ok(Json(Released { released }))
+}
+
+/// A job that the caller may see. Another tenant's gives the same answer as none.
+async fn find(shared: &Shared, caller: &Caller, id: &str) -> Result<(JobId, JobRecord), Problem> {
+    let none = || Problem::not_found("job");
+    let id = id.parse().map_err(|_| none())?;
+    let record = shared.console.journal.job(id).await?;
+    let record = record
+        .filter(|record| caller.sees(record.summary.lane.tenant()))
+        .ok_or_else(none)?;
+    Ok((id, record))
+}
+
+async fn acted(shared: &Shared, caller: &Caller, id: JobId, what: &str) -> Result<Json<JobDetail>, Problem> {
+    tracing::info!(actor = caller.name(), job = %id, "a job was {what}");
+    let record = shared
+        .console
+        .journal
+        .job(id)
+        .await?
+        .ok_or_else(|| Problem::not_found("job"))?;
+    Ok(Json(JobDetail::new(&record, caller.has(Role::Audit))))
+}
+
+#[cfg(test)]
+#[path = "jobs_tests.rs"]
+mod tests;

@@ -1,0 +1,176 @@
+//! Lanes: what waits where, the kill switch, the breaker.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use serde::Deserialize;
+
+use super::access::Caller;
+use super::body::{Body, Reason};
+use super::list::lane;
+use super::problem::Problem;
+use super::router::Shared;
+use super::view::{LaneView, Lanes, PauseView, Released, Resumed};
+use crate::journal::{Lane, Pause, Scope};
+use crate::tenant::Role;
+
+/// The query of a list of lanes.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LaneQuery {
+    tenant: Option<String>,
+}
+
+/// `GET /v1/lanes`
+pub(super) async fn list(
+    State(shared): State<Arc<Shared>>,
+    caller: Caller,
+    query: Result<Query<LaneQuery>, axum::extract::rejection::QueryRejection>,
+) -> Result<Json<Lanes>, Problem> {
+    let Query(query) = query.map_err(|error| Problem::invalid(error.body_text()))?;
+    let Ok(tenant) = caller.narrow(query.tenant) else {
+        return Ok(Json(Lanes {
+            lanes: Vec::new(),
+            pauses: Vec::new(),
+        }));
+    };
+    let (journal, now) = (&shared.console.journal, shared.console.clock.now());
+    let lanes = journal.lanes(tenant.as_deref()).await?;
+    let pauses = journal.pauses().await?;
+    let concerns = |pause: &&Pause| match (&tenant, &pause.scope) {
+        (None, _) | (_, Scope::All) => true,
+        (Some(tenant), Scope::Tenant(paused)) => paused == tenant,
+        (Some(tenant), Scope::Connector(lane)) => lane.tenant() == tenant,
+    };
+    Ok(Json(Lanes {
+        lanes: lanes.iter().map(|lane| LaneView::new(lane, now)).collect(),
+        pauses: pauses.iter().filter(concerns).map(PauseView::from).collect(),
+    }))
+}
+
+/// What to pause: everything, a tenant, or a connector. A tenant's token that names no tenant means its own.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PauseWanted {
+    tenant: Option<String>,
+    connector: Option<String>,
+    reason: Reason,
+}
+
+/// `POST /v1/pause`: the role `operate`.
+///
+/// A name that nobody has configured is refused: a kill switch that was turned in the wrong place must not look as if
+/// it worked.
+pub(super) async fn pause(
+    State(shared): State<Arc<Shared>>,
+    caller: Caller,
+    Body(wanted): Body<PauseWanted>,
+) -> Result<StatusCode, Problem> {
+    caller.require(Role::Operate)?;
+    let scope = scope(&caller, wanted.tenant, wanted.connector)?;
+    check_known(&shared, &scope).await?;
+    shared
+        .console
+        .journal
+        .pause(&scope, caller.name(), wanted.reason.as_str())
+        .await?;
+    tracing::warn!(actor = caller.name(), %scope, reason = wanted.reason.as_str(), "paused");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// What to resume; read as [`PauseWanted`].
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ResumeWanted {
+    tenant: Option<String>,
+    connector: Option<String>,
+}
+
+/// `POST /v1/resume`: the role `operate`. For a connector, also lets it try again where it is parked.
+pub(super) async fn resume(
+    State(shared): State<Arc<Shared>>,
+    caller: Caller,
+    Body(wanted): Body<ResumeWanted>,
+) -> Result<Json<Resumed>, Problem> {
+    caller.require(Role::Operate)?;
+    let scope = scope(&caller, wanted.tenant, wanted.connector)?;
+    let journal = &shared.console.journal;
+    let resumed = journal.resume(&scope, caller.name()).await?;
+    let unparked = match &scope {
+        Scope::Connector(lane) => journal.unpark(lane, caller.name()).await?,
+        Scope::All | Scope::Tenant(_) => false,
+    };
+    // Who resumes what was never paused has probably mistyped it.
+    if !resumed && !unparked {
+        check_known(&shared, &scope).await?;
+    }
+    tracing::warn!(actor = caller.name(), %scope, resumed, unparked, "resumed");
+    Ok(Json(Resumed { resumed, unparked }))
+}
+
+/// Whose breaker to close.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct BreakerWanted {
+    tenant: Option<String>,
+    connector: String,
+    reason: Reason,
+}
+
+/// `POST /v1/breaker/release`: the role `approve`.
+pub(super) async fn release_breaker(
+    State(shared): State<Arc<Shared>>,
+    caller: Caller,
+    Body(wanted): Body<BreakerWanted>,
+) -> Result<Json<Released>, Problem> {
+    caller.require(Role::Approve)?;
+    let tenant = caller.narrow(wanted.tenant)?;
+    let missing = || Problem::invalid("`connector` needs `tenant`: connectors are named within one");
+    let lane = lane(tenant.as_deref(), Some(wanted.connector))?.ok_or_else(missing)?;
+    if !has_lane(&shared, &lane).await? {
+        return Err(Problem::not_found("connector"));
+    }
+    let released = shared
+        .console
+        .journal
+        .release_breaker(&lane, caller.name(), wanted.reason.as_str())
+        .await?;
+    tracing::warn!(actor = caller.name(), %lane, released, "the breaker was closed by hand");
+    Ok(Json(Released { released }))
+}
+
+fn scope(caller: &Caller, tenant: Option<String>, connector: Option<String>) -> Result<Scope, Problem> {
+    let tenant = caller.narrow(tenant)?;
+    Ok(match (lane(tenant.as_deref(), connector)?, tenant) {
+        (Some(lane), _) => Scope::Connector(lane),
+        (None, Some(tenant)) => Scope::Tenant(tenant),
+        (None, None) => Scope::All,
+    })
+}
+
+/// Refuses names that are neither configured on this host nor in the journal.
+async fn check_known(shared: &Shared, scope: &Scope) -> Result<(), Problem> {
+    let health = &shared.console.health;
+    match scope {
+        Scope::All => Ok(()),
+        Scope::Tenant(tenant) => {
+            let known = health.knows(tenant, None) || !shared.console.journal.lanes(Some(tenant)).await?.is_empty();
+            known.then_some(()).ok_or_else(|| Problem::not_found("tenant"))
+        }
+        Scope::Connector(lane) => {
+            let known = health.knows(lane.tenant(), Some(lane.connector())) || has_lane(shared, lane).await?;
+            known.then_some(()).ok_or_else(|| Problem::not_found("connector"))
+        }
+    }
+}
+
+async fn has_lane(shared: &Shared, wanted: &Lane) -> Result<bool, Problem> {
+    let lanes = shared.console.journal.lanes(Some(wanted.tenant())).await?;
+    Ok(lanes.iter().any(|lane| lane.lane == *wanted))
+}
+
+#[cfg(test)]
+#[path = "lanes_tests.rs"]
+mod tests;

@@ -1,0 +1,208 @@
+//! `GET /v1/jobs`: the query, and a page of what fits.
+
+use axum::extract::RawQuery;
+use axum::http::StatusCode;
+
+use super::access::Caller;
+use super::problem::Problem;
+use super::view::{JobPage, JobView, state_word};
+use crate::journal::{EventId, JobFilter, JobId, Journal, Lane, MAX_PAGE, Outcome, Page, State};
+use crate::tenant::did_you_mean;
+
+/// Most pages of the journal that one page of an answer is picked from. The journal does not tell parked jobs from
+/// queued ones, so a list of either is picked from both; ten pages are 5,000 jobs, some ten milliseconds.
+pub const MAX_SCANS: usize = 10;
+
+/// Longest query value: 512 bytes. The longest of them, an e-mail address, has 320.
+const MAX_VALUE_BYTES: usize = 512;
+
+const STATES: [&str; 5] = ["queued", "parked", "running", "held", "ended"];
+
+/// What is asked for.
+#[derive(Debug, Default)]
+pub(super) struct JobQuery {
+    filter: JobFilter,
+    /// Only these words for a state; empty for all.
+    state: Option<&'static str>,
+    page: Page,
+}
+
+/// The parameters as written.
+#[derive(Debug, Default)]
+struct Written {
+    tenant: Option<String>,
+    connector: Option<String>,
+    event: Option<String>,
+    state: Option<String>,
+    outcome: Option<String>,
+    dead: Option<String>,
+    why: Option<String>,
+    person: Option<String>,
+    cursor: Option<String>,
+    limit: Option<String>,
+}
+
+impl Written {
+    fn fields(&mut self) -> [(&'static str, &mut Option<String>); 10] {
+        [
+            ("tenant", &mut self.tenant),
+            ("connector", &mut self.connector),
+            ("event", &mut self.event),
+            ("state", &mut self.state),
+            ("outcome", &mut self.outcome),
+            ("dead", &mut self.dead),
+            ("why", &mut self.why),
+            ("person", &mut self.person),
+            ("cursor", &mut self.cursor),
+            ("limit", &mut self.limit),
+        ]
+    }
+
+    fn parse(query: &str) -> Result<Self, Problem> {
+        let mut written = Self::default();
+        for (key, value) in url::form_urlencoded::parse(query.as_bytes()) {
+            let mut fields = written.fields();
+            let Some((_, field)) = fields.iter_mut().find(|(name, _)| *name == key) else {
+                let hint = did_you_mean(&key, fields.iter().map(|(name, _)| *name));
+                return Err(Problem::invalid(format!("unknown parameter; {hint}")));
+            };
+            if value.len() > MAX_VALUE_BYTES {
+                return Err(Problem::invalid(format!(
+                    "`{key}` is over {MAX_VALUE_BYTES} bytes, the limit"
+                )));
+            }
+            if field.replace(value.into_owned()).is_some() {
+                return Err(Problem::invalid(format!("`{key}` is given twice")));
+            }
+        }
+        Ok(written)
+    }
+}
+
+impl JobQuery {
+    /// Reads a query. `None` where it asks for a tenant that does not exist for the caller.
+    pub(super) fn parse(query: &str, caller: &Caller) -> Result<Option<Self>, Problem> {
+        let written = Written::parse(query)?;
+        let state = written.state.as_deref().map(parse_state).transpose()?;
+        let outcome = written.outcome.as_deref().map(parse_outcome).transpose()?;
+        let page = Page {
+            before: written.cursor.as_deref().map(parse_cursor).transpose()?,
+            limit: written
+                .limit
+                .as_deref()
+                .map_or(Ok(Page::<JobId>::default().limit), parse_limit)?,
+        };
+        let dead = match written.dead.as_deref() {
+            None => None,
+            Some("true") => Some(true),
+            Some("false") => Some(false),
+            Some(_) => return Err(Problem::invalid("`dead` is true or false")),
+        };
+        let Ok(tenant) = caller.narrow(written.tenant) else {
+            return Ok(None);
+        };
+        let filter = JobFilter {
+            lane: lane(tenant.as_deref(), written.connector)?,
+            event: written.event.as_deref().map(parse_event).transpose()?,
+            state: state.map(journal_state),
+            outcome,
+            dead,
+            why: written.why,
+            person: written.person,
+            tenant,
+        };
+        if filter.person.is_some() && filter.tenant.is_none() {
+            return Err(Problem::invalid(
+                "`person` needs `tenant`: people are looked up within one",
+            ));
+        }
+        Ok(Some(Self { filter, state, page }))
+    }
+
+    /// A page of what fits.
+    pub(super) async fn run(&self, journal: &Journal) -> Result<JobPage, Problem> {
+        let picks = matches!(self.state, Some("queued" | "parked"));
+        let step = if picks { MAX_PAGE } else { self.page.limit };
+        let (mut jobs, mut before) = (Vec::new(), self.page.before);
+        for _ in 0..MAX_SCANS {
+            let found = journal.jobs(&self.filter, Page { before, limit: step }).await?;
+            for job in &found {
+                before = Some(job.id);
+                if self.state.is_none_or(|state| state == state_word(&job.state)) {
+                    jobs.push(JobView::from(job));
+                }
+                if jobs.len() as u64 == u64::from(self.page.limit) {
+                    return Ok(JobPage {
+                        jobs,
+                        next: before.map(|id| id.to_string()),
+                    });
+                }
+            }
+            if (found.len() as u64) < u64::from(step) {
+                return Ok(JobPage { jobs, next: None });
+            }
+        }
+        Ok(JobPage {
+            jobs,
+            next: before.map(|id| id.to_string()),
+        })
+    }
+}
+
+/// The lane of a connector, which is named within its tenant.
+pub(super) fn lane(tenant: Option<&str>, connector: Option<String>) -> Result<Option<Lane>, Problem> {
+    match (tenant, connector) {
+        (_, None) => Ok(None),
+        (Some(tenant), Some(connector)) => Ok(Some(Lane::new(tenant, connector)?)),
+        (None, Some(_)) => Err(Problem::invalid(
+            "`connector` needs `tenant`: connectors are named within one",
+        )),
+    }
+}
+
+fn parse_state(text: &str) -> Result<&'static str, Problem> {
+    STATES
+        .into_iter()
+        .find(|state| *state == text)
+        .ok_or_else(|| Problem::invalid(format!("unknown `state`; {}", did_you_mean(text, STATES))))
+}
+
+fn journal_state(word: &str) -> State {
+    match word {
+        "running" => State::Running,
+        "held" => State::Held,
+        "ended" => State::Ended,
+        _ => State::Queued,
+    }
+}
+
+fn parse_outcome(text: &str) -> Result<Outcome, Problem> {
+    let known = Outcome::ALL.iter().map(|outcome| outcome.as_str());
+    text.parse()
+        .map_err(|_| Problem::invalid(format!("unknown `outcome`; {}", did_you_mean(text, known))))
+}
+
+fn parse_cursor(text: &str) -> Result<JobId, Problem> {
+    text.parse()
+        .map_err(|_| Problem::invalid("`cursor` is not the `next` of an earlier page"))
+}
+
+fn parse_event(text: &str) -> Result<EventId, Problem> {
+    text.parse()
+        .map_err(|_| Problem::invalid("`event` is not the id of an event"))
+}
+
+fn parse_limit(text: &str) -> Result<u32, Problem> {
+    let limit = text.parse().ok().filter(|limit| (1..=MAX_PAGE).contains(limit));
+    limit.ok_or_else(|| {
+        Problem::new(
+            StatusCode::BAD_REQUEST,
+            format!("`limit` is a number from 1 to {MAX_PAGE}"),
+        )
+    })
+}
+
+/// The query of a request, empty where there is none.
+pub(super) fn query_text(RawQuery(query): RawQuery) -> String {
+    query.unwrap_or_default()
+}

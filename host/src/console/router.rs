@@ -1,0 +1,82 @@
+//! The routes.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{get, post};
+use metrics_exporter_prometheus::PrometheusHandle;
+
+use super::body::MAX_BODY_BYTES;
+use super::health::{Health, Snapshot};
+use super::recent::Recent;
+use super::{events, health, jobs, lanes, metrics};
+use crate::clock::SharedClock;
+use crate::journal::{Journal, JournalError};
+use crate::tenant::Tokens;
+
+/// What the console stands on.
+#[derive(Clone)]
+pub struct Console {
+    /// Where the answers come from.
+    pub journal: Journal,
+    /// Who may ask. Whoever watches the file swaps it.
+    pub tokens: Arc<ArcSwap<Tokens>>,
+    /// How the host is.
+    pub health: Arc<dyn Health>,
+    /// What this process counted; from [`install_metrics`](super::install_metrics).
+    pub metrics: PrometheusHandle,
+    /// Whether `/metrics` asks for a token.
+    pub metrics_token: bool,
+    /// Tells ages and what is over.
+    pub clock: SharedClock,
+}
+
+impl fmt::Debug for Console {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Console")
+            .field("journal", &self.journal)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The console and what it remembers for a second.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) console: Console,
+    snapshot: Recent<Result<Snapshot, JournalError>>,
+}
+
+impl Shared {
+    /// What the journal says of all lanes, not older than a second.
+    pub(super) async fn snapshot(&self) -> Arc<Result<Snapshot, JournalError>> {
+        self.snapshot.get(Snapshot::read(&self.console.journal)).await
+    }
+}
+
+/// All routes of the console. Other paths are left to whoever merges it.
+pub fn router(console: Console) -> Router {
+    let shared = Arc::new(Shared {
+        console,
+        snapshot: Recent::default(),
+    });
+    Router::new()
+        .route("/v1/jobs", get(jobs::list))
+        .route("/v1/jobs/release", post(jobs::release_held))
+        .route("/v1/jobs/{id}", get(jobs::show))
+        .route("/v1/jobs/{id}/retry", post(jobs::retry))
+        .route("/v1/jobs/{id}/cancel", post(jobs::cancel))
+        .route("/v1/jobs/{id}/release", post(jobs::release))
+        .route("/v1/events/{id}", get(events::show))
+        .route("/v1/lanes", get(lanes::list))
+        .route("/v1/pause", post(lanes::pause))
+        .route("/v1/resume", post(lanes::resume))
+        .route("/v1/breaker/release", post(lanes::release_breaker))
+        .route("/livez", get(health::live))
+        .route("/readyz", get(health::ready))
+        .route("/metrics", get(metrics::show))
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .with_state(shared)
+}

@@ -1,0 +1,443 @@
+//! The JSON forms, for the server that writes them and the command line that reads them.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::journal::{
+    Action, Attempt, EventRecord, IntentRecord, JobRecord, JobState, JobSummary, LaneStatus, Pause, Scope, Transcript,
+};
+
+/// A job in a list.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JobView {
+    /// Its id.
+    pub id: Uuid,
+    /// Its event.
+    pub event: Uuid,
+    /// Its tenant.
+    pub tenant: String,
+    /// Its connector.
+    pub connector: String,
+    /// The source of its event.
+    pub source: String,
+    /// When its event came.
+    pub received_at: Timestamp,
+    /// Who left: `id`, `target_id`, `email`, `name`, `attributes`.
+    pub person: Option<Value>,
+    /// `queued`, `parked`, `running`, `held` or `ended`.
+    pub state: String,
+    /// Why it is parked (in words) or held (a word).
+    pub why: Option<String>,
+    /// Until when it is parked, where that is known; until when its lease runs.
+    pub until: Option<Timestamp>,
+    /// The host that works on it.
+    pub owner: Option<String>,
+    /// How it ended.
+    pub outcome: Option<String>,
+    /// Whether it is a dead letter: given up after too many tries.
+    pub dead: bool,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+    /// Tries that counted.
+    pub attempts: u32,
+    /// Leases that ran out: hosts that died with it.
+    pub lapses: u32,
+    /// The last thing that happened to it, in words.
+    pub reason: Option<String>,
+    /// Holds that operators released.
+    pub released: Vec<String>,
+}
+
+/// A page of jobs, newest first.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JobPage {
+    /// The jobs. May be fewer than asked for although there are more.
+    pub jobs: Vec<JobView>,
+    /// What to give as `cursor` for the next page; absent on the last one.
+    pub next: Option<String>,
+}
+
+/// A job with its history.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JobDetail {
+    /// What a list says.
+    #[serde(flatten)]
+    pub job: JobView,
+    /// Evidence of its outcome, or of why it is held.
+    pub detail: Option<Value>,
+    /// Tries that are over, in order.
+    pub history: Vec<AttemptView>,
+    /// Accounts that it set out to close.
+    pub intents: Vec<IntentView>,
+    /// What people did to it, in order.
+    pub actions: Vec<ActionView>,
+    /// Host calls, in order; absent without the role `audit`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transcripts: Option<Vec<TranscriptView>>,
+}
+
+/// A try that is over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptView {
+    /// Its number among those that count.
+    pub number: u32,
+    /// Which claim of the job it was.
+    pub claim: u32,
+    /// Which host.
+    pub owner: String,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// When it ended.
+    pub ended_at: Timestamp,
+    /// An outcome, or `retry`, `held`, `rate_limited`, `parked`, `released`, `lease_expired`.
+    pub result: String,
+    /// In words.
+    pub reason: String,
+}
+
+/// An account that a job set out to close.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IntentView {
+    /// The account's id in the target.
+    pub account: String,
+    /// Which claim of the job it was.
+    pub claim: u32,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// What somebody did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActionView {
+    /// Whose token.
+    pub actor: String,
+    /// What.
+    pub verb: String,
+    /// Why, in words.
+    pub detail: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Host calls of one try.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TranscriptView {
+    /// Which claim of the job it was.
+    pub claim: u32,
+    /// When it was written.
+    pub at: Timestamp,
+    /// The calls, as `exeunt run --transcript` writes them.
+    pub calls: Value,
+}
+
+/// An event.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EventView {
+    /// Its id.
+    pub id: Uuid,
+    /// Its tenant.
+    pub tenant: String,
+    /// Its source.
+    pub source: String,
+    /// The source's own id for it.
+    pub source_id: Option<String>,
+    /// When it came.
+    pub received_at: Timestamp,
+    /// When it happened, where it said so.
+    pub occurred_at: Option<Timestamp>,
+    /// `leaver`, `not_a_leaver` or `refused`.
+    pub decision: String,
+    /// Why, in words.
+    pub reason: String,
+    /// Who left.
+    pub person: Option<Value>,
+    /// Its jobs.
+    pub jobs: Vec<Uuid>,
+    /// The text as received; absent without the role `audit`, and where it is not UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub body: Option<String>,
+    /// Base64 of what was received, where that is not UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub body_base64: Option<String>,
+}
+
+/// The lanes and what is paused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lanes {
+    /// By tenant and connector.
+    pub lanes: Vec<LaneView>,
+    /// Pauses in force.
+    pub pauses: Vec<PauseView>,
+}
+
+/// A lane.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LaneView {
+    /// Its tenant.
+    pub tenant: String,
+    /// Its connector.
+    pub connector: String,
+    /// Most jobs that run at a time, over all hosts.
+    pub cap: u32,
+    /// Jobs that wait for their turn.
+    pub queued: u64,
+    /// Jobs that run.
+    pub running: u64,
+    /// Jobs that wait for an operator.
+    pub held: u64,
+    /// Since when the first of the queued jobs could have run.
+    pub oldest_due: Option<Timestamp>,
+    /// Until when the target wants peace.
+    pub resting: Option<Until>,
+    /// Since when nothing runs until an operator has changed something.
+    pub parked: Option<Since>,
+    /// Since when the breaker is open.
+    pub breaker: Option<Since>,
+}
+
+/// A beginning and a reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Since {
+    /// When it began.
+    pub since: Timestamp,
+    /// Why, in words.
+    pub why: String,
+}
+
+/// An end and a reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Until {
+    /// When it ends.
+    pub until: Timestamp,
+    /// Why, in words.
+    pub why: String,
+}
+
+/// A pause.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PauseView {
+    /// The tenant; everything where absent.
+    pub tenant: Option<String>,
+    /// The connector; all of the tenant's where absent.
+    pub connector: Option<String>,
+    /// Whose token.
+    pub actor: String,
+    /// Why.
+    pub reason: String,
+    /// Since when.
+    pub at: Timestamp,
+}
+
+/// How many jobs were let go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Released {
+    /// Jobs.
+    pub released: u64,
+}
+
+/// What resuming changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resumed {
+    /// Whether there was a pause of exactly this scope.
+    pub resumed: bool,
+    /// Whether the connector was parked.
+    pub unparked: bool,
+}
+
+/// JSON that the journal keeps as text.
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|_| Value::from(text))
+}
+
+impl From<&JobSummary> for JobView {
+    fn from(job: &JobSummary) -> Self {
+        let view = Self {
+            id: job.id.as_uuid(),
+            event: job.event.as_uuid(),
+            tenant: job.lane.tenant().to_owned(),
+            connector: job.lane.connector().to_owned(),
+            source: job.source.clone(),
+            received_at: job.received_at,
+            person: job.person.as_deref().map(json),
+            state: String::new(),
+            why: None,
+            until: None,
+            owner: None,
+            outcome: None,
+            dead: false,
+            ended_at: None,
+            attempts: job.attempts,
+            lapses: job.lapses,
+            reason: job.reason.clone(),
+            released: job.released.clone(),
+        };
+        view.in_state(&job.state)
+    }
+}
+
+/// The word for a state, parked ones told apart.
+pub(super) fn state_word(state: &JobState) -> &'static str {
+    match state {
+        JobState::Queued => "queued",
+        JobState::Parked { .. } => "parked",
+        JobState::Running { .. } => "running",
+        JobState::Held { .. } => "held",
+        JobState::Ended { .. } => "ended",
+    }
+}
+
+impl JobView {
+    fn in_state(mut self, state: &JobState) -> Self {
+        state_word(state).clone_into(&mut self.state);
+        match state {
+            JobState::Queued => {}
+            JobState::Parked { until, why } => (self.until, self.why) = (*until, Some(why.clone())),
+            JobState::Running { owner, lease_until, .. } => {
+                (self.owner, self.until) = (Some(owner.clone()), Some(*lease_until));
+            }
+            JobState::Held { why } => self.why = Some(why.clone()),
+            JobState::Ended { outcome, dead, at } => {
+                (self.outcome, self.dead, self.ended_at) = (Some(outcome.to_string()), *dead, Some(*at));
+            }
+        }
+        self
+    }
+}
+
+impl JobDetail {
+    pub(super) fn new(record: &JobRecord, with_transcripts: bool) -> Self {
+        Self {
+            job: JobView::from(&record.summary),
+            detail: record.summary.detail.as_deref().map(json),
+            history: record.attempts.iter().map(AttemptView::from).collect(),
+            intents: record.intents.iter().map(IntentView::from).collect(),
+            actions: record.actions.iter().map(ActionView::from).collect(),
+            transcripts: with_transcripts.then(|| record.transcripts.iter().map(TranscriptView::from).collect()),
+        }
+    }
+}
+
+impl From<&Attempt> for AttemptView {
+    fn from(attempt: &Attempt) -> Self {
+        let Attempt {
+            number,
+            claim,
+            owner,
+            started_at,
+            ended_at,
+            result,
+            reason,
+        } = attempt.clone();
+        Self {
+            number,
+            claim,
+            owner,
+            started_at,
+            ended_at,
+            result,
+            reason,
+        }
+    }
+}
+
+impl From<&IntentRecord> for IntentView {
+    fn from(intent: &IntentRecord) -> Self {
+        let IntentRecord { account, claim, at } = intent.clone();
+        Self { account, claim, at }
+    }
+}
+
+impl From<&Action> for ActionView {
+    fn from(action: &Action) -> Self {
+        let Action {
+            actor,
+            verb,
+            detail,
+            at,
+        } = action.clone();
+        Self {
+            actor,
+            verb,
+            detail,
+            at,
+        }
+    }
+}
+
+impl From<&Transcript> for TranscriptView {
+    fn from(transcript: &Transcript) -> Self {
+        let text = String::from_utf8_lossy(&transcript.data);
+        Self {
+            claim: transcript.claim,
+            at: transcript.at,
+            calls: json(&text),
+        }
+    }
+}
+
+impl EventView {
+    pub(super) fn new(record: &EventRecord, with_body: bool) -> Self {
+        use base64::Engine as _;
+        let EventRecord { summary, body, jobs } = record;
+        let text = std::str::from_utf8(body).ok();
+        let base64 = || base64::engine::general_purpose::STANDARD.encode(body);
+        Self {
+            id: summary.id.as_uuid(),
+            tenant: summary.tenant.clone(),
+            source: summary.source.clone(),
+            source_id: summary.source_id.clone(),
+            received_at: summary.received_at,
+            occurred_at: summary.occurred_at,
+            decision: summary.decision.to_string(),
+            reason: summary.reason.clone(),
+            person: summary.person.as_deref().map(json),
+            jobs: jobs.iter().map(|job| job.as_uuid()).collect(),
+            body: text.filter(|_| with_body).map(str::to_owned),
+            body_base64: (with_body && text.is_none()).then(base64),
+        }
+    }
+}
+
+impl LaneView {
+    pub(super) fn new(lane: &LaneStatus, now: Timestamp) -> Self {
+        let since = |(since, why): &(Timestamp, String)| Since {
+            since: *since,
+            why: why.clone(),
+        };
+        let resting = lane.not_before.as_ref().filter(|(until, _)| *until > now);
+        Self {
+            tenant: lane.lane.tenant().to_owned(),
+            connector: lane.lane.connector().to_owned(),
+            cap: lane.cap,
+            queued: lane.queued,
+            running: lane.running,
+            held: lane.held,
+            oldest_due: lane.oldest_due,
+            resting: resting.map(|(until, why)| Until {
+                until: *until,
+                why: why.clone(),
+            }),
+            parked: lane.parked.as_ref().map(since),
+            breaker: lane.tripped.as_ref().map(since),
+        }
+    }
+}
+
+impl From<&Pause> for PauseView {
+    fn from(pause: &Pause) -> Self {
+        let (tenant, connector) = match &pause.scope {
+            Scope::All => (None, None),
+            Scope::Tenant(tenant) => (Some(tenant.clone()), None),
+            Scope::Connector(lane) => (Some(lane.tenant().to_owned()), Some(lane.connector().to_owned())),
+        };
+        Self {
+            tenant,
+            connector,
+            actor: pause.actor.clone(),
+            reason: pause.reason.clone(),
+            at: pause.at,
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! Gate: whether a closure may happen now, and the memory that it was tried.
+//!
+//! The intent is on disk before the first byte of a closure leaves. An account that is found closed later was closed by
+//! us if an intent for it exists, and by somebody else if not.
+
+use std::collections::HashSet;
+
+use super::stop::Stop;
+use crate::evidence::CallTranscript;
+use crate::journal::{ClaimedJob, ClosureLimit, Journal, JournalError, Reservation};
+
+/// Why jobs are held that the breaker stopped; the journal lists and releases them by it.
+const HOLD_BREAKER: &str = "breaker";
+
+/// Whether a closure may happen now.
+#[derive(Debug)]
+pub struct Gate<'a> {
+    journal: Option<(&'a Journal, &'a ClaimedJob, ClosureLimit)>,
+    intended: HashSet<String>,
+    /// Verb calls whose transcript the journal has already.
+    kept: usize,
+}
+
+impl<'a> Gate<'a> {
+    /// For one event in one process: nothing else counts closures, and nothing survives.
+    #[must_use]
+    pub fn in_memory() -> Self {
+        Self { journal: None, intended: HashSet::new(), kept: 0 }
+    }
+
+    /// For a job of the journal: pauses and the breaker are asked, the intent is kept.
+    #[must_use]
+    pub fn journaled(journal: &'a Journal, job: &'a ClaimedJob, limit: ClosureLimit) -> Self {
+        Self { journal: Some((journal, job, limit)), intended: job.intents.iter().cloned().collect(), kept: 0 }
+    }
+
+    /// Whether an operator has released the job from being held for this.
+    pub(super) fn is_released(&self, why: &str) -> bool {
+        self.journal.is_some_and(|(_, job, _)| job.released.iter().any(|released| released == why))
+    }
+
+    /// Whether a closure of this account was tried, by this attempt or an earlier one.
+    pub(super) fn was_intended(&self, account: &str) -> bool {
+        self.intended.contains(account)
+    }
+
+    /// Verb calls whose transcript is kept already.
+    #[must_use]
+    pub fn kept(&self) -> usize {
+        self.kept
+    }
+
+    /// Asks for all these closures, and remembers them.
+    ///
+    /// # Errors
+    ///
+    /// Why they may not happen now.
+    pub(super) async fn pass(&mut self, accounts: &[String], transcript: &[CallTranscript]) -> Result<(), Stop> {
+        if let Some((journal, job, limit)) = self.journal {
+            let said = serde_json::to_vec(transcript).ok();
+            match journal.intend(&job.fence, accounts, Some(limit), said).await {
+                Ok(Reservation::Reserved) => self.kept = transcript.len(),
+                Ok(Reservation::Tripped { reason }) => return Err(Stop::Held { why: HOLD_BREAKER, reason }),
+                Ok(Reservation::Paused { reason }) => return Err(Stop::Paused(reason)),
+                Err(JournalError::LeaseLost(_)) => return Err(Stop::LeaseLost),
+                Err(error) => return Err(Stop::Unavailable(format!("the intent cannot be kept: {error}"))),
+            }
+        }
+        self.intended.extend(accounts.iter().cloned());
+        Ok(())
+    }
+}

@@ -1,0 +1,98 @@
+//! Records an event with its jobs, and says what became of it.
+
+use std::time::Duration;
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use super::problem::Problem;
+use super::router::Shared;
+use super::wait::{self, JobAnswer};
+use crate::journal::{Accepted, Decision, EventId, NewEvent, NewJob, NewState};
+
+/// What the sender learns.
+#[derive(Debug, Serialize)]
+pub(super) struct Answer {
+    /// The event's id; of a duplicate, the first one's.
+    event: EventId,
+    decision: Decision,
+    reason: String,
+    duplicate: bool,
+    /// Only where the sender waited for the outcome.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    jobs: Option<Vec<JobAnswer>>,
+}
+
+impl Answer {
+    fn new(accepted: Accepted, decision: Decision, reason: String) -> Self {
+        let event = accepted.event;
+        match accepted.duplicate {
+            None => Self { event, decision, reason, duplicate: false, jobs: None },
+            Some(first) => {
+                Self { event, decision: first.decision, reason: first.reason, duplicate: true, jobs: None }
+            }
+        }
+    }
+
+    fn response(&self, status: StatusCode) -> Response {
+        let body = serde_json::to_string(self).unwrap_or_default();
+        let json = HeaderValue::from_static("application/json");
+        let no_store = HeaderValue::from_static("no-store");
+        (status, [(header::CONTENT_TYPE, json), (header::CACHE_CONTROL, no_store)], body).into_response()
+    }
+}
+
+/// Jobs for these connectors; held where there is an objection.
+pub(super) fn jobs<'c>(
+    connectors: impl IntoIterator<Item = &'c String>,
+    objection: Option<(&'static str, String)>,
+) -> Vec<NewJob> {
+    let state = match objection {
+        None => NewState::Queued,
+        Some((why, reason)) => {
+            let detail = serde_json::json!({ "reason": reason }).to_string();
+            NewState::Held { why: why.to_owned(), detail: Some(detail) }
+        }
+    };
+    let job = |connector: &String| NewJob { connector: connector.clone(), state: state.clone() };
+    connectors.into_iter().map(job).collect()
+}
+
+/// Records an event and returns when it is on disk.
+pub(super) async fn record(shared: &Shared, event: NewEvent) -> Result<(Accepted, Answer), Problem> {
+    let labels = [("tenant", event.tenant.clone()), ("source", event.source.clone())];
+    let (decision, reason) = (event.decision, event.reason.clone());
+    let accepted = shared.intake.journal.accept(event).await?;
+    let word = if accepted.duplicate.is_some() { "duplicate" } else { decision.as_str() };
+    let [tenant, source] = labels;
+    tracing::debug!(event = %accepted.event, decision = word, "recorded");
+    metrics::counter!("exeunt_events_total", &[tenant, source, ("decision", word.to_owned())]).increment(1);
+    let answer = Answer::new(accepted.clone(), decision, reason);
+    Ok((accepted, answer))
+}
+
+/// The answer to an event that is recorded, after waiting for its outcome where the sender prefers that.
+pub(super) async fn answer(
+    shared: &Shared,
+    headers: &HeaderMap,
+    mut answer: Answer,
+    at_once: StatusCode,
+) -> Result<Response, Problem> {
+    const APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+    let Some(most) = super::prefer::wait(headers) else { return Ok(answer.response(at_once)) };
+    // A preference may be passed over; too many that wait would keep the journal busy with their questions.
+    let Ok(_room) = shared.waiters.try_acquire() else { return Ok(answer.response(StatusCode::ACCEPTED)) };
+    let standing = wait::settled(shared, answer.event, most).await;
+    let status = standing.status(answer.decision);
+    answer.jobs = Some(standing.jobs);
+    let mut response = answer.response(status);
+    if status != StatusCode::ACCEPTED {
+        response.headers_mut().insert(APPLIED, applied(most));
+    }
+    Ok(response)
+}
+
+fn applied(wait: Duration) -> HeaderValue {
+    HeaderValue::try_from(format!("wait={}", wait.as_secs())).unwrap_or(HeaderValue::from_static("wait"))
+}

@@ -1,0 +1,129 @@
+//! Takes a body in, within limits.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderMap, StatusCode, header};
+use bytes::BytesMut;
+use http_body_util::BodyExt as _;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::problem::Problem;
+
+/// A body in memory, and its room there.
+#[derive(Debug)]
+pub(super) struct Received {
+    pub(super) bytes: Bytes,
+    _room: Option<OwnedSemaphorePermit>,
+}
+
+/// Room for the bodies of all requests.
+#[derive(Debug)]
+pub(super) struct Buffers {
+    room: Arc<Semaphore>,
+    time: Duration,
+}
+
+impl Buffers {
+    pub(super) fn new(bytes: usize, time: Duration) -> Self {
+        Self { room: Arc::new(Semaphore::new(bytes.clamp(1, u32::MAX as usize))), time }
+    }
+
+    /// Reads a JSON body of at most `most` bytes.
+    pub(super) async fn receive(&self, headers: &HeaderMap, body: Body, most: usize) -> Result<Received, Problem> {
+        check_headers(headers, most)?;
+        let late = |_| {
+            let detail = format!("the body did not arrive within {} seconds", self.time.as_secs());
+            Problem::new(StatusCode::REQUEST_TIMEOUT, detail)
+        };
+        tokio::time::timeout(self.time, self.collect(body, most)).await.map_err(late)?
+    }
+
+    // Room is taken for what has arrived, not for what was announced: otherwise a few senders that announce much and
+    // send nothing would keep everybody out. Where there is none left nobody waits, since all might wait for each other.
+    async fn collect(&self, mut body: Body, most: usize) -> Result<Received, Problem> {
+        let mut room: Option<OwnedSemaphorePermit> = None;
+        // Copied: a piece keeps the connection's whole buffer, so many small ones would hold far more than they are.
+        let mut bytes = BytesMut::new();
+        while let Some(frame) = body.frame().await {
+            let broken = |_| Problem::new(StatusCode::BAD_REQUEST, "the body ended early");
+            let Ok(piece) = frame.map_err(broken)?.into_data() else { continue };
+            if bytes.len() + piece.len() > most {
+                return Err(too_large(most));
+            }
+            let more = Arc::clone(&self.room).try_acquire_many_owned(u32::try_from(piece.len()).unwrap_or(u32::MAX));
+            let more = more.map_err(|_| Problem::busy("too many large bodies at the moment"))?;
+            match &mut room {
+                None => room = Some(more),
+                Some(room) => room.merge(more),
+            }
+            bytes.extend_from_slice(&piece);
+        }
+        Ok(Received { bytes: bytes.freeze(), _room: room })
+    }
+}
+
+fn check_headers(headers: &HeaderMap, most: usize) -> Result<(), Problem> {
+    if let Some(kind) = headers.get(header::CONTENT_TYPE)
+        && !kind.to_str().is_ok_and(is_json)
+    {
+        let detail = "the body must be JSON; send Content-Type: application/json";
+        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
+    }
+    let coded = |value: &axum::http::HeaderValue| !value.as_bytes().eq_ignore_ascii_case(b"identity");
+    if headers.get(header::CONTENT_ENCODING).is_some_and(coded) {
+        let detail = "the body must not be compressed; send it without Content-Encoding";
+        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
+    }
+    let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    match announced {
+        Some(length) if length > most as u64 => Err(too_large(most)),
+        _ => Ok(()),
+    }
+}
+
+/// `application/json`, or another type in JSON's form (RFC 6839).
+fn is_json(kind: &str) -> bool {
+    let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    kind == "application/json" || (kind.starts_with("application/") && kind.ends_with("+json"))
+}
+
+fn too_large(most: usize) -> Problem {
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is over {most} bytes, the limit"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_told_by_its_type() {
+        for kind in ["application/json", "Application/JSON; charset=utf-8", "application/cloudevents+json"] {
+            assert!(is_json(kind), "{kind}");
+        }
+        for kind in ["", "text/json", "text/plain", "application/jsonx", "application/x-www-form-urlencoded", "+json"] {
+            assert!(!is_json(kind), "{kind}");
+        }
+    }
+
+    #[tokio::test]
+    async fn room_is_given_back_with_the_body() {
+        let buffers = Buffers::new(10, Duration::from_secs(1));
+        let none = HeaderMap::new();
+        let take = |text: &'static str| buffers.receive(&none, Body::from(text), 8);
+        let first = take("12345678").await.unwrap();
+        assert_eq!(take("123").await.unwrap_err().status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(take("123456789").await.unwrap_err().status, StatusCode::PAYLOAD_TOO_LARGE);
+        drop(first);
+        assert_eq!(take("12345678").await.unwrap().bytes, "12345678");
+    }
+
+    #[tokio::test]
+    async fn pieces_are_joined_in_their_order() {
+        let pieces = ["{\"a\"", ":", "1}"].map(|piece| Ok::<_, std::io::Error>(Bytes::from(piece)));
+        let body = Body::from_stream(futures_util::stream::iter(pieces));
+        let received = Buffers::new(100, Duration::from_secs(1)).receive(&HeaderMap::new(), body, 7).await;
+        assert_eq!(received.unwrap().bytes, "{\"a\":1}");
+    }
+}

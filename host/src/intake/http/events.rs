@@ -1,0 +1,145 @@
+//! `POST /v1/tenants/{tenant}/sources/{source}/events`
+
+use std::sync::Arc;
+
+use axum::extract::Request;
+use axum::http::StatusCode;
+use axum::response::Response;
+use jiff::Timestamp;
+use tokio::time::Instant;
+use tracing::Instrument as _;
+
+use super::accept;
+use super::auth::Presented;
+use super::body::Received;
+use super::limits::INLINE_BYTES;
+use super::problem::Problem;
+use super::router::Shared;
+use super::source::OpenSource;
+use crate::intake::{Decision, Mark, Occurred, Person, Reading};
+use crate::journal::{self, Dedupe, NewEvent};
+use crate::tenant::SourceKind;
+
+/// Takes one event.
+pub(super) async fn handle(shared: &Shared, tenant: &str, source: &str, request: Request) -> Result<Response, Problem> {
+    let started = Instant::now();
+    shared.rates.check_all()?;
+    let found = shared.intake.directory.source(tenant, source);
+    // Only names that exist: whatever else is written to an address does not belong into a log.
+    let span = match &found {
+        Some(_) => tracing::info_span!("event", tenant, source),
+        None => tracing::info_span!("event"),
+    };
+    let answer = take(shared, tenant, found, request).instrument(span).await?;
+    metrics::histogram!("exeunt_accept_seconds").record(started.elapsed().as_secs_f64());
+    Ok(answer)
+}
+
+async fn take(
+    shared: &Shared,
+    tenant: &str,
+    found: Option<Arc<OpenSource>>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (parts, body) = request.into_parts();
+    let presented = Presented::read(&parts.headers);
+    let now = shared.intake.clock.now();
+    let fits = |body: &[u8]| presented.fits(found.as_deref().map(OpenSource::auth), body, now);
+    if !presented.is_signed() && !fits(&[]) {
+        return Err(Problem::unauthorized());
+    }
+    let received = shared.buffers.receive(&parts.headers, body, shared.intake.limits.event_bytes).await?;
+    if presented.is_signed() && !fits(&received.bytes) {
+        return Err(Problem::unauthorized());
+    }
+    let Some(source) = found else { return Err(Problem::unauthorized()) };
+    shared.rates.check_tenant(tenant)?;
+    let (reading, received) = judge(shared, &source, received).await?;
+    let signed_id = presented.signed_id().filter(|_| source.auth().is_signature());
+    let event = event(tenant, &source, reading, signed_id, received.bytes.to_vec(), now);
+    drop(received);
+    let (_, answer) = accept::record(shared, event).await?;
+    // SailPoint's fire-and-forget triggers expect 200 and nothing else.
+    let at_once = match source.kind() {
+        SourceKind::SailPoint => StatusCode::OK,
+        SourceKind::Webhook => StatusCode::ACCEPTED,
+    };
+    accept::answer(shared, &parts.headers, answer, at_once).await
+}
+
+async fn judge(
+    shared: &Shared,
+    source: &Arc<OpenSource>,
+    received: Received,
+) -> Result<(Reading, Received), Problem> {
+    if received.bytes.len() <= INLINE_BYTES {
+        return Ok((source.source().read(&received.bytes), received));
+    }
+    let failed = || Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the event could not be judged");
+    let room = Arc::clone(&shared.judges).acquire_owned().await.map_err(|_| failed())?;
+    let source = Arc::clone(source);
+    // The room goes along: a caller that hangs up ends its wait, not the work.
+    let judged = tokio::task::spawn_blocking(move || {
+        let reading = source.source().read(&received.bytes);
+        drop(room);
+        (reading, received)
+    });
+    judged.await.map_err(|_| failed())
+}
+
+fn event(
+    tenant: &str,
+    source: &OpenSource,
+    reading: Reading,
+    signed_id: Option<&str>,
+    body: Vec<u8>,
+    now: Timestamp,
+) -> NewEvent {
+    let objection = source.source().objection(&reading, now);
+    let occurred_at = match reading.occurred {
+        Occurred::At(at) => Some(at),
+        Occurred::Unsaid | Occurred::Unknown(_) => None,
+    };
+    let mut event = NewEvent {
+        tenant: tenant.to_owned(),
+        source: source.source().name().to_owned(),
+        dedupe: dedupe(reading.mark, signed_id),
+        body,
+        received_at: now,
+        occurred_at,
+        decision: journal::Decision::Leaver,
+        reason: String::new(),
+        person: None,
+        person_key: None,
+        jobs: Vec::new(),
+    };
+    match reading.decision {
+        Decision::NotALeaver { reason } => (event.decision, event.reason) = (journal::Decision::NotALeaver, reason),
+        Decision::Refused { reason } => (event.decision, event.reason) = (journal::Decision::Refused, reason),
+        Decision::Leaver { person, reason } => {
+            event.reason = reason;
+            event.person_key = person_key(&person);
+            event.person = serde_json::to_string(&person).ok();
+            event.jobs = accept::jobs(source.source().connectors(), objection);
+        }
+    }
+    event
+}
+
+/// A repetition is told by the id that the operator mapped, else by that of the signed message, else by content.
+///
+/// Events that make no job leave no mark: sending one again does no harm, and is how it is tried once the rule or the
+/// mapping is corrected.
+fn dedupe(mark: Option<Mark>, signed_id: Option<&str>) -> Dedupe {
+    match (mark, signed_id) {
+        (None, _) => Dedupe::None,
+        (Some(Mark::Id(id)), _) => Dedupe::SourceId(id),
+        (Some(Mark::Content(_)), Some(id)) => Dedupe::SourceId(id.to_owned()),
+        (Some(Mark::Content(digest)), None) => Dedupe::Content(digest),
+    }
+}
+
+/// What an operator would search the person by.
+pub(super) fn person_key(person: &Person) -> Option<String> {
+    person.email.clone().or_else(|| person.target_id.clone()).or_else(|| person.id.clone())
+}

@@ -1,0 +1,117 @@
+//! `POST /v1/tenants/{tenant}/leavers`: a leaver on demand, for people, scripts and workflow steps.
+
+use axum::extract::Request;
+use axum::http::{HeaderMap, HeaderName, StatusCode};
+use axum::response::Response;
+use tokio::time::Instant;
+use tracing::Instrument as _;
+
+use super::accept;
+use super::auth::bearer;
+use super::events::person_key;
+use super::leaver::LeaverRequest;
+use super::limits::{MAX_IDEMPOTENCY_KEY_BYTES, MAX_LEAVER_BYTES};
+use super::problem::Problem;
+use super::router::{Shared, only};
+use crate::journal::{Accepted, Decision, Dedupe, NewEvent};
+use crate::tenant::Role;
+
+/// The source of leavers on demand in the journal. No source in a tenant file can have this name, for its `_`.
+pub const ON_DEMAND: &str = "on_demand";
+
+/// Takes one leaver.
+pub(super) async fn handle(shared: &Shared, tenant: &str, request: Request) -> Result<Response, Problem> {
+    let started = Instant::now();
+    shared.rates.check_all()?;
+    let token = authorize(shared, tenant, request.headers())?;
+    // Who comes so far may know which tenants there are: a token of the host, or of this tenant.
+    let missing = || Problem::new(StatusCode::NOT_FOUND, "there is no such tenant");
+    let known = shared.intake.directory.connectors(tenant).ok_or_else(missing)?;
+    shared.rates.check_tenant(tenant)?;
+    let span = tracing::info_span!("leaver", tenant, token);
+    let answer = take(shared, tenant, &token, &known, request).instrument(span).await?;
+    metrics::histogram!("exeunt_accept_seconds").record(started.elapsed().as_secs_f64());
+    Ok(answer)
+}
+
+fn authorize(shared: &Shared, tenant: &str, headers: &HeaderMap) -> Result<String, Problem> {
+    let tokens = shared.intake.tokens.load();
+    let bearer = bearer(headers).ok_or_else(Problem::unauthorized)?;
+    if tokens.authenticate(bearer).is_none() {
+        return Err(Problem::unauthorized());
+    }
+    let forbidden = || {
+        let detail = "this token may not report leavers of this tenant; it needs the role operate, for this tenant or \
+                      for the host";
+        Problem::new(StatusCode::FORBIDDEN, detail)
+    };
+    tokens.authorize(bearer, Some(tenant), Role::Operate).ok_or_else(forbidden)
+}
+
+async fn take(
+    shared: &Shared,
+    tenant: &str,
+    token: &str,
+    known: &[String],
+    request: Request,
+) -> Result<Response, Problem> {
+    let (parts, body) = request.into_parts();
+    let key = idempotency_key(&parts.headers)?;
+    let received = shared.buffers.receive(&parts.headers, body, MAX_LEAVER_BYTES).await?;
+    let invalid = |detail| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail);
+    let leaver = LeaverRequest::parse(&received.bytes).map_err(invalid)?;
+    let connectors = leaver.connectors(known).map_err(invalid)?;
+    let event = NewEvent {
+        tenant: tenant.to_owned(),
+        source: ON_DEMAND.to_owned(),
+        // Without a key each request is meant: somebody asks again because the first outcome was not the right one.
+        dedupe: key.map_or(Dedupe::None, |key| Dedupe::SourceId(format!("{token}/{key}"))),
+        body: received.bytes.to_vec(),
+        received_at: shared.intake.clock.now(),
+        occurred_at: None,
+        decision: Decision::Leaver,
+        reason: format!("reported with the API token {token}"),
+        person: serde_json::to_string(&leaver.person).ok(),
+        person_key: person_key(&leaver.person),
+        jobs: accept::jobs(&connectors, None),
+    };
+    drop(received);
+    let (accepted, answer) = accept::record(shared, event).await?;
+    check_repetition(shared, &accepted, &leaver).await?;
+    accept::answer(shared, &parts.headers, answer, StatusCode::ACCEPTED).await
+}
+
+/// A key that comes again with another leaver is a mistake of the caller: its leaver would be answered for somebody
+/// else's account.
+async fn check_repetition(shared: &Shared, accepted: &Accepted, leaver: &LeaverRequest) -> Result<(), Problem> {
+    if accepted.duplicate.is_none() {
+        return Ok(());
+    }
+    let first = shared.intake.journal.event(accepted.event).await?;
+    let first = first.and_then(|first| LeaverRequest::parse(&first.body).ok());
+    if first.as_ref() == Some(leaver) {
+        return Ok(());
+    }
+    let detail = "this Idempotency-Key was sent before with another leaver; send a new key with each leaver";
+    Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail))
+}
+
+/// The key of `Idempotency-Key`, bare or in quotes (draft-ietf-httpapi-idempotency-key-header has a structured string).
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    const NAME: HeaderName = HeaderName::from_static("idempotency-key");
+    if !headers.contains_key(NAME) {
+        return Ok(None);
+    }
+    let key = only(headers, &NAME).map(str::trim);
+    let key = key.map(|key| key.strip_prefix('"').and_then(|key| key.strip_suffix('"')).unwrap_or(key));
+    let fits = |key: &&str| {
+        (1..=MAX_IDEMPOTENCY_KEY_BYTES).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic() || b == b' ')
+    };
+    match key.filter(fits) {
+        Some(key) => Ok(Some(key)),
+        None => {
+            let detail = format!("Idempotency-Key must be one text of 1 to {MAX_IDEMPOTENCY_KEY_BYTES} ASCII characters");
+            Err(Problem::new(StatusCode::BAD_REQUEST, detail))
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! What a caller is told when a request is not taken: RFC 9457 problem details.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+use crate::journal::JournalError;
+
+/// Seconds after which to try again where the journal is busy. A group commit takes milliseconds.
+const AFTER_BUSY: u64 = 1;
+
+/// Seconds after which to try again where the database is away. A failover takes some of them.
+const AFTER_OUTAGE: u64 = 5;
+
+/// A refusal. Never holds a secret, nor anything that the caller did not send or may not know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Problem {
+    pub(super) status: StatusCode,
+    detail: String,
+    retry_after: Option<u64>,
+}
+
+impl Problem {
+    pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        Self { status, detail: detail.into(), retry_after: None }
+    }
+
+    /// 401, the same for an unknown tenant, an unknown source, and credentials that are wrong or missing.
+    pub(super) fn unauthorized() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "the credentials do not fit this address")
+    }
+
+    /// 503 or 429: later it may go well.
+    pub(super) fn later(status: StatusCode, seconds: u64, detail: impl Into<String>) -> Self {
+        Self { retry_after: Some(seconds.max(1)), ..Self::new(status, detail) }
+    }
+
+    /// 503: there is no room at the moment.
+    pub(super) fn busy(detail: impl Into<String>) -> Self {
+        Self::later(StatusCode::SERVICE_UNAVAILABLE, AFTER_BUSY, detail)
+    }
+
+    /// The word for it in metrics.
+    pub(super) fn word(&self) -> &'static str {
+        match self.status {
+            StatusCode::UNAUTHORIZED => "unauthorized",
+            StatusCode::FORBIDDEN => "forbidden",
+            StatusCode::PAYLOAD_TOO_LARGE => "too_large",
+            StatusCode::TOO_MANY_REQUESTS => "rate_limited",
+            StatusCode::REQUEST_TIMEOUT => "timeout",
+            status if status.is_server_error() => "unavailable",
+            _ => "invalid",
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let title = self.status.canonical_reason().unwrap_or("Error");
+        let body = json!({ "title": title, "status": self.status.as_u16(), "detail": self.detail });
+        let mut response = (self.status, body.to_string()).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if self.status == StatusCode::UNAUTHORIZED {
+            for scheme in ["Bearer realm=\"exeunt\"", "Basic realm=\"exeunt\""] {
+                headers.append(header::WWW_AUTHENTICATE, HeaderValue::from_static(scheme));
+            }
+        }
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}
+
+impl From<JournalError> for Problem {
+    fn from(error: JournalError) -> Self {
+        match &error {
+            JournalError::Busy => Self::busy(error.to_string()),
+            JournalError::Unavailable(_) | JournalError::Broken(_) => {
+                tracing::warn!(%error, "an event could not be recorded");
+                let detail = "the event was not recorded: the journal cannot be reached at the moment";
+                Self::later(StatusCode::SERVICE_UNAVAILABLE, AFTER_OUTAGE, detail)
+            }
+            _ => {
+                tracing::error!(%error, "an event could not be recorded");
+                let detail = "the event was not recorded; the server's log says why";
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, detail)
+            }
+        }
+    }
+}

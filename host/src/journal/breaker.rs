@@ -1,0 +1,232 @@
+//! The last durable step before an account is closed: the intent, the kill switch and the count breaker, together.
+//!
+//! An intent row is the reservation in the breaker's window as well. Two rows would say the same thing twice and cost a
+//! second commit for each leaver. Counting happens under the lane's lock, so hosts cannot count past each other.
+
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use sqlx::AnyConnection;
+use uuid::Uuid;
+
+use super::claim::intents;
+use super::database::Context;
+use super::error::JournalError;
+use super::finish::keep;
+use super::open::Journal;
+use super::sql::{Bind, Cells, fetch};
+use super::types::{Fence, State, milliseconds};
+use super::unit::{IntentRow, Unit};
+use super::work::{Answer, WorkCommand, mixed_up};
+
+/// Why jobs are held that [`Reservation::Tripped`] stopped; [`Journal::release_breaker`] lets these go.
+pub const BREAKER_HOLD: &str = "breaker";
+
+/// How many closures a connector may do in a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClosureLimit {
+    /// Most closures in the window.
+    pub closures: u32,
+    /// The window, which slides.
+    pub per: Duration,
+}
+
+/// Whether the account may be closed now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reservation {
+    /// Yes: the intent is on disk.
+    Reserved,
+    /// No: it would be one too many, or the breaker is open since one was. Nothing was recorded for this job; the
+    /// breaker stays open until [`Journal::release_breaker`].
+    Tripped {
+        /// What opened it, in words.
+        reason: String,
+    },
+    /// No: an operator paused the host, the tenant or the connector.
+    Paused {
+        /// The operator's words.
+        reason: String,
+    },
+}
+
+impl Journal {
+    /// Journals that these accounts are about to be closed, if pauses and the breaker allow it: all of them or none.
+    ///
+    /// An account counts once for a job, however often the job is tried. `transcript` keeps the host calls so far, so
+    /// that they survive a crash during the closing.
+    ///
+    /// # Errors
+    /// [`JournalError::LeaseLost`] where the job is somebody else's now: do not close anything.
+    pub async fn intend(
+        &self,
+        fence: &Fence,
+        accounts: &[String],
+        limit: Option<ClosureLimit>,
+        transcript: Option<Vec<u8>>,
+    ) -> Result<Reservation, JournalError> {
+        let accounts = accounts
+            .iter()
+            .map(|account| account.replace('\0', "\u{fffd}"))
+            .collect();
+        let command = WorkCommand::Intend {
+            fence: fence.clone(),
+            accounts,
+            limit,
+            transcript,
+        };
+        match self.work.submit(command).await? {
+            Answer::Reservation(reservation) => Ok(reservation),
+            _ => Err(mixed_up()),
+        }
+    }
+}
+
+/// What a batch of intents has to know.
+#[derive(Default)]
+pub(super) struct Window {
+    /// Accounts that each job has intents for.
+    intended: HashMap<Uuid, HashSet<String>>,
+    /// Closures of a lane since a time, this batch's included.
+    counts: HashMap<(String, i64), i64>,
+    /// Scope and words of each pause.
+    pauses: HashMap<String, String>,
+}
+
+impl Window {
+    /// Reads what these intents need. The lanes are locked, so nobody adds to it meanwhile.
+    pub(super) async fn load(
+        tx: &mut AnyConnection,
+        context: &Context,
+        unit: &Unit,
+        intents_of: &[(&Fence, Option<ClosureLimit>)],
+    ) -> Result<Self, JournalError> {
+        let mut window = Self::default();
+        if intents_of.is_empty() {
+            return Ok(window);
+        }
+        let again: Vec<Uuid> = intents_of.iter().map(|(fence, _)| fence.job.0).collect();
+        for (job, accounts) in intents(tx, &again).await? {
+            window.intended.insert(job, accounts.into_iter().collect());
+        }
+        for row in fetch(tx, "SELECT scope, reason FROM pause", Bind::new()).await? {
+            let mut cells = Cells::of(&row);
+            window.pauses.insert(cells.text()?, cells.text()?);
+        }
+        for (fence, limit) in intents_of {
+            let Some(key) = limit.and_then(|limit| key(unit, context, fence, limit)) else {
+                continue;
+            };
+            if let Entry::Vacant(count) = window.counts.entry(key) {
+                let key = count.key();
+                let sql = "SELECT count(*) FROM intent WHERE lane = $1 AND at >= $2";
+                let rows = fetch(tx, sql, Bind::new().text(&key.0).int(key.1)).await?;
+                count.insert(rows.first().map_or(Ok(0), |row| Cells::of(row).int())?);
+            }
+        }
+        Ok(window)
+    }
+
+    fn pause(&self, fence: &Fence) -> Option<&String> {
+        let scopes = [String::new(), fence.lane.tenant().to_owned(), fence.lane.key()];
+        scopes.iter().find_map(|scope| self.pauses.get(scope))
+    }
+}
+
+/// The lane and the time since when its closures count.
+fn key(unit: &Unit, context: &Context, fence: &Fence, limit: ClosureLimit) -> Option<(String, i64)> {
+    let lane = unit.lane(&fence.lane.key())?;
+    let window = context.now().saturating_sub(milliseconds(limit.per)).saturating_add(1);
+    let since = window.max(lane.breaker_since);
+    Some((lane.id.clone(), since))
+}
+
+/// Applies an intent to rows under lock.
+pub(super) fn apply(
+    unit: &mut Unit,
+    window: &mut Window,
+    context: &Context,
+    (fence, accounts, limit): (&Fence, &[String], Option<ClosureLimit>),
+    transcript: Option<&[u8]>,
+) -> Result<Reservation, JournalError> {
+    let lost = JournalError::LeaseLost(fence.job);
+    match unit.job(fence.job.0) {
+        Some(job) if job.fence == fence.token && job.state == State::Running => {}
+        _ => return Err(lost),
+    }
+    if let Some(reason) = window.pause(fence) {
+        return Ok(Reservation::Paused { reason: reason.clone() });
+    }
+    let known = window.intended.entry(fence.job.0).or_default();
+    let new: Vec<String> = accounts
+        .iter()
+        .filter(|account| !known.contains(*account))
+        .cloned()
+        .collect::<HashSet<_>>()
+        .into_iter()
+        .collect();
+    if let Some(limit) = limit.filter(|_| !new.is_empty())
+        && let Some(reason) = trip(unit, window, context, (fence, limit), new.len())
+    {
+        return Ok(Reservation::Tripped { reason });
+    }
+    window
+        .intended
+        .entry(fence.job.0)
+        .or_default()
+        .extend(new.iter().cloned());
+    let (lane, at) = (fence.lane.key(), context.now());
+    unit.intents.extend(new.into_iter().map(|account| IntentRow {
+        job: fence.job.0,
+        account,
+        lane: lane.clone(),
+        fence: fence.token,
+        at,
+    }));
+    if let Some(data) = transcript {
+        keep(unit, context, fence, data);
+    }
+    Ok(Reservation::Reserved)
+}
+
+/// Counts `more` closures in, or opens the breaker and says why.
+fn trip(
+    unit: &mut Unit,
+    window: &mut Window,
+    context: &Context,
+    (fence, limit): (&Fence, ClosureLimit),
+    more: usize,
+) -> Option<String> {
+    let key = key(unit, context, fence, limit)?;
+    if let Some(reason) = unit.lane(&key.0).and_then(|lane| lane.tripped.clone()) {
+        return Some(reason);
+    }
+    let count = window.counts.entry(key.clone()).or_default();
+    let wanted = count.saturating_add(i64::try_from(more).unwrap_or(i64::MAX));
+    if wanted <= i64::from(limit.closures) {
+        *count = wanted;
+        return None;
+    }
+    let (count, now) = (*count, context.now());
+    let reason = format!(
+        "{count} closures within {}, {more} more would exceed the limit of {}",
+        words(limit.per),
+        limit.closures
+    );
+    tracing::warn!(lane = key.0, reason, "the breaker opened");
+    unit.change_lane(&key.0, |lane| {
+        lane.tripped = Some(reason.clone());
+        lane.tripped_at = Some(now);
+    });
+    Some(reason)
+}
+
+fn words(per: Duration) -> String {
+    let seconds = per.as_secs();
+    match seconds {
+        0 => format!("{} ms", per.as_millis()),
+        _ if seconds.is_multiple_of(3600) => format!("{} h", seconds / 3600),
+        _ if seconds.is_multiple_of(60) => format!("{} min", seconds / 60),
+        _ => format!("{seconds} s"),
+    }
+}

@@ -1,0 +1,289 @@
+//! Lanes: caps, pauses, parking, and what operators see of them.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use sqlx::AnyConnection;
+
+use super::accept::ensure_lanes;
+use super::database::{Context, Step, Writer};
+use super::error::JournalError;
+use super::open::Journal;
+use super::rows::{LANE_COLUMNS, LaneRow};
+use super::sql::{Bind, Cells, execute, fetch};
+use super::types::{Lane, Outcome, check_name, date};
+use super::unit::Unit;
+
+/// What a pause stops.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Scope {
+    /// Everything, on all hosts.
+    All,
+    /// One tenant.
+    Tenant(String),
+    /// One connector of a tenant.
+    Connector(Lane),
+}
+
+impl Scope {
+    /// Its key; also what actions on it are filed under.
+    pub(super) fn key(&self) -> Result<String, JournalError> {
+        match self {
+            Self::All => Ok(String::new()),
+            Self::Tenant(tenant) => check_name("tenant", tenant).map(|()| tenant.clone()),
+            Self::Connector(lane) => Ok(lane.key()),
+        }
+    }
+
+    fn from_key(key: String) -> Self {
+        match key.as_str() {
+            "" => Self::All,
+            _ if key.contains('/') => Self::Connector(Lane::from_key(&key)),
+            _ => Self::Tenant(key),
+        }
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => f.write_str("everything"),
+            Self::Tenant(tenant) => f.write_str(tenant),
+            Self::Connector(lane) => lane.fmt(f),
+        }
+    }
+}
+
+/// A pause in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pause {
+    /// What it stops.
+    pub scope: Scope,
+    /// Who said so.
+    pub actor: String,
+    /// Why.
+    pub reason: String,
+    /// Since when.
+    pub at: Timestamp,
+}
+
+/// A lane as operators and metrics see it. Read from its row: the cost does not depend on its depth.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LaneStatus {
+    /// Which.
+    pub lane: Lane,
+    /// Most jobs that run at a time, over all hosts.
+    pub cap: u32,
+    /// Jobs that wait for their turn, also while the lane is parked.
+    pub queued: u64,
+    /// Jobs that run.
+    pub running: u64,
+    /// Jobs that wait for an operator.
+    pub held: u64,
+    /// Since when the first of the queued jobs could have run; later than now where it waits for its next try.
+    pub oldest_due: Option<Timestamp>,
+    /// Until when the target wants peace, and what it said. May be past.
+    pub not_before: Option<(Timestamp, String)>,
+    /// Since when nothing runs, and what an operator has to change.
+    pub parked: Option<(Timestamp, String)>,
+    /// Since when the breaker is open, and why.
+    pub tripped: Option<(Timestamp, String)>,
+}
+
+/// How many jobs of a lane have an outcome now. A replayed job is taken out of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tally {
+    /// Which lane.
+    pub lane: Lane,
+    /// Which outcome.
+    pub outcome: Outcome,
+    /// How many.
+    pub count: u64,
+}
+
+impl Journal {
+    /// Sets how many jobs of a lane may run at a time, over all hosts. `None` is the host's default; 0 stops it.
+    ///
+    /// # Errors
+    /// None of its own.
+    pub async fn set_cap(&self, lane: &Lane, cap: Option<u32>) -> Result<(), JournalError> {
+        self.write(Writer::Operator, (lane.key(), cap.map(i64::from)), set_cap)
+            .await
+    }
+
+    /// Lets a lane run again that [`Finish::Park`](super::Finish::Park) stopped, and forgets a rate limit. False where
+    /// it was not parked. Call it when its connector was reloaded.
+    ///
+    /// # Errors
+    /// None of its own.
+    pub async fn unpark(&self, lane: &Lane, actor: &str) -> Result<bool, JournalError> {
+        self.write(Writer::Operator, (lane.key(), actor.to_owned()), unpark)
+            .await
+    }
+
+    /// Stops claims and closures of a scope at once, on all hosts. What runs is stopped before it closes anything.
+    ///
+    /// # Errors
+    /// [`JournalError::Invalid`] for a tenant that is no name.
+    pub async fn pause(&self, scope: &Scope, actor: &str, reason: &str) -> Result<(), JournalError> {
+        let arguments = (scope.key()?, actor.to_owned(), Some(reason.to_owned()));
+        self.write(Writer::Operator, arguments, set_pause).await?;
+        Ok(())
+    }
+
+    /// Ends a pause. False where there was none. Pauses of other scopes stay in force.
+    ///
+    /// # Errors
+    /// [`JournalError::Invalid`] for a tenant that is no name.
+    pub async fn resume(&self, scope: &Scope, actor: &str) -> Result<bool, JournalError> {
+        self.write(Writer::Operator, (scope.key()?, actor.to_owned(), None), set_pause)
+            .await
+    }
+
+    /// The pauses in force.
+    ///
+    /// # Errors
+    /// None of its own.
+    pub async fn pauses(&self) -> Result<Vec<Pause>, JournalError> {
+        self.read((), pauses).await
+    }
+
+    /// All lanes, or a tenant's, by name.
+    ///
+    /// # Errors
+    /// None of its own.
+    pub async fn lanes(&self, tenant: Option<&str>) -> Result<Vec<LaneStatus>, JournalError> {
+        self.read(tenant.map(str::to_owned), lanes).await
+    }
+
+    /// How many jobs of each lane have each outcome.
+    ///
+    /// # Errors
+    /// None of its own.
+    pub async fn tallies(&self) -> Result<Vec<Tally>, JournalError> {
+        self.read((), tallies).await
+    }
+}
+
+fn set_cap<'c>(tx: &'c mut AnyConnection, context: &'c Context, (key, cap): &'c (String, Option<i64>)) -> Step<'c, ()> {
+    Box::pin(async move {
+        ensure_lanes(tx, std::slice::from_ref(key)).await?;
+        let mut unit = Unit::lock(tx, context, [key.clone()]).await?;
+        unit.change_lane(key, |lane| lane.cap = *cap);
+        unit.store(tx).await
+    })
+}
+
+fn unpark<'c>(tx: &'c mut AnyConnection, context: &'c Context, (key, actor): &'c (String, String)) -> Step<'c, bool> {
+    Box::pin(async move {
+        let mut unit = Unit::lock(tx, context, [key.clone()]).await?;
+        let Some(reason) = unit.lane(key).and_then(|lane| lane.parked.clone()) else {
+            return Ok(false);
+        };
+        unit.change_lane(key, |lane| {
+            lane.parked = None;
+            lane.parked_at = None;
+            lane.not_before = 0;
+            lane.not_before_why = None;
+        });
+        unit.act(context, actor, "unpark", (key, None), &reason);
+        unit.store(tx).await?;
+        Ok(true)
+    })
+}
+
+type SetPause = (String, String, Option<String>);
+
+fn set_pause<'c>(
+    tx: &'c mut AnyConnection,
+    context: &'c Context,
+    (scope, actor, reason): &'c SetPause,
+) -> Step<'c, bool> {
+    Box::pin(async move {
+        let mut unit = Unit::default();
+        let changed = match reason {
+            Some(reason) => {
+                let sql = "INSERT INTO pause (scope, actor, reason, at) VALUES ($1, $2, $3, $4) ON CONFLICT (scope) \
+                           DO UPDATE SET actor = excluded.actor, reason = excluded.reason, at = excluded.at";
+                let bind = Bind::new().text(scope).text(actor).text(reason).int(context.now());
+                unit.act(context, actor, "pause", (scope, None), reason);
+                execute(tx, sql, bind).await?
+            }
+            None => {
+                unit.act(context, actor, "resume", (scope, None), "");
+                execute(tx, "DELETE FROM pause WHERE scope = $1", Bind::new().text(scope)).await?
+            }
+        };
+        if changed > 0 {
+            unit.store(tx).await?;
+        }
+        Ok(changed > 0)
+    })
+}
+
+fn pauses<'c>(tx: &'c mut AnyConnection, _: &'c Context, (): &'c ()) -> Step<'c, Vec<Pause>> {
+    Box::pin(async move {
+        let rows = fetch(
+            tx,
+            "SELECT scope, actor, reason, at FROM pause ORDER BY scope",
+            Bind::new(),
+        )
+        .await?;
+        let read = |row| {
+            let mut cells = Cells::of(row);
+            Ok(Pause {
+                scope: Scope::from_key(cells.text()?),
+                actor: cells.text()?,
+                reason: cells.text()?,
+                at: date(cells.int()?),
+            })
+        };
+        rows.iter().map(read).collect()
+    })
+}
+
+fn lanes<'c>(tx: &'c mut AnyConnection, context: &'c Context, tenant: &'c Option<String>) -> Step<'c, Vec<LaneStatus>> {
+    Box::pin(async move {
+        // The head of the partial index on queued jobs: one step down the tree for each lane.
+        let sql = format!(
+            "SELECT {LANE_COLUMNS}, (SELECT min(job.run_at) FROM job WHERE job.lane = lane.id AND job.state = 0) FROM lane \
+             WHERE tenant = COALESCE($1, tenant) ORDER BY id"
+        );
+        let bind = Bind::new().maybe_text(tenant.as_deref());
+        let rows = fetch(tx, sqlx::AssertSqlSafe(sql), bind).await?;
+        rows.iter().map(|row| status(&mut Cells::of(row), context)).collect()
+    })
+}
+
+fn status(cells: &mut Cells<'_>, context: &Context) -> Result<LaneStatus, JournalError> {
+    let row = LaneRow::from_cells(cells)?;
+    let count = |number: i64| u64::try_from(number).unwrap_or(0);
+    let cap = row.cap.unwrap_or(i64::from(context.options.default_cap));
+    let since = |at: Option<i64>, why: Option<String>| why.map(|why| (date(at.unwrap_or(0)), why));
+    Ok(LaneStatus {
+        lane: Lane::from_key(&row.id),
+        cap: u32::try_from(cap).unwrap_or(0),
+        queued: count(row.queued),
+        running: count(row.running),
+        held: count(row.held),
+        oldest_due: cells.maybe_int()?.map(date),
+        not_before: since(Some(row.not_before), row.not_before_why),
+        parked: since(row.parked_at, row.parked),
+        tripped: since(row.tripped_at, row.tripped),
+    })
+}
+
+fn tallies<'c>(tx: &'c mut AnyConnection, _: &'c Context, (): &'c ()) -> Step<'c, Vec<Tally>> {
+    Box::pin(async move {
+        let sql = "SELECT lane, outcome, n FROM tally WHERE n > 0 ORDER BY lane, outcome";
+        let read = |row| {
+            let mut cells = Cells::of(row);
+            Ok(Tally {
+                lane: Lane::from_key(&cells.text()?),
+                outcome: Outcome::from_code(cells.int()?)?,
+                count: u64::try_from(cells.int()?).unwrap_or(0),
+            })
+        };
+        fetch(tx, sql, Bind::new()).await?.iter().map(read).collect()
+    })
+}

@@ -1,0 +1,248 @@
+//! What people do to jobs: cancel, retry, release. Each act is kept with the name of who did it.
+
+use sqlx::AnyConnection;
+use sqlx::AssertSqlSafe;
+use uuid::Uuid;
+
+use super::breaker::BREAKER_HOLD;
+use super::database::{Body, Context, Step, Writer};
+use super::error::JournalError;
+use super::open::Journal;
+use super::rows::JobRow;
+use super::sql::{Bind, Cells, fetch};
+use super::types::{JobId, Lane, Outcome, State, check_name};
+use super::unit::Unit;
+
+/// Held jobs that are released in one transaction. Accepts wait meanwhile on SQLite.
+const STEP: i64 = 200;
+
+/// Which held jobs are meant. Nothing set means all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HeldFilter {
+    /// Only this tenant's.
+    pub tenant: Option<String>,
+    /// Only this lane's.
+    pub lane: Option<Lane>,
+    /// Only those that are held for this reason.
+    pub why: Option<String>,
+}
+
+impl Journal {
+    /// Ends a job that waits, as cancelled.
+    ///
+    /// # Errors
+    /// [`JournalError::NoSuchJob`]; [`JournalError::WrongState`] for one that has ended, or that runs: it may be
+    /// closing the account at this moment, so its outcome has to be waited for.
+    pub async fn cancel(&self, job: JobId, actor: &str, reason: &str) -> Result<(), JournalError> {
+        self.act(job, actor, reason, cancel).await
+    }
+
+    /// Runs a job once more that ended without closing anything, with all its attempts.
+    ///
+    /// # Errors
+    /// [`JournalError::NoSuchJob`]; [`JournalError::WrongState`] unless it ended otherwise than closed.
+    pub async fn retry(&self, job: JobId, actor: &str, reason: &str) -> Result<(), JournalError> {
+        self.act(job, actor, reason, retry).await
+    }
+
+    /// Lets a held job go on.
+    ///
+    /// # Errors
+    /// [`JournalError::NoSuchJob`]; [`JournalError::WrongState`] unless it is held.
+    pub async fn release(&self, job: JobId, actor: &str, reason: &str) -> Result<(), JournalError> {
+        self.act(job, actor, reason, release).await
+    }
+
+    /// Lets all held jobs go on that fit, in small steps, and returns how many. Jobs that are held meanwhile may stay.
+    ///
+    /// # Errors
+    /// [`JournalError::Invalid`] for a tenant that is no name. What was released before an error stays released.
+    pub async fn release_held(&self, filter: &HeldFilter, actor: &str, reason: &str) -> Result<u64, JournalError> {
+        filter
+            .tenant
+            .as_deref()
+            .map_or(Ok(()), |tenant| check_name("tenant", tenant))?;
+        let mut released = 0;
+        loop {
+            let arguments = (filter.clone(), actor.to_owned(), reason.to_owned());
+            let step = self.write(Writer::Operator, arguments, release_some).await?;
+            released += step;
+            if step < STEP.unsigned_abs() {
+                return Ok(released);
+            }
+        }
+    }
+
+    /// Closes an open breaker: its window starts anew, and what it withheld goes on, until the limit is reached again.
+    /// Returns how many jobs were let go.
+    ///
+    /// # Errors
+    /// None of its own.
+    pub async fn release_breaker(&self, lane: &Lane, actor: &str, reason: &str) -> Result<u64, JournalError> {
+        let arguments = (lane.key(), actor.to_owned(), reason.to_owned());
+        self.write(Writer::Operator, arguments, reset_breaker).await?;
+        let withheld = HeldFilter {
+            lane: Some(lane.clone()),
+            why: Some(BREAKER_HOLD.to_owned()),
+            ..HeldFilter::default()
+        };
+        self.release_held(&withheld, actor, reason).await
+    }
+
+    async fn act(&self, job: JobId, actor: &str, reason: &str, act: Body<Act, ()>) -> Result<(), JournalError> {
+        let arguments = Act {
+            job,
+            actor: actor.to_owned(),
+            reason: reason.to_owned(),
+        };
+        self.write(Writer::Operator, arguments, act).await
+    }
+}
+
+/// Who wants something done to one job.
+#[derive(Debug)]
+struct Act {
+    job: JobId,
+    actor: String,
+    reason: String,
+}
+
+/// Locks one job's lane and loads it.
+async fn lock_job(tx: &mut AnyConnection, context: &Context, job: JobId) -> Result<(Unit, JobRow), JournalError> {
+    // A job never changes its lane, so this may be read before the lock.
+    let rows = fetch(tx, "SELECT lane FROM job WHERE id = $1", Bind::new().id(job.0)).await?;
+    let lanes = rows
+        .iter()
+        .map(|row| Cells::of(row).text())
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut unit = Unit::lock(tx, context, lanes).await?;
+    unit.load(tx, [job.0]).await?;
+    let row = unit.job(job.0).cloned().ok_or(JournalError::NoSuchJob(job))?;
+    Ok((unit, row))
+}
+
+fn refuse(row: &JobRow, wanted: &'static str) -> JournalError {
+    let state = row.outcome.map_or(row.state.as_str(), Outcome::as_str).to_owned();
+    JournalError::WrongState {
+        job: row.job_id(),
+        state,
+        wanted,
+    }
+}
+
+fn cancel<'c>(tx: &'c mut AnyConnection, context: &'c Context, act: &'c Act) -> Step<'c, ()> {
+    Box::pin(async move {
+        let (mut unit, row) = lock_job(tx, context, act.job).await?;
+        if !matches!(row.state, State::Queued | State::Held) {
+            return Err(refuse(&row, "cancelled"));
+        }
+        unit.change(row.id, |job| job.end(Outcome::Cancelled, &act.reason, context.now()));
+        unit.act(context, &act.actor, "cancel", (&row.lane, Some(row.id)), &act.reason);
+        unit.store(tx).await
+    })
+}
+
+fn retry<'c>(tx: &'c mut AnyConnection, context: &'c Context, act: &'c Act) -> Step<'c, ()> {
+    Box::pin(async move {
+        let (mut unit, row) = lock_job(tx, context, act.job).await?;
+        let closed = matches!(row.outcome, Some(Outcome::Closed | Outcome::AlreadyClosed));
+        if row.state != State::Ended || closed {
+            return Err(refuse(&row, "retried"));
+        }
+        unit.change(row.id, |job| job.renew(context.now()));
+        unit.act(context, &act.actor, "retry", (&row.lane, Some(row.id)), &act.reason);
+        unit.store(tx).await
+    })
+}
+
+fn release<'c>(tx: &'c mut AnyConnection, context: &'c Context, act: &'c Act) -> Step<'c, ()> {
+    Box::pin(async move {
+        let (mut unit, row) = lock_job(tx, context, act.job).await?;
+        if row.state != State::Held {
+            return Err(refuse(&row, "released"));
+        }
+        let_go(&mut unit, context, &row, (&act.actor, &act.reason));
+        unit.store(tx).await
+    })
+}
+
+fn let_go(unit: &mut Unit, context: &Context, row: &JobRow, (actor, reason): (&str, &str)) {
+    let why = row.why.clone().unwrap_or_default();
+    unit.change(row.id, |job| {
+        if !job.released_holds().contains(&why) {
+            let comma = if job.released.is_empty() { "" } else { "," };
+            job.released = format!("{}{comma}{why}", job.released);
+        }
+        // Its place in the lane is that of its arrival; it has waited long enough.
+        job.queue(job.run_at);
+    });
+    let detail = if reason.is_empty() {
+        why
+    } else {
+        format!("{why}: {reason}")
+    };
+    unit.act(context, actor, "release", (&row.lane, Some(row.id)), &detail);
+}
+
+type ReleaseHeld = (HeldFilter, String, String);
+
+fn release_some<'c>(
+    tx: &'c mut AnyConnection,
+    context: &'c Context,
+    (filter, actor, reason): &'c ReleaseHeld,
+) -> Step<'c, u64> {
+    Box::pin(async move {
+        let held = held(tx, filter).await?;
+        let mut unit = Unit::lock(tx, context, held.iter().map(|(_, lane)| lane.clone())).await?;
+        unit.load(tx, held.iter().map(|(id, _)| *id)).await?;
+        let mut released = 0;
+        for (id, _) in held {
+            let Some(row) = unit.job(id).filter(|job| job.state == State::Held).cloned() else {
+                continue;
+            };
+            let_go(&mut unit, context, &row, (actor, reason));
+            released += 1;
+        }
+        unit.store(tx).await?;
+        Ok(released)
+    })
+}
+
+async fn held(tx: &mut AnyConnection, filter: &HeldFilter) -> Result<Vec<(Uuid, String)>, JournalError> {
+    let lane = filter.lane.as_ref().map(Lane::key);
+    let wanted = [("tenant", &filter.tenant), ("lane", &lane), ("why", &filter.why)];
+    let (mut sql, mut bind) = ("SELECT id, lane FROM job WHERE state = 2".to_owned(), Bind::new());
+    let mut number = 0;
+    for (column, value) in wanted {
+        let Some(value) = value else { continue };
+        number += 1;
+        sql = format!("{sql} AND {column} = ${number}");
+        bind = bind.text(value);
+    }
+    sql = format!("{sql} ORDER BY id LIMIT ${}", number + 1);
+    let rows = fetch(tx, AssertSqlSafe(sql), bind.int(STEP)).await?;
+    let read = |row| {
+        let mut cells = Cells::of(row);
+        Ok((cells.id()?, cells.text()?))
+    };
+    rows.iter().map(read).collect()
+}
+
+type ResetBreaker = (String, String, String);
+
+fn reset_breaker<'c>(
+    tx: &'c mut AnyConnection,
+    context: &'c Context,
+    (key, actor, reason): &'c ResetBreaker,
+) -> Step<'c, ()> {
+    Box::pin(async move {
+        let mut unit = Unit::lock(tx, context, [key.clone()]).await?;
+        unit.change_lane(key, |lane| {
+            lane.tripped = None;
+            lane.tripped_at = None;
+            lane.breaker_since = context.now();
+        });
+        unit.act(context, actor, "release_breaker", (key, None), reason);
+        unit.store(tx).await
+    })
+}

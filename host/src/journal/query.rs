@@ -1,0 +1,311 @@
+//! Lists of jobs.
+
+use jiff::Timestamp;
+use sqlx::AnyConnection;
+use sqlx::AssertSqlSafe;
+use uuid::Uuid;
+
+use super::database::{Context, Step};
+use super::error::JournalError;
+use super::open::Journal;
+use super::rows::{JOB_COLUMNS, JobRow};
+use super::sql::{Bind, Cells, fetch};
+use super::types::{EventId, JobId, Lane, Outcome, State, date};
+
+/// Most rows of a page.
+pub const MAX_PAGE: u32 = 500;
+
+/// Which jobs are meant. Nothing set means all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct JobFilter {
+    /// Only this tenant's.
+    pub tenant: Option<String>,
+    /// Only this lane's.
+    pub lane: Option<Lane>,
+    /// Only this event's.
+    pub event: Option<EventId>,
+    /// Only in this state. Parked jobs are queued.
+    pub state: Option<State>,
+    /// Only those that ended so.
+    pub outcome: Option<Outcome>,
+    /// Only dead letters, or only others.
+    pub dead: Option<bool>,
+    /// Only those that are held for this reason.
+    pub why: Option<String>,
+    /// Only those whose event has this [`person_key`](super::NewEvent::person_key), compared without case.
+    pub person: Option<String>,
+}
+
+/// Which part of a list, newest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Page<Id = JobId> {
+    /// Only what is older than this: the last id of the page before.
+    pub before: Option<Id>,
+    /// At most so many, up to [`MAX_PAGE`].
+    pub limit: u32,
+}
+
+impl<Id> Default for Page<Id> {
+    /// The newest hundred.
+    fn default() -> Self {
+        Self {
+            before: None,
+            limit: 100,
+        }
+    }
+}
+
+/// Where a job is, as an operator sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum JobState {
+    /// Waits for its turn.
+    Queued,
+    /// Waits for a time, or for somebody to change something.
+    Parked {
+        /// Until when, where that is known.
+        until: Option<Timestamp>,
+        /// Why, in words.
+        why: String,
+    },
+    /// Somebody works on it.
+    Running {
+        /// Which host.
+        owner: String,
+        /// Since when.
+        since: Timestamp,
+        /// Until when it is that host's.
+        lease_until: Timestamp,
+    },
+    /// Waits for an operator.
+    Held {
+        /// Why, as a word.
+        why: String,
+    },
+    /// Has its outcome.
+    Ended {
+        /// Which.
+        outcome: Outcome,
+        /// True for a dead letter.
+        dead: bool,
+        /// When.
+        at: Timestamp,
+    },
+}
+
+/// A job in a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobSummary {
+    /// Its id.
+    pub id: JobId,
+    /// Its event.
+    pub event: EventId,
+    /// Its lane.
+    pub lane: Lane,
+    /// Where it is.
+    pub state: JobState,
+    /// Tries that counted.
+    pub attempts: u32,
+    /// Leases that ran out.
+    pub lapses: u32,
+    /// The last thing that happened to it, in words.
+    pub reason: Option<String>,
+    /// JSON: evidence of its outcome, or of why it is held.
+    pub detail: Option<String>,
+    /// Holds that operators released.
+    pub released: Vec<String>,
+    /// Who left, as JSON.
+    pub person: Option<String>,
+    /// The source of its event.
+    pub source: String,
+    /// When its event came.
+    pub received_at: Timestamp,
+}
+
+impl Journal {
+    /// Jobs that fit, newest first.
+    ///
+    /// # Errors
+    /// None of its own.
+    pub async fn jobs(&self, filter: &JobFilter, page: Page) -> Result<Vec<JobSummary>, JournalError> {
+        self.read((filter.clone(), page), jobs).await
+    }
+}
+
+fn jobs<'c>(
+    tx: &'c mut AnyConnection,
+    context: &'c Context,
+    (filter, page): &'c (JobFilter, Page),
+) -> Step<'c, Vec<JobSummary>> {
+    Box::pin(async move {
+        let mut query = Conditions::default();
+        filter.write(&mut query);
+        query.maybe("job.id <", page.before.map(|id| id.0), Bind::id);
+        let limit = query.next();
+        let sql = format!("{SELECT} {} ORDER BY job.id DESC LIMIT {limit}", query.sql);
+        let bind = query.bind.int(i64::from(page.limit.min(MAX_PAGE)));
+        read_summaries(tx, context, sql, bind).await
+    })
+}
+
+/// One job, as in a list.
+pub(super) async fn summary(
+    tx: &mut AnyConnection,
+    context: &Context,
+    id: Uuid,
+) -> Result<Option<JobSummary>, JournalError> {
+    let found = read_summaries(tx, context, format!("{SELECT} AND job.id = $1"), Bind::new().id(id)).await?;
+    Ok(found.into_iter().next())
+}
+
+/// `JOB_COLUMNS` come first, then what other tables say.
+const SELECT: &str = "FROM job JOIN event ON event.id = job.event_id JOIN lane ON lane.id = job.lane WHERE 1 = 1";
+
+async fn read_summaries(
+    tx: &mut AnyConnection,
+    context: &Context,
+    from: String,
+    bind: Bind,
+) -> Result<Vec<JobSummary>, JournalError> {
+    let columns: Vec<String> = JOB_COLUMNS.split(", ").map(|column| format!("job.{column}")).collect();
+    let sql = format!(
+        "SELECT {}, event.person, event.source, event.received_at, lane.parked, lane.not_before, lane.not_before_why \
+         {from}",
+        columns.join(", ")
+    );
+    let rows = fetch(tx, AssertSqlSafe(sql), bind).await?;
+    rows.iter()
+        .map(|row| read(&mut Cells::of(row), context.now()))
+        .collect()
+}
+
+fn read(cells: &mut Cells<'_>, now: i64) -> Result<JobSummary, JournalError> {
+    let row = JobRow::from_cells(cells)?;
+    let (person, source, received_at) = (cells.maybe_text()?, cells.text()?, cells.int()?);
+    let (parked, not_before, not_before_why) = (cells.maybe_text()?, cells.int()?, cells.maybe_text()?);
+    let count = |number: i64| u32::try_from(number).unwrap_or(0);
+    Ok(JobSummary {
+        id: row.job_id(),
+        event: row.event_id(),
+        lane: Lane::from_key(&row.lane),
+        state: state(&row, parked, (not_before, not_before_why), now),
+        attempts: count(row.attempts),
+        lapses: count(row.lapses),
+        released: row.released_holds(),
+        reason: row.reason,
+        detail: row.detail,
+        person,
+        source,
+        received_at: date(received_at),
+    })
+}
+
+fn state(row: &JobRow, parked: Option<String>, not_before: (i64, Option<String>), now: i64) -> JobState {
+    match row.state {
+        State::Queued => waiting(row, parked, not_before, now),
+        State::Running => JobState::Running {
+            owner: row.owner.clone().unwrap_or_default(),
+            since: date(row.claimed_at.unwrap_or(0)),
+            lease_until: date(row.lease_until.unwrap_or(0)),
+        },
+        State::Held => JobState::Held {
+            why: row.why.clone().unwrap_or_default(),
+        },
+        State::Ended => JobState::Ended {
+            outcome: row.outcome.unwrap_or(Outcome::Failed),
+            dead: row.dead,
+            at: date(row.ended_at.unwrap_or(0)),
+        },
+    }
+}
+
+fn waiting(row: &JobRow, parked: Option<String>, (until, why): (i64, Option<String>), now: i64) -> JobState {
+    if let Some(why) = parked {
+        JobState::Parked { until: None, why }
+    } else if until > now {
+        JobState::Parked {
+            until: Some(date(until)),
+            why: why.unwrap_or_default(),
+        }
+    } else if row.run_at > now {
+        JobState::Parked {
+            until: Some(date(row.run_at)),
+            why: row.reason.clone().unwrap_or_default(),
+        }
+    } else {
+        JobState::Queued
+    }
+}
+
+/// `AND` conditions with their parameters.
+#[derive(Default)]
+pub(super) struct Conditions {
+    pub(super) sql: String,
+    pub(super) bind: Bind,
+    count: usize,
+}
+
+impl Conditions {
+    /// The next parameter's mark.
+    pub(super) fn next(&mut self) -> String {
+        self.count += 1;
+        format!("${}", self.count)
+    }
+
+    /// Conditions on events of a person, for a query inside this one.
+    fn people(&mut self, person: &str, tenant: Option<String>) -> String {
+        let outer = std::mem::take(&mut self.sql);
+        self.maybe("event.person_key =", Some(person.to_lowercase()), |bind, value| {
+            bind.text(&value)
+        });
+        self.maybe("event.tenant =", tenant, |bind, value| bind.text(&value));
+        std::mem::replace(&mut self.sql, outer)
+    }
+
+    /// Adds `left $n`, if there is a value.
+    pub(super) fn maybe<T>(&mut self, left: &str, value: Option<T>, bind: impl FnOnce(Bind, T) -> Bind) {
+        let Some(value) = value else { return };
+        let mark = self.next();
+        self.sql = format!("{} AND {left} {mark}", self.sql);
+        self.bind = bind(std::mem::take(&mut self.bind), value);
+    }
+}
+
+impl JobFilter {
+    /// Numbers are literals, so that partial indexes match. Conditions are put so that each index that comes into
+    /// question gives the order of ids: sorting a million jobs for one page is what has to be avoided.
+    fn write(&self, query: &mut Conditions) {
+        let text = |bind: Bind, value: String| bind.text(&value);
+        query.sql += match self.state {
+            None => "",
+            Some(State::Queued) => " AND job.state < 3 AND job.state = 0",
+            // Few, and the oldest of the unfinished ones.
+            Some(State::Running) => " AND job.id IN (SELECT id FROM job WHERE state = 1)",
+            Some(State::Held) => " AND job.state = 2",
+            Some(State::Ended) => " AND job.state = 3",
+        };
+        if let Some(outcome) = self.outcome {
+            query.sql = format!("{} AND job.state = 3 AND job.outcome = {}", query.sql, outcome.code());
+        }
+        if let Some(dead) = self.dead {
+            query.sql = format!("{} AND job.dead = {}", query.sql, i64::from(dead));
+        }
+        let tenant = self
+            .tenant
+            .clone()
+            .or_else(|| self.lane.as_ref().map(|lane| lane.tenant().to_owned()));
+        query.maybe("job.event_id =", self.event.map(|event| event.0), Bind::id);
+        query.maybe("job.why =", self.why.clone(), text);
+        // As an expression, since the lane's own index would need a sort.
+        query.maybe("job.lane || '' =", self.lane.as_ref().map(Lane::key), text);
+        match &self.person {
+            None => query.maybe("job.tenant =", tenant, text),
+            Some(person) => {
+                let people = query.people(person, tenant);
+                query.sql = format!(
+                    "{} AND job.event_id IN (SELECT id FROM event WHERE 1 = 1 {people})",
+                    query.sql
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Taking jobs back from hosts that stopped answering.
+
+use sqlx::AnyConnection;
+use uuid::Uuid;
+
+use super::database::{Context, Step, Writer};
+use super::error::JournalError;
+use super::open::Journal;
+use super::random::word;
+use super::rows::JobRow;
+use super::sql::{Bind, Cells, fetch};
+use super::types::{JobId, Lane, State, milliseconds};
+use super::unit::Unit;
+
+/// Most jobs of one call. A dead host leaves as many as it had running.
+const MAX_RECLAIM: i64 = 256;
+
+/// A job whose lease ran out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reclaimed {
+    /// The job.
+    pub job: JobId,
+    /// Its lane.
+    pub lane: Lane,
+    /// Who had it.
+    pub owner: String,
+    /// True where it was lost once too often and ended as a dead letter: failed.
+    pub dead: bool,
+}
+
+impl Journal {
+    /// Puts jobs with expired leases back to their lanes, or ends those that were lost too often. Any host may do it;
+    /// call it every few seconds.
+    ///
+    /// # Errors
+    /// None of its own.
+    pub async fn reclaim(&self) -> Result<Vec<Reclaimed>, JournalError> {
+        self.write(Writer::Operator, (), run).await
+    }
+}
+
+fn run<'c>(tx: &'c mut AnyConnection, context: &'c Context, (): &'c ()) -> Step<'c, Vec<Reclaimed>> {
+    Box::pin(async move {
+        let now = context.dialect.lease_time(tx, &*context.options.clock).await?;
+        let sql = "SELECT id, lane FROM job WHERE state = 1 AND lease_until < $1 ORDER BY lease_until LIMIT $2";
+        let (mut ids, mut lanes) = (Vec::new(), Vec::new());
+        for row in fetch(tx, sql, Bind::new().int(now).int(MAX_RECLAIM)).await? {
+            let mut cells = Cells::of(&row);
+            ids.push(cells.id()?);
+            lanes.push(cells.text()?);
+        }
+        let mut unit = Unit::lock(tx, context, lanes).await?;
+        unit.load(tx, ids.iter().copied()).await?;
+        let reclaimed = ids
+            .into_iter()
+            .filter_map(|id| take_back(&mut unit, context, id, now))
+            .collect();
+        unit.store(tx).await?;
+        Ok(reclaimed)
+    })
+}
+
+fn take_back(unit: &mut Unit, context: &Context, id: Uuid, lease_time: i64) -> Option<Reclaimed> {
+    // Its owner may have been quicker than our lock.
+    let is_over =
+        |job: &&JobRow| job.state == State::Running && job.lease_until.is_some_and(|until| until < lease_time);
+    let job = unit.job(id).filter(is_over)?;
+    let (owner, lane) = (job.owner.clone().unwrap_or_default(), Lane::from_key(&job.lane));
+    let options = &context.options;
+    let now = context.now();
+    unit.end_attempt(id, "lease_expired", "the host that worked on it stopped answering", now);
+    unit.change(id, |job| {
+        job.fence += 1;
+        job.lapses += 1;
+        let (lapses, attempts) = (job.lapses, job.attempts);
+        if lapses >= i64::from(options.max_lapses) || attempts >= i64::from(options.max_attempts) {
+            job.die(&format!("its lease expired {lapses} times in {attempts} attempts"), now);
+        } else {
+            let attempt = u32::try_from(lapses).unwrap_or(u32::MAX);
+            let wait = options.backoff.delay(attempt, word(&*options.random));
+            job.reason = Some(format!("its lease expired, {lapses} times so far; {owner} had it"));
+            job.queue(now.saturating_add(milliseconds(wait)));
+        }
+    });
+    let dead = unit.job(id).is_some_and(|job| job.dead);
+    Some(Reclaimed {
+        job: JobId(id),
+        lane,
+        owner,
+        dead,
+    })
+}

@@ -1,0 +1,169 @@
+//! One job with its history.
+
+use jiff::Timestamp;
+use sqlx::AnyConnection;
+use sqlx::any::AnyRow;
+
+use super::database::{Context, Step};
+use super::error::JournalError;
+use super::open::Journal;
+use super::query::{JobSummary, summary};
+use super::sql::{Bind, Cells, fetch};
+use super::types::{JobId, date};
+
+/// A try that is over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    /// Its number among those that count; one that was given back shares it with the next.
+    pub number: u32,
+    /// Which claim of the job it was.
+    pub claim: u32,
+    /// Which host.
+    pub owner: String,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// When it ended.
+    pub ended_at: Timestamp,
+    /// An outcome, or `retry`, `held`, `rate_limited`, `parked`, `released`, `lease_expired`.
+    pub result: String,
+    /// In words.
+    pub reason: String,
+}
+
+/// An account that the job set out to close.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IntentRecord {
+    /// The account's id in the target.
+    pub account: String,
+    /// Which claim of the job it was.
+    pub claim: u32,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Host calls of one try, or of its part before a closing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transcript {
+    /// Which claim of the job it was.
+    pub claim: u32,
+    /// When it was written.
+    pub at: Timestamp,
+    /// As given to [`Journal::finish`] or [`Journal::intend`].
+    pub data: Vec<u8>,
+}
+
+/// What somebody did to the job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Action {
+    /// Who.
+    pub actor: String,
+    /// What: `cancel`, `retry`, `release`.
+    pub verb: String,
+    /// Why, in words.
+    pub detail: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// A job with everything.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobRecord {
+    /// What a list says.
+    pub summary: JobSummary,
+    /// Tries that are over, in order.
+    pub attempts: Vec<Attempt>,
+    /// Accounts that it set out to close.
+    pub intents: Vec<IntentRecord>,
+    /// Host calls that have not expired, in order.
+    pub transcripts: Vec<Transcript>,
+    /// What people did to it, in order.
+    pub actions: Vec<Action>,
+}
+
+impl Journal {
+    /// A job with its history.
+    ///
+    /// # Errors
+    /// None of its own.
+    pub async fn job(&self, id: JobId) -> Result<Option<JobRecord>, JournalError> {
+        self.read(id, job).await
+    }
+}
+
+fn job<'c>(tx: &'c mut AnyConnection, context: &'c Context, id: &'c JobId) -> Step<'c, Option<JobRecord>> {
+    Box::pin(async move {
+        let Some(summary) = summary(tx, context, id.0).await? else {
+            return Ok(None);
+        };
+        let attempts = "SELECT number, fence, owner, started_at, ended_at, result, reason FROM attempt \
+                        WHERE job_id = $1 ORDER BY fence";
+        let intents = "SELECT account, fence, at FROM intent WHERE job_id = $1 ORDER BY at, account";
+        let transcripts = "SELECT id, fence, data FROM transcript WHERE job_id = $1 ORDER BY id";
+        let actions = "SELECT id, actor, verb, detail FROM action WHERE job_id = $1 ORDER BY id";
+        Ok(Some(JobRecord {
+            summary,
+            attempts: all(tx, attempts, id, attempt).await?,
+            intents: all(tx, intents, id, intent).await?,
+            transcripts: all(tx, transcripts, id, transcript).await?,
+            actions: all(tx, actions, id, action).await?,
+        }))
+    })
+}
+
+async fn all<T>(
+    tx: &mut AnyConnection,
+    sql: &'static str,
+    id: &JobId,
+    read: impl Fn(&mut Cells<'_>) -> Result<T, JournalError>,
+) -> Result<Vec<T>, JournalError> {
+    let rows: Vec<AnyRow> = fetch(tx, sql, Bind::new().id(id.0)).await?;
+    rows.iter().map(|row| read(&mut Cells::of(row))).collect()
+}
+
+fn number(cell: i64) -> u32 {
+    u32::try_from(cell).unwrap_or(0)
+}
+
+fn attempt(cells: &mut Cells<'_>) -> Result<Attempt, JournalError> {
+    Ok(Attempt {
+        number: number(cells.int()?),
+        claim: number(cells.int()?),
+        owner: cells.text()?,
+        started_at: date(cells.int()?),
+        ended_at: date(cells.int()?),
+        result: cells.text()?,
+        reason: cells.text()?,
+    })
+}
+
+fn intent(cells: &mut Cells<'_>) -> Result<IntentRecord, JournalError> {
+    Ok(IntentRecord {
+        account: cells.text()?,
+        claim: number(cells.int()?),
+        at: date(cells.int()?),
+    })
+}
+
+fn transcript(cells: &mut Cells<'_>) -> Result<Transcript, JournalError> {
+    Ok(Transcript {
+        at: written_at(cells)?,
+        claim: number(cells.int()?),
+        data: cells.bytes()?,
+    })
+}
+
+fn action(cells: &mut Cells<'_>) -> Result<Action, JournalError> {
+    Ok(Action {
+        at: written_at(cells)?,
+        actor: cells.text()?,
+        verb: cells.text()?,
+        detail: cells.text()?,
+    })
+}
+
+/// The time in a row's id.
+fn written_at(cells: &mut Cells<'_>) -> Result<Timestamp, JournalError> {
+    let time = cells.id()?.get_timestamp().map_or((0, 0), |time| time.to_unix());
+    let milliseconds = i64::try_from(time.0).unwrap_or(0).saturating_mul(1000) + i64::from(time.1 / 1_000_000);
+    Ok(date(milliseconds))
+}

@@ -1,0 +1,461 @@
+//! API tokens: who may operate the server, for which tenant, in which role.
+//!
+//! The file, `tokens.toml`, holds one table a token, with the SHA-256 of the token and never the token itself. A plain
+//! hash is enough, where a password would need a slow one: a token is 256 random bits, so nobody finds it by trying,
+//! and the look-up costs a microsecond for each request.
+//!
+//! `exeunt token` rewrites the whole file. Editing the text in place, to keep an operator's comments, lost: a token
+//! that was to be revoked and is still there because a text edit went wrong is the worse bug.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+use std::fs::File;
+use std::io::Write as _;
+use std::path::Path;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::civil::Date;
+use secrecy::SecretString;
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
+
+use super::error::{ConfigError, Location};
+use super::host::folder_of;
+use super::names::{did_you_mean, is_name, quoted};
+use super::reader::{Item, Table, read, read_text};
+
+/// What every token begins with, so that scanners for leaked secrets recognise one.
+pub const TOKEN_PREFIX: &str = "exeunt_";
+
+/// Length of a token: the prefix, and 32 bytes in unpadded base64url.
+pub const TOKEN_BYTES: usize = TOKEN_PREFIX.len() + 43;
+
+/// What the holder of a token may do. Reading lists needs any one of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// Start, retry and cancel jobs; pause and resume.
+    Operate,
+    /// Let go what is held, by the breaker too.
+    Approve,
+    /// Read transcripts and events as received.
+    Audit,
+}
+
+impl Role {
+    /// All of them.
+    pub const ALL: &[Self] = &[Self::Operate, Self::Approve, Self::Audit];
+
+    /// The word for it in the file.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Operate => "operate",
+            Self::Approve => "approve",
+            Self::Audit => "audit",
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Role {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let known = || Self::ALL.iter().map(|role| role.as_str());
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|role| role.as_str() == text)
+            .ok_or_else(|| format!("{} is not a role; {}", quoted(text), did_you_mean(text, known())))
+    }
+}
+
+/// One token, without the secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Token {
+    /// Its name, which is written down with all that is done with it.
+    pub name: String,
+    /// The tenant that it belongs to; none for a token of the host, which reaches all of them.
+    pub tenant: Option<String>,
+    /// What it may do, at least one.
+    pub roles: BTreeSet<Role>,
+    /// The day on which it was made, UTC.
+    pub created: Date,
+    hash: TokenHash,
+}
+
+impl Token {
+    /// Whether it reaches a tenant, or the host as a whole (`None`).
+    #[must_use]
+    pub fn reaches(&self, tenant: Option<&str>) -> bool {
+        self.tenant.is_none() || self.tenant.as_deref() == tenant
+    }
+
+    /// Whether it may act in a role for a tenant, or for the host as a whole (`None`).
+    #[must_use]
+    pub fn may(&self, tenant: Option<&str>, role: Role) -> bool {
+        self.reaches(tenant) && self.roles.contains(&role)
+    }
+}
+
+/// The SHA-256 of a token.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct TokenHash([u8; 32]);
+
+impl TokenHash {
+    fn of(token: &str) -> Self {
+        Self(Sha256::digest(token.as_bytes()).into())
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        const WRITE: &str =
+            "is not the hash of a token; write \"sha256:\" and 64 digits in lower case, or use: exeunt token new";
+        let digits = text.strip_prefix("sha256:").filter(|digits| digits.len() == 64);
+        let digits = digits.ok_or(WRITE)?.as_bytes();
+        let mut hash = [0; 32];
+        for (byte, pair) in hash.iter_mut().zip(digits.chunks_exact(2)) {
+            let (high, low) = (hex(pair[0]).ok_or(WRITE)?, hex(pair[1]).ok_or(WRITE)?);
+            *byte = high << 4 | low;
+        }
+        Ok(Self(hash))
+    }
+
+    fn bucket(&self) -> [u8; 8] {
+        std::array::from_fn(|index| self.0[index])
+    }
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        _ => None,
+    }
+}
+
+impl fmt::Display for TokenHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("sha256:")?;
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for TokenHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("sha256:…")
+    }
+}
+
+/// What a new token shall be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewToken {
+    /// Its name: `[a-z][a-z0-9-]*`, at most 63 characters.
+    pub name: String,
+    /// The tenant that it belongs to; none for the host.
+    pub tenant: Option<String>,
+    /// What it may do.
+    pub roles: BTreeSet<Role>,
+    /// Today, UTC.
+    pub created: Date,
+}
+
+/// The tokens of a file. The default is nobody.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tokens {
+    /// By the first bytes of their hashes. How long a look-up takes can tell these at most; the other 192 bits are
+    /// compared in constant time, and even a whole hash leads nobody to its token.
+    buckets: HashMap<[u8; 8], Vec<Arc<Token>>>,
+}
+
+impl Tokens {
+    /// Reads a file of tokens. One that is not there holds none: nobody gets in.
+    ///
+    /// # Errors
+    /// All mistakes in the file, each with its line; a file that others than its owner may write.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        match path.try_exists() {
+            Ok(false) => return Ok(Self::default()),
+            Ok(true) => check_writers(path)?,
+            // What cannot be seen is reported by reading it.
+            Err(_) => {}
+        }
+        Self::parse(&read_text(path)?, path)
+    }
+
+    /// As [`Tokens::load`], with the text in hand.
+    ///
+    /// # Errors
+    /// All mistakes in the text, each with its line.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        read(path, text, &|_| None, |table| {
+            let mut tokens = Self::default();
+            for (name, item) in table.entries() {
+                let Some(token) = read_token(name, &item) else { continue };
+                if let Some(other) = tokens.by_hash(&token.hash) {
+                    item.note(format!(
+                        "has the hash of `{}`; make each token with: exeunt token new",
+                        other.name
+                    ));
+                } else {
+                    tokens.insert(token);
+                }
+            }
+            tokens
+        })
+    }
+
+    /// The token that somebody presents as `Authorization: Bearer …`, without that word.
+    #[must_use]
+    pub fn authenticate(&self, bearer: &str) -> Option<&Token> {
+        // The form of a token is no secret, so this may end early; it also bounds what is hashed.
+        if bearer.len() != TOKEN_BYTES || !bearer.starts_with(TOKEN_PREFIX) {
+            return None;
+        }
+        self.by_hash(&TokenHash::of(bearer))
+    }
+
+    /// The name of the token that somebody presents, if it may act in this role for this tenant, or for the host as a
+    /// whole (`None`).
+    #[must_use]
+    pub fn authorize(&self, bearer: &str, tenant: Option<&str>, role: Role) -> Option<String> {
+        self.authenticate(bearer)
+            .filter(|token| token.may(tenant, role))
+            .map(|token| token.name.clone())
+    }
+
+    /// All tokens, by name.
+    #[must_use]
+    pub fn list(&self) -> Vec<&Token> {
+        let by_name: BTreeMap<&str, &Token> = self.all().map(|token| (token.name.as_str(), token)).collect();
+        by_name.into_values().collect()
+    }
+
+    /// Whether there is no token at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.buckets.is_empty()
+    }
+
+    /// Adds a token to a file, which is made where there is none, and returns it. This is the only time that it can be
+    /// seen. `random` comes from the system's generator and is used for nothing else.
+    ///
+    /// # Errors
+    /// The file is wrong, the name is taken or is no name, there is no role, or the file cannot be written.
+    pub fn add(path: &Path, new: NewToken, random: [u8; 32]) -> Result<SecretString, ConfigError> {
+        let at = Location::file_only(path);
+        let _lock = lock(path)?;
+        let mut tokens = Self::load(path)?;
+        check_new(&new, &tokens).map_err(|message| at.error(message))?;
+        let secret = format!("{TOKEN_PREFIX}{}", URL_SAFE_NO_PAD.encode(random));
+        let NewToken {
+            name,
+            tenant,
+            roles,
+            created,
+        } = new;
+        let hash = TokenHash::of(&secret);
+        tokens.insert(Token {
+            name,
+            tenant,
+            roles,
+            created,
+            hash,
+        });
+        tokens.save(path)?;
+        Ok(SecretString::from(secret))
+    }
+
+    /// Takes a token out of a file and returns what it was.
+    ///
+    /// # Errors
+    /// The file is wrong or cannot be written, or there is no such token.
+    pub fn revoke(path: &Path, name: &str) -> Result<Token, ConfigError> {
+        let _lock = lock(path)?;
+        let mut tokens = Self::load(path)?;
+        let Some(revoked) = tokens.all().find(|token| token.name == name).cloned() else {
+            let known = tokens.list();
+            let known = known.iter().map(|token| token.name.as_str());
+            let message = format!("there is no token {}; {}", quoted(name), did_you_mean(name, known));
+            return Err(Location::file_only(path).error(message));
+        };
+        tokens
+            .buckets
+            .values_mut()
+            .for_each(|bucket| bucket.retain(|token| token.name != name));
+        tokens.save(path)?;
+        Ok(revoked)
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Token> {
+        self.buckets.values().flatten().map(AsRef::as_ref)
+    }
+
+    fn by_hash(&self, hash: &TokenHash) -> Option<&Token> {
+        let mut found = None;
+        for token in self.buckets.get(&hash.bucket()).into_iter().flatten() {
+            if bool::from(token.hash.0.ct_eq(&hash.0)) {
+                found = Some(token.as_ref());
+            }
+        }
+        found
+    }
+
+    fn insert(&mut self, token: Token) {
+        self.buckets
+            .entry(token.hash.bucket())
+            .or_default()
+            .push(Arc::new(token));
+    }
+
+    /// Whole or not at all: the server re-reads the file at any moment.
+    fn save(&self, path: &Path) -> Result<(), ConfigError> {
+        let mut text =
+            "# Written by `exeunt token`, which drops comments. Hashes only: a token is shown once, when it \
+                        is made.\n"
+                .to_owned();
+        for token in self.list() {
+            text.push_str(&entry(token));
+        }
+        let write = || -> std::io::Result<()> {
+            // Made with mode 0600.
+            let mut file = tempfile::NamedTempFile::new_in(folder_of(path))?;
+            file.write_all(text.as_bytes())?;
+            file.as_file().sync_all()?;
+            file.persist(path)?;
+            Ok(())
+        };
+        write().map_err(|error| Location::file_only(path).error(format!("cannot be written: {error}")))
+    }
+}
+
+fn entry(token: &Token) -> String {
+    let roles: Vec<String> = token.roles.iter().map(|role| format!("\"{role}\"")).collect();
+    let tenant = token.tenant.as_ref().map(|tenant| format!("tenant = \"{tenant}\"\n"));
+    format!(
+        "\n[{}]\nhash = \"{}\"\n{}roles = [{}]\ncreated = \"{}\"\n",
+        token.name,
+        token.hash,
+        tenant.unwrap_or_default(),
+        roles.join(", "),
+        token.created
+    )
+}
+
+fn read_token(name: &str, item: &Item<'_>) -> Option<Token> {
+    if !is_name(name) {
+        item.note("is not a name; write [a-z][a-z0-9-]*, at most 63 characters");
+    }
+    let mut table = item.table()?;
+    let hash = table.require("hash", "hash = \"sha256:…\", or use: exeunt token new");
+    let hash = hash.and_then(|item| item.accept(TokenHash::parse(item.string()?)));
+    let tenant = table.get("tenant").map(|item| read_tenant(&item));
+    let roles = read_roles(&mut table);
+    let created = table.require("created", "created = \"2026-01-31\"");
+    let created = created.and_then(|item| item.accept(parse_date(item.string()?)));
+    table.finish();
+    let tenant = match tenant {
+        // A tenant that cannot be read must not turn into the host.
+        Some(None) => return None,
+        Some(tenant) => tenant,
+        None => None,
+    };
+    Some(Token {
+        name: name.to_owned(),
+        tenant,
+        roles,
+        created: created?,
+        hash: hash?,
+    })
+}
+
+fn read_tenant(item: &Item<'_>) -> Option<String> {
+    let name = item.string()?;
+    if !is_name(name) {
+        item.note("is not a tenant's name; write [a-z][a-z0-9-]*, at most 63 characters");
+        return None;
+    }
+    Some(name.to_owned())
+}
+
+fn read_roles(table: &mut Table<'_>) -> BTreeSet<Role> {
+    let Some(item) = table.require("roles", "roles = [\"operate\"]") else {
+        return BTreeSet::new();
+    };
+    let words = item.strings();
+    if item.list().is_some_and(|list| list.is_empty()) {
+        item.note("is empty, so the token may do nothing; write [\"operate\"], or remove the token");
+    }
+    words
+        .iter()
+        .filter_map(|(word, item)| item.accept(word.parse()))
+        .collect()
+}
+
+fn parse_date(text: &str) -> Result<Date, String> {
+    text.parse()
+        .map_err(|_| format!("{} is not a day; write it as \"2026-01-31\"", quoted(text)))
+}
+
+fn check_new(new: &NewToken, tokens: &Tokens) -> Result<(), String> {
+    const NAME: &str = "write [a-z][a-z0-9-]*, at most 63 characters";
+    if !is_name(&new.name) {
+        return Err(format!("{} is not a name for a token; {NAME}", quoted(&new.name)));
+    }
+    if let Some(tenant) = new.tenant.as_ref().filter(|tenant| !is_name(tenant)) {
+        return Err(format!("{} is not a tenant's name; {NAME}", quoted(tenant)));
+    }
+    if new.roles.is_empty() {
+        return Err("a token without a role may do nothing; give it operate, approve or audit".to_owned());
+    }
+    if tokens.all().any(|token| token.name == new.name) {
+        return Err(format!(
+            "there is a token `{}` already; choose another name, or revoke that one first",
+            new.name
+        ));
+    }
+    Ok(())
+}
+
+/// Keeps other `exeunt token` commands out until it is dropped: two that read the same file would each write back what
+/// the other one has just revoked. The folder is locked because the file is replaced.
+fn lock(path: &Path) -> Result<File, ConfigError> {
+    let folder = folder_of(path);
+    File::open(&folder)
+        .and_then(|file| file.lock().map(|()| file))
+        .map_err(|error| Location::file_only(path).error(format!("its folder cannot be locked: {error}")))
+}
+
+/// Who may write the file can make himself a token. Reading it gives nobody anything.
+#[cfg(unix)]
+fn check_writers(path: &Path) -> Result<(), ConfigError> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let at = Location::file_only(path);
+    let metadata = path
+        .metadata()
+        .map_err(|error| at.error(format!("cannot be read: {error}")))?;
+    let mode = metadata.permissions().mode() & 0o777;
+    if mode & 0o022 == 0 {
+        return Ok(());
+    }
+    Err(at.error(format!(
+        "can be written by others than its owner (mode {mode:o}); run: chmod 600 {}",
+        path.display()
+    )))
+}
+
+#[cfg(not(unix))]
+fn check_writers(_: &Path) -> Result<(), ConfigError> {
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "tokens_tests.rs"]
+mod tests;

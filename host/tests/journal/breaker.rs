@@ -1,0 +1,139 @@
+//! No more closures than allowed in a window, on all hosts together.
+
+use std::time::Duration;
+
+use exeunt::journal::{
+    BREAKER_HOLD, ClosureLimit, Finish, Finished, JobFilter, Journal, Outcome, Page, Reservation, State,
+};
+
+use crate::on_both;
+use crate::rig::{LEASE, Rig, end, lane};
+
+const LIMIT: ClosureLimit = ClosureLimit {
+    closures: 3,
+    per: Duration::from_secs(3600),
+};
+
+/// Closes or holds everything that there is, as dispatch would, and returns how many of each.
+async fn work(journal: &Journal, limit: ClosureLimit) -> (usize, usize) {
+    let (mut closed, mut held) = (0, 0);
+    loop {
+        let jobs = journal.claim("host-1", LEASE, 1).await.expect("a claim");
+        let Some(job) = jobs.first() else { return (closed, held) };
+        let account = [format!("account of {}", job.id())];
+        match journal
+            .intend(&job.fence, &account, Some(limit), None)
+            .await
+            .expect("an intent")
+        {
+            Reservation::Reserved => {
+                closed += 1;
+                journal
+                    .finish(&job.fence, end(Outcome::Closed), None)
+                    .await
+                    .expect("a finish");
+            }
+            Reservation::Tripped { reason } => {
+                held += 1;
+                let hold = Finish::Hold {
+                    why: BREAKER_HOLD.into(),
+                    detail: Some(format!("{reason:?}")),
+                };
+                assert_eq!(journal.finish(&job.fence, hold, None).await, Ok(Finished::Held));
+            }
+            Reservation::Paused { reason } => panic!("{reason}"),
+        }
+    }
+}
+
+on_both! {
+    async fn the_limit_is_kept_and_the_rest_is_held(rig: Rig) {
+        let docusign = lane("acme", "docusign");
+        for _ in 0..5 {
+            rig.queue(&docusign).await;
+        }
+        rig.queue(&lane("acme", "other")).await;
+        assert_eq!(work(&rig.journal, LIMIT).await, (4, 2), "three in the one lane, one in the other");
+        let status = rig.journal.lanes(None).await.expect("a query").remove(0);
+        let why = "3 closures within 1 h, 1 more would exceed the limit of 3".to_owned();
+        assert_eq!(status.tripped, Some((rig.now(), why)));
+        let withheld = JobFilter { state: Some(State::Held), why: Some(BREAKER_HOLD.into()), ..Default::default() };
+        assert_eq!(rig.journal.jobs(&withheld, Page::default()).await.expect("a query").len(), 2);
+    }
+
+    async fn an_open_breaker_stays_open_until_it_is_released(rig: Rig) {
+        let docusign = lane("acme", "docusign");
+        for _ in 0..9 {
+            rig.queue(&docusign).await;
+        }
+        assert_eq!(work(&rig.journal, LIMIT).await, (3, 6));
+        rig.clock.advance(Duration::from_secs(7200));
+        rig.queue(&docusign).await;
+        assert_eq!(work(&rig.journal, LIMIT).await, (0, 1), "the window has passed, nobody has looked");
+        assert_eq!(rig.journal.release_breaker(&docusign, "ops", "real").await, Ok(7));
+        rig.clock.advance(Duration::from_millis(1));
+        assert_eq!(work(&rig.journal, LIMIT).await, (3, 4), "it opens again");
+        rig.clock.advance(Duration::from_secs(1));
+        assert_eq!(rig.journal.release_breaker(&docusign, "ops", "real").await, Ok(4));
+        assert_eq!(work(&rig.journal, LIMIT).await, (3, 1), "its window starts anew");
+        let job = rig.journal.jobs(&JobFilter::default(), Page::default()).await.expect("a query").remove(0);
+        let actions = rig.journal.job(job.id).await.expect("a query").expect("the job").actions;
+        assert!(actions.iter().all(|action| action.actor == "ops" && action.detail == "breaker: real"), "{actions:?}");
+    }
+
+    async fn the_window_slides(rig: Rig) {
+        let docusign = lane("acme", "docusign");
+        for _ in 0..7 {
+            rig.queue(&docusign).await;
+            assert_eq!(work(&rig.journal, LIMIT).await, (1, 0));
+            rig.clock.advance(Duration::from_secs(1200));
+        }
+        rig.queue(&docusign).await;
+        assert_eq!(work(&rig.journal, LIMIT).await, (1, 0), "the one of an hour ago has left the window");
+        rig.clock.advance(Duration::from_millis(1_199_999));
+        rig.queue(&docusign).await;
+        assert_eq!(work(&rig.journal, LIMIT).await, (0, 1), "a millisecond too early");
+    }
+
+    async fn an_account_counts_once_for_a_job(rig: Rig) {
+        let docusign = lane("acme", "docusign");
+        rig.queue(&docusign).await;
+        for _ in 0..5 {
+            let job = rig.claim_one().await;
+            let accounts = ["1".to_owned(), "2".to_owned(), "2".to_owned()];
+            let answer = rig.journal.intend(&job.fence, &accounts, Some(LIMIT), None).await;
+            assert_eq!(answer, Ok(Reservation::Reserved));
+            rig.finish(&job.fence, Finish::Retry { at: rig.now(), reason: "lost answer".into() }).await;
+        }
+        let job = rig.claim_one().await;
+        let two_more = rig.journal.intend(&job.fence, &["3".into(), "4".into()], Some(LIMIT), None).await;
+        assert!(matches!(two_more, Ok(Reservation::Tripped { .. })), "{two_more:?}");
+        assert_eq!(rig.journal.job(job.id()).await.expect("a query").expect("the job").intents.len(), 2, "all or none");
+        let known = rig.journal.intend(&job.fence, &["1".into()], Some(LIMIT), None).await;
+        assert_eq!(known, Ok(Reservation::Reserved), "it was counted before the breaker opened");
+    }
+
+    async fn hosts_cannot_count_past_each_other(rig: Rig) {
+        let docusign = lane("acme", "docusign");
+        rig.journal.set_cap(&docusign, Some(100)).await.expect("a cap");
+        for _ in 0..60 {
+            rig.queue(&docusign).await;
+        }
+        let limit = ClosureLimit { closures: 25, ..LIMIT };
+        let other = rig.another(rig.options()).await;
+        let jobs = rig.claim(100).await;
+        let tasks: Vec<_> = jobs
+            .into_iter()
+            .enumerate()
+            .map(|(n, job)| {
+                let journal = if n % 2 == 0 { rig.journal.clone() } else { other.clone() };
+                tokio::spawn(async move { journal.intend(&job.fence, &[job.id().to_string()], Some(limit), None).await })
+            })
+            .collect();
+        let mut reserved = 0;
+        for task in tasks {
+            reserved += usize::from(task.await.expect("no panic") == Ok(Reservation::Reserved));
+        }
+        assert_eq!(reserved, 25);
+    }
+}

@@ -1,0 +1,117 @@
+//! Parking, pausing, and what lanes show.
+
+use std::time::Duration;
+
+use exeunt::journal::{Finish, Finished, JobState, JournalError, Reservation, Scope};
+
+use crate::on_both;
+use crate::rig::{Rig, event, held, lane, queued};
+
+on_both! {
+    async fn a_parked_lane_waits_until_it_is_unparked(rig: Rig) {
+        let docusign = lane("acme", "docusign");
+        let first = rig.queue(&docusign).await;
+        rig.queue(&docusign).await;
+        let job = rig.claim(1).await.remove(0);
+        let park = Finish::Park { reason: "consent required: https://…".into() };
+        assert_eq!(rig.finish(&job.fence, park).await, Finished::Queued);
+        rig.clock.advance(Duration::from_secs(86400));
+        assert_eq!(rig.claim(10).await, []);
+        let why = "consent required: https://…".to_owned();
+        assert_eq!(rig.state(first).await, JobState::Parked { until: None, why: why.clone() });
+        let status = rig.journal.lanes(Some("acme")).await.expect("a query").remove(0);
+        assert_eq!(status.parked, Some((rig.now() - Duration::from_secs(86400), why)));
+        assert_eq!((status.queued, status.running), (2, 0));
+        assert_eq!(rig.journal.unpark(&docusign, "reload").await, Ok(true));
+        assert_eq!(rig.journal.unpark(&docusign, "reload").await, Ok(false));
+        assert_eq!(rig.journal.unpark(&lane("acme", "unknown"), "reload").await, Ok(false));
+        assert_eq!(rig.claim(10).await.iter().map(|job| job.attempt).collect::<Vec<_>>(), [1, 1]);
+    }
+
+    async fn a_pause_stops_its_scope_and_nothing_else(rig: Rig) {
+        let lanes = [lane("acme", "a"), lane("acme", "b"), lane("acme2", "a")];
+        let scopes = [
+            (Scope::Connector(lanes[0].clone()), vec!["acme/b", "acme2/a"]),
+            (Scope::Tenant("acme".into()), vec!["acme2/a"]),
+            (Scope::All, vec![]),
+            (Scope::Tenant("acm_".into()), vec!["acme/a", "acme/b", "acme2/a"]),
+        ];
+        for lane in &lanes {
+            rig.queue(lane).await;
+        }
+        for (scope, runs) in scopes {
+            rig.journal.pause(&scope, "ops", "incident 7").await.expect("a pause");
+            let jobs = rig.claim(10).await;
+            let mut claimed: Vec<_> = jobs.iter().map(|job| job.fence.lane().to_string()).collect();
+            claimed.sort();
+            assert_eq!(claimed, runs, "{scope}");
+            for job in jobs {
+                rig.finish(&job.fence, Finish::Release).await;
+            }
+            let pauses = rig.journal.pauses().await.expect("a query");
+            assert_eq!((&pauses[0].scope, pauses[0].actor.as_str(), pauses[0].reason.as_str()), (&scope, "ops", "incident 7"));
+            assert_eq!(rig.journal.resume(&scope, "ops").await, Ok(true));
+            assert_eq!(rig.journal.resume(&scope, "ops").await, Ok(false));
+        }
+        assert_eq!(rig.claim(10).await.len(), 3);
+        let wrong = rig.journal.pause(&Scope::Tenant(String::new()), "ops", "").await;
+        assert!(matches!(wrong, Err(JournalError::Invalid(_))), "an empty tenant is not everything: {wrong:?}");
+    }
+
+    async fn a_pause_stops_what_runs_before_it_closes(rig: Rig) {
+        rig.queue(&lane("acme", "docusign")).await;
+        let job = rig.claim_one().await;
+        // Another host hears of it through the database.
+        let other = rig.another(rig.options()).await;
+        for scope in [Scope::All, Scope::Tenant("acme".into()), Scope::Connector(lane("acme", "docusign"))] {
+            other.pause(&scope, "ops", "stop").await.expect("a pause");
+            let answer = rig.journal.intend(&job.fence, &["1".into()], None, None).await;
+            assert_eq!(answer, Ok(Reservation::Paused { reason: "stop".into() }));
+            other.resume(&scope, "ops").await.expect("no pause");
+        }
+        assert_eq!(rig.journal.intend(&job.fence, &["1".into()], None, None).await, Ok(Reservation::Reserved));
+    }
+
+    async fn lanes_show_depth_and_age(rig: Rig) {
+        let start = rig.now();
+        for _ in 0..3 {
+            rig.accept(event("acme", vec![queued("a"), held("b", "approval")], rig.now())).await;
+            rig.clock.advance(Duration::from_secs(1));
+        }
+        let job = rig.claim(1).await.remove(0);
+        let lanes = rig.journal.lanes(None).await.expect("a query");
+        let [a, b] = &lanes[..] else { panic!("{lanes:?}") };
+        assert_eq!((a.lane.connector(), a.queued, a.running, a.held, a.cap), ("a", 2, 1, 0, 8));
+        assert_eq!((b.lane.connector(), b.queued, b.running, b.held), ("b", 0, 0, 3));
+        assert_eq!((a.oldest_due, b.oldest_due), (Some(start + Duration::from_secs(1)), None));
+        assert_eq!((&a.parked, &a.not_before.is_none(), &a.tripped), (&None, &true, &None));
+        rig.finish(&job.fence, Finish::Release).await;
+        assert_eq!(rig.journal.lanes(None).await.expect("a query")[0].oldest_due, Some(start));
+        assert_eq!(rig.journal.lanes(Some("globex")).await.expect("a query"), []);
+    }
+
+    async fn a_write_wakes_who_waits(rig: Rig) {
+        let mut changes = rig.journal.changes();
+        rig.queue(&lane("acme", "docusign")).await;
+        changes.next().await;
+        let job = rig.claim_one().await;
+        changes.next().await;
+        rig.finish(&job.fence, Finish::Release).await;
+        changes.next().await;
+    }
+
+    async fn wrong_counters_are_found_and_corrected(rig: Rig) {
+        rig.queue(&lane("acme", "a")).await;
+        rig.queue(&lane("acme", "b")).await;
+        assert_eq!(rig.journal.reconcile().await, Ok(vec![]));
+        let url = rig.url.replacen("sqlite:/", "sqlite:///", 1);
+        let mut connection = <sqlx::AnyConnection as sqlx::Connection>::connect(&url).await.expect("a connection");
+        let damage = "UPDATE lane SET queued = 5, running = 2, due_at = 9000000000000 WHERE id = 'acme/a'";
+        sqlx::query(damage).execute(&mut connection).await.expect("an update");
+        let drifts = rig.journal.reconcile().await.expect("a check");
+        let found: Vec<_> = drifts.iter().map(|drift| (drift.counter, drift.said, drift.is)).collect();
+        assert_eq!(found, [("queued", 5, 1), ("running", 2, 0)]);
+        assert_eq!(rig.journal.reconcile().await, Ok(vec![]));
+        assert_eq!(rig.claim(10).await.len(), 2);
+    }
+}

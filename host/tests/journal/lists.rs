@@ -1,0 +1,94 @@
+//! Jobs can be found.
+
+use std::time::Duration;
+
+use exeunt::journal::{Finish, JobFilter, JobId, MAX_PAGE, NewEvent, Options, Outcome, Page, State};
+
+use crate::on_both;
+use crate::rig::{Rig, end, event, held, lane, leaver, queued};
+
+async fn ids(rig: &Rig, filter: JobFilter) -> Vec<JobId> {
+    let jobs = rig.journal.jobs(&filter, Page::default()).await.expect("a query");
+    jobs.iter().map(|job| job.id).collect()
+}
+
+on_both! {
+    async fn a_list_is_cut_into_pages_newest_first(rig: Rig) {
+        let mut all = Vec::new();
+        for _ in 0..25 {
+            all.push(rig.queue(&lane("acme", "docusign")).await);
+            rig.clock.advance(Duration::from_millis(1));
+        }
+        all.reverse();
+        let (mut seen, mut before) = (Vec::new(), None);
+        loop {
+            let page = rig.journal.jobs(&JobFilter::default(), Page { before, limit: 10 }).await.expect("a query");
+            let Some(last) = page.last() else { break };
+            before = Some(last.id);
+            seen.extend(page.iter().map(|job| job.id));
+        }
+        assert_eq!(seen, all);
+        assert_eq!(rig.journal.jobs(&JobFilter::default(), Page { before: None, limit: 0 }).await, Ok(vec![]));
+    }
+
+    async fn a_page_has_an_end(rig: Rig) {
+        let jobs = || (0..64).map(|n| queued(&format!("c{n}"))).collect();
+        for _ in 0..8 {
+            rig.accept(event("acme", jobs(), rig.now())).await;
+        }
+        let page = rig.journal.jobs(&JobFilter::default(), Page { before: None, limit: u32::MAX }).await;
+        assert_eq!(page.expect("a query").len(), MAX_PAGE as usize);
+    }
+
+    async fn each_filter_finds_its_own(rig: Rig) {
+        let (docusign, other) = (lane("acme", "docusign"), lane("acme", "other"));
+        let person = NewEvent { person_key: Some("Grace@Acme.Example".into()), ..leaver(&lane("globex", "docusign"), rig.now()) };
+        let running = rig.queue(&docusign).await;
+        assert_eq!(rig.claim_one().await.id(), running);
+        let failed = rig.queue(&docusign).await;
+        let job = rig.claim_one().await;
+        rig.finish(&job.fence, end(Outcome::Failed)).await;
+        let dead = rig.queue(&docusign).await;
+        let mut retries = 0;
+        while let [job] = &rig.claim(1).await[..] {
+            rig.finish(&job.fence, Finish::Retry { at: rig.now(), reason: "down".into() }).await;
+            retries += 1;
+        }
+        assert_eq!(retries, Options::default().max_attempts);
+        let waiting = rig.queue(&other).await;
+        let held = rig.accept(event("acme", vec![held("docusign", "approval")], rig.now())).await.jobs[0];
+        let grace = rig.accept(person).await;
+        let all = JobFilter::default;
+        let acme = || Some("acme".to_owned());
+        let sorted = |mut ids: Vec<JobId>| {
+            ids.sort();
+            ids
+        };
+        let cases = [
+            (JobFilter { tenant: acme(), ..all() }, vec![running, failed, dead, waiting, held]),
+            (JobFilter { lane: Some(other.clone()), ..all() }, vec![waiting]),
+            (JobFilter { lane: Some(docusign.clone()), tenant: acme(), ..all() }, vec![running, failed, dead, held]),
+            (JobFilter { event: Some(grace.event), ..all() }, grace.jobs.clone()),
+            (JobFilter { state: Some(State::Running), ..all() }, vec![running]),
+            (JobFilter { state: Some(State::Running), tenant: Some("globex".into()), ..all() }, vec![]),
+            (JobFilter { state: Some(State::Queued), ..all() }, vec![waiting, grace.jobs[0]]),
+            (JobFilter { state: Some(State::Held), why: Some("approval".into()), ..all() }, vec![held]),
+            (JobFilter { state: Some(State::Held), why: Some("breaker".into()), ..all() }, vec![]),
+            (JobFilter { state: Some(State::Ended), ..all() }, vec![failed, dead]),
+            (JobFilter { outcome: Some(Outcome::Failed), ..all() }, vec![failed, dead]),
+            (JobFilter { outcome: Some(Outcome::Closed), ..all() }, vec![]),
+            (JobFilter { dead: Some(true), ..all() }, vec![dead]),
+            (JobFilter { dead: Some(false), state: Some(State::Ended), ..all() }, vec![failed]),
+            (JobFilter { person: Some("grace@ACME.example".into()), ..all() }, grace.jobs.clone()),
+            (JobFilter { person: Some("grace@acme.example".into()), tenant: acme(), ..all() }, vec![]),
+            (JobFilter { person: Some("%".into()), ..all() }, vec![]),
+            (
+                JobFilter { person: Some("ada@acme.example".into()), lane: Some(other.clone()), state: Some(State::Queued), ..all() },
+                vec![waiting],
+            ),
+        ];
+        for (filter, expected) in cases {
+            assert_eq!(sorted(ids(&rig, filter.clone()).await), sorted(expected), "{filter:?}");
+        }
+    }
+}

@@ -1,0 +1,473 @@
+//! Random histories against a model that fits on two pages.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use exeunt::journal::{
+    Backoff, ClaimedJob, Finish, Finished, JobFilter, JobId, JobState, Journal, JournalError, Lane, Options, Outcome,
+    Page, Scope,
+};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+
+use crate::rig::{LEASE, Rig, block_on, end, event, held, lane, queued};
+
+const LANES: usize = 3;
+const MAX_ATTEMPTS: u32 = 4;
+const MAX_LAPSES: u32 = 2;
+
+#[derive(Debug, Clone)]
+enum Step {
+    Accept {
+        lane: usize,
+        held: bool,
+    },
+    Claim {
+        max: usize,
+    },
+    Finish {
+        which: usize,
+        how: How,
+    },
+    /// All leases run out.
+    Lose,
+    Advance {
+        seconds: u64,
+    },
+    Cancel {
+        which: usize,
+    },
+    Retry {
+        which: usize,
+    },
+    Release {
+        which: usize,
+    },
+    SetCap {
+        lane: usize,
+        cap: u32,
+    },
+    Pause {
+        lane: usize,
+        on: bool,
+    },
+    Unpark {
+        lane: usize,
+    },
+    Heartbeat,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum How {
+    End(Outcome),
+    Hold,
+    Retry { seconds: u64 },
+    GiveBack { seconds: u64 },
+    Park,
+    Release,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let lane = || 0..LANES;
+    let which = || 0..64_usize;
+    let how = prop_oneof![
+        3 => prop::sample::select(Outcome::ALL).prop_map(How::End),
+        1 => Just(How::Hold),
+        3 => (0..100_u64).prop_map(|seconds| How::Retry { seconds }),
+        1 => (0..100_u64).prop_map(|seconds| How::GiveBack { seconds }),
+        1 => Just(How::Park),
+        1 => Just(How::Release),
+    ];
+    let step = prop_oneof![
+        6 => (lane(), prop::bool::weighted(0.2)).prop_map(|(lane, held)| Step::Accept { lane, held }),
+        6 => (1..12_usize).prop_map(|max| Step::Claim { max }),
+        10 => (which(), how).prop_map(|(which, how)| Step::Finish { which, how }),
+        1 => Just(Step::Lose),
+        2 => (1..60_u64).prop_map(|seconds| Step::Advance { seconds }),
+        1 => which().prop_map(|which| Step::Cancel { which }),
+        2 => which().prop_map(|which| Step::Retry { which }),
+        2 => which().prop_map(|which| Step::Release { which }),
+        1 => (lane(), 0..5_u32).prop_map(|(lane, cap)| Step::SetCap { lane, cap }),
+        1 => (lane(), any::<bool>()).prop_map(|(lane, on)| Step::Pause { lane, on }),
+        1 => lane().prop_map(|lane| Step::Unpark { lane }),
+        1 => Just(Step::Heartbeat),
+    ];
+    prop::collection::vec(step, 1..80)
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Phase {
+    Queued,
+    Running,
+    Held,
+    Ended(Outcome),
+}
+
+#[derive(Debug, Clone)]
+struct ModelJob {
+    lane: usize,
+    phase: Phase,
+    due: i64,
+    attempts: u32,
+    lapses: u32,
+}
+
+#[derive(Debug, Clone, Default)]
+struct ModelLane {
+    cap: Option<u32>,
+    not_before: i64,
+    parked: bool,
+    paused: bool,
+}
+
+#[derive(Debug, Default)]
+struct Model {
+    jobs: BTreeMap<JobId, ModelJob>,
+    lanes: [ModelLane; LANES],
+    /// Every claim so far, the spent ones too.
+    claims: Vec<ClaimedJob>,
+}
+
+impl Model {
+    fn running(&self, lane: usize) -> usize {
+        self.jobs
+            .values()
+            .filter(|job| job.lane == lane && job.phase == Phase::Running)
+            .count()
+    }
+
+    fn is_open(&self, lane: usize, now: i64) -> bool {
+        let row = &self.lanes[lane];
+        !row.parked && !row.paused && row.not_before <= now && self.running(lane) < row.cap.unwrap_or(8) as usize
+    }
+
+    /// Jobs that a claim may take now.
+    fn ready(&self, now: i64) -> usize {
+        self.jobs
+            .values()
+            .filter(|job| job.phase == Phase::Queued && job.due <= now && self.is_open(job.lane, now))
+            .count()
+    }
+
+    /// The last claim of a job that still holds it.
+    fn holds(&self, index: usize) -> bool {
+        let claim = &self.claims[index];
+        let later = self.claims[index + 1..].iter().any(|other| other.id() == claim.id());
+        !later && self.jobs[&claim.id()].phase == Phase::Running
+    }
+}
+
+fn lanes() -> [Lane; LANES] {
+    [lane("acme", "a"), lane("acme", "b"), lane("globex", "a")]
+}
+
+fn finish_of(how: How, rig: &Rig) -> Finish {
+    let at = |seconds| rig.now() + Duration::from_secs(seconds);
+    match how {
+        How::End(outcome) => end(outcome),
+        How::Hold => Finish::Hold {
+            why: "approval".into(),
+            detail: None,
+        },
+        How::Retry { seconds } => Finish::Retry {
+            at: at(seconds),
+            reason: "down".into(),
+        },
+        How::GiveBack { seconds } => Finish::GiveBack {
+            until: at(seconds),
+            reason: "limit".into(),
+        },
+        How::Park => Finish::Park { reason: "key".into() },
+        How::Release => Finish::Release,
+    }
+}
+
+async fn apply(rig: &Rig, model: &mut Model, step: &Step) {
+    let now = rig.now().as_millisecond();
+    match step {
+        Step::Accept { lane, held: is_held } => {
+            let name = &lanes()[*lane];
+            let new = if *is_held {
+                held(name.connector(), "approval")
+            } else {
+                queued(name.connector())
+            };
+            let id = rig.accept(event(name.tenant(), vec![new], rig.now())).await.jobs[0];
+            let phase = if *is_held { Phase::Held } else { Phase::Queued };
+            model.jobs.insert(
+                id,
+                ModelJob {
+                    lane: *lane,
+                    phase,
+                    due: now,
+                    attempts: 0,
+                    lapses: 0,
+                },
+            );
+        }
+        Step::Claim { max } => claim(rig, model, *max, now).await,
+        Step::Finish { which, how } => finish(rig, model, *which, *how, now).await,
+        Step::Lose => lose(rig, model).await,
+        Step::Advance { seconds } => rig.clock.advance(Duration::from_secs(*seconds)),
+        Step::Cancel { which } | Step::Retry { which } | Step::Release { which } => {
+            operate(&rig.journal, model, step, *which, now).await;
+        }
+        Step::SetCap { lane, cap } => {
+            rig.journal.set_cap(&lanes()[*lane], Some(*cap)).await.expect("a cap");
+            model.lanes[*lane].cap = Some(*cap);
+        }
+        Step::Pause { lane, on } => {
+            let scope = Scope::Connector(lanes()[*lane].clone());
+            if *on {
+                rig.journal.pause(&scope, "ops", "").await.expect("a pause");
+            } else {
+                assert_eq!(rig.journal.resume(&scope, "ops").await, Ok(model.lanes[*lane].paused));
+            }
+            model.lanes[*lane].paused = *on;
+        }
+        Step::Unpark { lane } => {
+            let row = &mut model.lanes[*lane];
+            assert_eq!(rig.journal.unpark(&lanes()[*lane], "ops").await, Ok(row.parked));
+            if row.parked {
+                (row.parked, row.not_before) = (false, 0);
+            }
+        }
+        Step::Heartbeat => {
+            let fences: Vec<_> = model.claims.iter().map(|claim| claim.fence.clone()).collect();
+            let lost = rig.journal.heartbeat(&fences, LEASE).await.expect("a heartbeat");
+            let dropped = (0..model.claims.len()).filter(|index| !model.holds(*index));
+            assert_eq!(lost, dropped.map(|index| model.claims[index].id()).collect::<Vec<_>>());
+        }
+    }
+}
+
+async fn claim(rig: &Rig, model: &mut Model, max: usize, now: i64) {
+    let ready = model.ready(now);
+    let claimed = rig.claim(max).await;
+    assert!(
+        claimed.len() <= max && (claimed.is_empty() == (ready == 0)),
+        "{} of {ready}",
+        claimed.len()
+    );
+    for job in claimed {
+        let waiting = &model.jobs[&job.id()];
+        assert!(
+            model.is_open(waiting.lane, now),
+            "{waiting:?} is in a lane that may not run"
+        );
+        assert!(
+            waiting.phase == Phase::Queued && waiting.due <= now,
+            "{waiting:?} was not ready"
+        );
+        let earlier = model
+            .jobs
+            .values()
+            .any(|other| other.lane == waiting.lane && other.phase == Phase::Queued && other.due < waiting.due);
+        assert!(!earlier, "{waiting:?} was not the oldest");
+        let taken = model.jobs.get_mut(&job.id()).expect("it is known");
+        taken.phase = Phase::Running;
+        taken.attempts += 1;
+        assert_eq!(
+            (job.attempt, job.is_last_attempt),
+            (taken.attempts, taken.attempts >= MAX_ATTEMPTS)
+        );
+        model.claims.push(job);
+    }
+}
+
+async fn finish(rig: &Rig, model: &mut Model, which: usize, how: How, now: i64) {
+    if model.claims.is_empty() {
+        return;
+    }
+    let index = which % model.claims.len();
+    let fence = model.claims[index].fence.clone();
+    let holds = model.holds(index);
+    let result = rig.journal.finish(&fence, finish_of(how, rig), None).await;
+    if !holds {
+        // Either late, or this claim's own finish again; nothing changes in either case.
+        assert!(matches!(result, Err(JournalError::LeaseLost(_)) | Ok(_)), "{result:?}");
+        return;
+    }
+    let job = model.jobs.get_mut(&fence.job()).expect("it is known");
+    let after = |seconds: u64| now + i64::try_from(seconds * 1000).expect("small");
+    let expected = match how {
+        How::End(outcome) => {
+            job.phase = Phase::Ended(outcome);
+            Finished::Ended
+        }
+        How::Retry { .. } if job.attempts >= MAX_ATTEMPTS => {
+            job.phase = Phase::Ended(Outcome::Failed);
+            Finished::Dead
+        }
+        How::Retry { seconds } => {
+            (job.phase, job.due) = (Phase::Queued, after(seconds));
+            Finished::Queued
+        }
+        How::Hold => {
+            (job.phase, job.attempts) = (Phase::Held, job.attempts - 1);
+            Finished::Held
+        }
+        How::GiveBack { .. } | How::Park | How::Release => {
+            (job.phase, job.attempts) = (Phase::Queued, job.attempts - 1);
+            Finished::Queued
+        }
+    };
+    let row = &mut model.lanes[job.lane];
+    match how {
+        How::GiveBack { seconds } => row.not_before = row.not_before.max(after(seconds)),
+        How::Park => row.parked = true,
+        _ => {}
+    }
+    assert_eq!(result, Ok(expected));
+}
+
+async fn lose(rig: &Rig, model: &mut Model) {
+    rig.clock.advance(LEASE + Duration::from_millis(1));
+    let lost = rig.journal.reclaim().await.expect("a reclaim");
+    let running = model.jobs.values().filter(|job| job.phase == Phase::Running).count();
+    assert_eq!(lost.len(), running);
+    for back in lost {
+        let job = model.jobs.get_mut(&back.job).expect("it is known");
+        job.lapses += 1;
+        let dead = job.lapses >= MAX_LAPSES || job.attempts >= MAX_ATTEMPTS;
+        assert_eq!((back.dead, &back.lane), (dead, &lanes()[job.lane]));
+        job.phase = if dead {
+            Phase::Ended(Outcome::Failed)
+        } else {
+            Phase::Queued
+        };
+        job.due = rig.now().as_millisecond();
+    }
+}
+
+async fn operate(journal: &Journal, model: &mut Model, step: &Step, which: usize, now: i64) {
+    let Some((id, job)) = model.jobs.iter_mut().nth(which % 64) else {
+        return;
+    };
+    let (result, allowed) = match step {
+        Step::Cancel { .. } => {
+            let allowed = matches!(job.phase, Phase::Queued | Phase::Held);
+            (
+                journal.cancel(*id, "ops", "").await,
+                allowed.then_some(Phase::Ended(Outcome::Cancelled)),
+            )
+        }
+        Step::Retry { .. } => {
+            let closed = matches!(job.phase, Phase::Ended(Outcome::Closed | Outcome::AlreadyClosed));
+            let allowed = matches!(job.phase, Phase::Ended(_)) && !closed;
+            (journal.retry(*id, "ops", "").await, allowed.then_some(Phase::Queued))
+        }
+        _ => (
+            journal.release(*id, "ops", "").await,
+            (job.phase == Phase::Held).then_some(Phase::Queued),
+        ),
+    };
+    match allowed {
+        None => assert!(
+            matches!(result, Err(JournalError::WrongState { .. })),
+            "{step:?} of {job:?}: {result:?}"
+        ),
+        Some(phase) => {
+            assert_eq!(result, Ok(()), "{step:?} of {job:?}");
+            job.phase = phase;
+            if matches!(step, Step::Retry { .. }) {
+                (job.due, job.attempts, job.lapses) = (now, 0, 0);
+            }
+        }
+    }
+}
+
+/// The journal says of every job what the model says.
+async fn compare(journal: &Journal, model: &Model) {
+    let jobs = journal
+        .jobs(
+            &JobFilter::default(),
+            Page {
+                before: None,
+                limit: 500,
+            },
+        )
+        .await
+        .expect("a query");
+    assert_eq!(jobs.len(), model.jobs.len());
+    for job in &jobs {
+        let expected = &model.jobs[&job.id];
+        let phase = match &job.state {
+            JobState::Queued | JobState::Parked { .. } => Phase::Queued,
+            JobState::Running { .. } => Phase::Running,
+            JobState::Held { .. } => Phase::Held,
+            JobState::Ended { outcome, .. } => Phase::Ended(*outcome),
+        };
+        let said = (phase, job.attempts, job.lapses);
+        assert_eq!(
+            said,
+            (expected.phase.clone(), expected.attempts, expected.lapses),
+            "{job:?}"
+        );
+    }
+    for status in journal.lanes(None).await.expect("a query") {
+        let index = lanes()
+            .iter()
+            .position(|lane| *lane == status.lane)
+            .expect("a known lane");
+        let count = |phase: Phase| {
+            model
+                .jobs
+                .values()
+                .filter(|job| job.lane == index && job.phase == phase)
+                .count() as u64
+        };
+        let said = (status.queued, status.running, status.held, status.parked.is_some());
+        let expected = (
+            count(Phase::Queued),
+            count(Phase::Running),
+            count(Phase::Held),
+            model.lanes[index].parked,
+        );
+        assert_eq!(said, expected, "{status:?}");
+    }
+    for tally in journal.tallies().await.expect("a query") {
+        let here = |job: &&ModelJob| lanes()[job.lane] == tally.lane && job.phase == Phase::Ended(tally.outcome);
+        assert_eq!(
+            tally.count,
+            model.jobs.values().filter(here).count() as u64,
+            "{tally:?}"
+        );
+    }
+    assert_eq!(journal.reconcile().await, Ok(vec![]));
+}
+
+#[test]
+fn random_histories_agree_with_the_model() {
+    let mut runner = TestRunner::new(Config {
+        cases: 64,
+        failure_persistence: None,
+        ..Config::default()
+    });
+    let outcome = runner.run(&steps(), |steps| {
+        block_on(async {
+            let mut rig = Rig::sqlite().await;
+            // Without the random wait, the model knows the order in which jobs come back.
+            let backoff = Backoff {
+                first: Duration::ZERO,
+                most: Duration::ZERO,
+            };
+            let options = Options {
+                max_attempts: MAX_ATTEMPTS,
+                max_lapses: MAX_LAPSES,
+                backoff,
+                ..rig.options()
+            };
+            rig.reopen(options).await;
+            let mut model = Model::default();
+            for step in &steps {
+                apply(&rig, &mut model, step).await;
+            }
+            compare(&rig.journal, &model).await;
+        });
+        Ok(())
+    });
+    if let Err(failure) = outcome {
+        panic!("{failure}");
+    }
+}

@@ -1,0 +1,109 @@
+//! What a journal refuses to open, and what it makes.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use exeunt::journal::{Engine, Journal, JournalError, Options, SCHEMA_VERSION};
+use sqlx::{Connection as _, Executor as _};
+
+use crate::on_both;
+use crate::rig::{Rig, block_on, lane};
+
+on_both! {
+    async fn a_newer_schema_is_refused(rig: Rig) {
+        rig.journal.close().await;
+        let url = rig.url.replacen("sqlite:/", "sqlite:///", 1);
+        let mut connection = sqlx::AnyConnection::connect(&url).await.expect("a connection");
+        connection.execute("UPDATE schema_version SET version = version + 1").await.expect("an update");
+        let refused = Journal::open(&rig.url, rig.options()).await.map(drop);
+        assert_eq!(refused, Err(JournalError::NewerSchema { found: SCHEMA_VERSION + 1, known: SCHEMA_VERSION }));
+        connection.execute("UPDATE schema_version SET version = version - 1").await.expect("an update");
+        assert!(Journal::open(&rig.url, rig.options()).await.is_ok());
+    }
+
+    async fn hosts_that_start_at_once_make_one_schema(rig: Rig) {
+        let url = match rig.journal.engine() {
+            Engine::Sqlite => format!("sqlite:{}", rig.path("fresh.db").display()),
+            Engine::Postgres => crate::postgres::PrivatePostgres::shared().database(),
+        };
+        let tasks: Vec<_> = (0..6)
+            .map(|_| {
+                let (url, options) = (url.clone(), rig.options());
+                tokio::spawn(async move { Journal::open(&url, options).await })
+            })
+            .collect();
+        for task in tasks {
+            let journal = task.await.expect("no panic").expect("it opens");
+            assert_eq!(journal.lanes(None).await, Ok(vec![]));
+        }
+    }
+
+    async fn everything_is_there_after_a_restart(rig: Rig) {
+        let mut rig = rig;
+        let id = rig.queue(&lane("acme", "docusign")).await;
+        rig.reopen(rig.options()).await;
+        assert_eq!(rig.claim_one().await.id(), id);
+    }
+
+    async fn a_closed_journal_says_so(rig: Rig) {
+        rig.journal.close().await;
+        let accepted = rig.journal.accept(crate::rig::leaver(&lane("acme", "docusign"), rig.now())).await;
+        assert!(matches!(accepted, Err(JournalError::Unavailable(_))), "{accepted:?}");
+        assert!(matches!(rig.journal.lanes(None).await, Err(JournalError::Unavailable(_))));
+    }
+}
+
+#[test]
+fn a_sqlite_file_is_private() {
+    block_on(async {
+        let folder = tempfile::TempDir::new().expect("a folder");
+        let path = folder.path().join("odd name ?#%.db");
+        std::fs::write(&path, "").expect("a file");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).expect("our own file");
+        let journal = Journal::open(&format!("sqlite:{}", path.display()), Options::default())
+            .await
+            .expect("it opens");
+        assert_eq!(journal.engine(), Engine::Sqlite);
+        for entry in std::fs::read_dir(folder.path()).expect("the folder") {
+            let entry = entry.expect("an entry");
+            let mode = entry.metadata().expect("metadata").permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{:?}", entry.file_name());
+        }
+        journal.close().await;
+        let names: Vec<_> = std::fs::read_dir(folder.path())
+            .expect("the folder")
+            .flatten()
+            .map(|e| e.file_name())
+            .collect();
+        assert_eq!(names, ["odd name ?#%.db"], "closing leaves one file");
+    });
+}
+
+#[test]
+fn what_cannot_be_a_journal_is_refused_in_words() {
+    block_on(async {
+        let folder = tempfile::TempDir::new().expect("a folder");
+        let text = folder.path().join("text.db");
+        std::fs::write(
+            &text,
+            "this is no database, and it is longer than a header of one would be".repeat(20),
+        )
+        .expect("a file");
+        for url in [
+            format!("sqlite:{}", text.display()),
+            format!("sqlite:{}", folder.path().display()),
+            format!("sqlite:{}/missing/a.db", folder.path().display()),
+            "sqlite::memory:".to_owned(),
+            "exeunt.db".to_owned(),
+        ] {
+            let refused = Journal::open(&url, Options::default()).await.map(drop);
+            assert!(matches!(&refused, Err(JournalError::Open { .. })), "{url}: {refused:?}");
+        }
+        let nobody = "postgres://user:secret@127.0.0.1:1/journal";
+        let refused = Journal::open(nobody, Options::default())
+            .await
+            .map(drop)
+            .expect_err("nobody answers");
+        assert!(matches!(refused, JournalError::Unavailable(_)), "{refused:?}");
+        assert!(!format!("{refused} {refused:?}").contains("secret"));
+    });
+}

@@ -1,0 +1,120 @@
+//! What people may do to jobs, and that it is kept who did.
+
+use std::time::Duration;
+
+use exeunt::journal::{Finish, HeldFilter, JobId, JobState, JournalError, Outcome};
+use uuid::Uuid;
+
+use crate::on_both;
+use crate::rig::{Rig, end, event, held, lane};
+
+fn refused(result: Result<(), JournalError>) -> String {
+    match result {
+        Err(JournalError::WrongState { state, .. }) => state,
+        other => panic!("{other:?}"),
+    }
+}
+
+on_both! {
+    async fn a_waiting_job_can_be_cancelled(rig: Rig) {
+        let queued = rig.queue(&lane("acme", "docusign")).await;
+        let held = rig.accept(event("acme", vec![held("docusign", "approval")], rig.now())).await.jobs[0];
+        for job in [queued, held] {
+            rig.journal.cancel(job, "ann", "wrong person").await.expect("cancelled");
+            let now = rig.now();
+            assert_eq!(rig.state(job).await, JobState::Ended { outcome: Outcome::Cancelled, dead: false, at: now });
+            assert_eq!(refused(rig.journal.cancel(job, "ann", "").await), "cancelled");
+            let actions = rig.journal.job(job).await.expect("a query").expect("the job").actions;
+            let [action] = &actions[..] else { panic!("{actions:?}") };
+            let words = (action.actor.as_str(), action.verb.as_str(), action.detail.as_str(), action.at);
+            assert_eq!(words, ("ann", "cancel", "wrong person", now));
+        }
+        assert_eq!(rig.claim(10).await, []);
+    }
+
+    async fn a_running_job_cannot_be_cancelled(rig: Rig) {
+        let id = rig.queue(&lane("acme", "docusign")).await;
+        let job = rig.claim_one().await;
+        assert_eq!(refused(rig.journal.cancel(id, "ann", "").await), "running");
+        assert_eq!(refused(rig.journal.release(id, "ann", "").await), "running");
+        assert_eq!(refused(rig.journal.retry(id, "ann", "").await), "running");
+        rig.finish(&job.fence, end(Outcome::Closed)).await;
+    }
+
+    async fn only_what_closed_nothing_can_be_retried(rig: Rig) {
+        for outcome in Outcome::ALL {
+            let id = rig.queue(&lane("acme", "docusign")).await;
+            let job = rig.claim_one().await;
+            rig.finish(&job.fence, end(*outcome)).await;
+            if matches!(outcome, Outcome::Closed | Outcome::AlreadyClosed) {
+                assert_eq!(refused(rig.journal.retry(id, "ann", "").await), outcome.as_str());
+                continue;
+            }
+            rig.journal.retry(id, "ann", "now enforced").await.expect("retried");
+            let again = rig.claim_one().await;
+            assert_eq!((again.id(), again.attempt), (id, 1));
+            rig.finish(&again.fence, end(Outcome::Closed)).await;
+        }
+        let tallies = rig.journal.tallies().await.expect("a query");
+        let counts: Vec<_> = tallies.iter().map(|tally| (tally.outcome, tally.count)).collect();
+        assert_eq!(counts, [(Outcome::Closed, 6), (Outcome::AlreadyClosed, 1)], "each job counts where it is now");
+    }
+
+    async fn a_released_job_is_not_held_for_the_same_reason(rig: Rig) {
+        let id = rig.accept(event("acme", vec![held("docusign", "old_event")], rig.now())).await.jobs[0];
+        rig.journal.release(id, "ann", "checked").await.expect("released");
+        let job = rig.claim_one().await;
+        assert_eq!(job.released, ["old_event"]);
+        rig.finish(&job.fence, Finish::Hold { why: "approval".into(), detail: None }).await;
+        rig.journal.release(id, "bob", "").await.expect("released");
+        let job = rig.claim_one().await;
+        assert_eq!((&job.released[..], job.attempt), (&["old_event".to_owned(), "approval".to_owned()][..], 1));
+        let actions = rig.journal.job(id).await.expect("a query").expect("the job").actions;
+        let said: Vec<_> = actions.iter().map(|action| (action.actor.as_str(), action.detail.as_str())).collect();
+        assert_eq!(said, [("ann", "old_event: checked"), ("bob", "approval")]);
+    }
+
+    async fn held_jobs_are_released_by_what_they_have_in_common(rig: Rig) {
+        for (tenant, why, count) in [("acme", "approval", 230), ("acme", "old_event", 2), ("globex", "approval", 3)] {
+            for _ in 0..count {
+                rig.accept(event(tenant, vec![held("docusign", why)], rig.now())).await;
+            }
+        }
+        let release = async |filter: HeldFilter| rig.journal.release_held(&filter, "ann", "").await.expect("released");
+        let (acme, globex) = (Some("acme".to_owned()), lane("globex", "docusign"));
+        let why = Some("approval".to_owned());
+        let nobody = HeldFilter { why: Some("else".into()), ..HeldFilter::default() };
+        assert_eq!(release(nobody).await, 0);
+        assert_eq!(release(HeldFilter { tenant: acme, why, lane: None }).await, 230);
+        assert_eq!(release(HeldFilter { lane: Some(globex), ..HeldFilter::default() }).await, 3);
+        let held: u64 = rig.journal.lanes(None).await.expect("a query").iter().map(|lane| lane.held).sum();
+        assert_eq!(held, 2);
+        assert_eq!(release(HeldFilter::default()).await, 2);
+        assert_eq!(rig.journal.reconcile().await, Ok(vec![]));
+    }
+
+    async fn unknown_jobs_are_said_to_be_unknown(rig: Rig) {
+        let id = JobId::from(Uuid::from_u128(7));
+        for result in [
+            rig.journal.cancel(id, "ann", "").await,
+            rig.journal.retry(id, "ann", "").await,
+            rig.journal.release(id, "ann", "").await,
+        ] {
+            assert_eq!(result, Err(JournalError::NoSuchJob(id)));
+        }
+        assert_eq!(rig.journal.job(id).await, Ok(None));
+        assert_eq!(rig.journal.event(Uuid::from_u128(7).into()).await, Ok(None));
+    }
+
+    async fn a_retried_job_waits_for_its_turn(rig: Rig) {
+        let docusign = lane("acme", "docusign");
+        let first = rig.queue(&docusign).await;
+        let job = rig.claim_one().await;
+        rig.finish(&job.fence, end(Outcome::Failed)).await;
+        let second = rig.queue(&docusign).await;
+        rig.clock.advance(Duration::from_secs(1));
+        rig.journal.retry(first, "ann", "").await.expect("retried");
+        let order: Vec<_> = rig.claim(2).await.iter().map(exeunt::journal::ClaimedJob::id).collect();
+        assert_eq!(order, [second, first]);
+    }
+}

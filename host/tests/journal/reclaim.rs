@@ -1,0 +1,99 @@
+//! What a host had that stopped answering comes back.
+
+use std::time::Duration;
+
+use exeunt::journal::{ClaimedJob, Finished, JobState, Options, Outcome};
+
+use crate::on_both;
+use crate::rig::{HOUR, LEASE, Rig, end, lane};
+
+on_both! {
+    async fn an_expired_lease_goes_to_somebody_else(rig: Rig) {
+        let id = rig.queue(&lane("acme", "docusign")).await;
+        let lost = rig.lose(1).await;
+        assert_eq!(lost[0].id(), id);
+        let job = rig.claim_one().await;
+        assert_eq!((job.id(), job.attempt), (id, 2), "the attempt counts");
+        assert!(job.last_reason.as_deref().is_some_and(|reason| reason.contains("host-2")), "{job:?}");
+        assert_eq!(rig.finish(&job.fence, end(Outcome::Closed)).await, Finished::Ended);
+        let attempts = rig.journal.job(id).await.expect("a query").expect("the job").attempts;
+        let results: Vec<_> = attempts.iter().map(|attempt| attempt.result.as_str()).collect();
+        assert_eq!(results, ["lease_expired", "closed"]);
+    }
+
+    async fn a_job_comes_back_after_a_pause_only(rig: Rig) {
+        rig.queue(&lane("acme", "docusign")).await;
+        let job = rig.journal.claim("host-2", Duration::from_millis(1), 1).await.expect("a claim").remove(0);
+        let until = loop {
+            rig.clock.advance(Duration::from_millis(1));
+            if !rig.journal.reclaim().await.expect("a reclaim").is_empty() {
+                break rig.state(job.id()).await;
+            }
+        };
+        let JobState::Parked { until: Some(until), .. } = until else { panic!("{until:?}") };
+        assert!(until > rig.now() && until <= rig.now() + Duration::from_secs(2), "{until}");
+    }
+
+    async fn a_heartbeat_keeps_the_lease(rig: Rig) {
+        rig.queue(&lane("acme", "docusign")).await;
+        rig.queue(&lane("acme", "docusign")).await;
+        let jobs = rig.journal.claim("host-1", Duration::from_secs(1), 2).await.expect("a claim");
+        // One is kept for long, the other is lost to show that leases were over.
+        let lost = rig.journal.heartbeat(&[jobs[0].fence.clone()], LEASE).await;
+        assert_eq!(lost, Ok(vec![]));
+        assert_eq!(rig.journal.heartbeat(&[jobs[1].fence.clone()], Duration::ZERO).await, Ok(vec![]));
+        let reclaimed = loop {
+            rig.clock.advance(Duration::from_secs(2));
+            let reclaimed = rig.journal.reclaim().await.expect("a reclaim");
+            if !reclaimed.is_empty() {
+                break reclaimed;
+            }
+        };
+        assert_eq!(reclaimed.iter().map(|back| back.job).collect::<Vec<_>>(), [jobs[1].id()]);
+        assert_eq!(rig.finish(&jobs[0].fence, end(Outcome::Closed)).await, Finished::Ended);
+    }
+
+    async fn what_takes_its_host_down_each_time_ends_as_a_dead_letter(rig: Rig) {
+        let mut rig = rig;
+        rig.reopen(Options { max_lapses: 3, ..rig.options() }).await;
+        let poison = rig.queue(&lane("acme", "poison")).await;
+        rig.lose(1).await;
+        rig.lose(1).await;
+        assert_eq!(rig.state(poison).await, JobState::Queued);
+        rig.lose(1).await;
+        let job = rig.job(poison).await;
+        assert!(matches!(job.state, JobState::Ended { outcome: Outcome::Failed, dead: true, .. }), "{job:?}");
+        assert_eq!((job.attempts, job.lapses), (3, 3));
+        assert_eq!(job.reason.as_deref(), Some("its lease expired 3 times in 3 attempts"));
+        rig.journal.retry(poison, "ops", "fixed").await.expect("a dead letter can be replayed");
+        let again = rig.claim_one().await;
+        assert_eq!((again.id(), again.attempt), (poison, 1));
+        assert_eq!(rig.finish(&again.fence, end(Outcome::Closed)).await, Finished::Ended);
+    }
+
+    async fn a_dead_hosts_jobs_all_come_back(rig: Rig) {
+        for n in 0..300 {
+            rig.queue(&lane(&format!("t{}", n % 60), "c")).await;
+        }
+        let mut lost = 0;
+        while lost < 300 {
+            let jobs = rig.journal.claim("host-2", Duration::ZERO, 256).await.expect("a claim");
+            assert!(!jobs.is_empty());
+            lost += jobs.len();
+        }
+        let mut back = std::collections::BTreeSet::new();
+        while back.len() < 300 {
+            rig.clock.advance(Duration::from_millis(1));
+            back.extend(rig.journal.reclaim().await.expect("a reclaim").into_iter().map(|back| back.job));
+        }
+        rig.clock.advance(HOUR);
+        let mut again = std::collections::BTreeSet::new();
+        while again.len() < 300 {
+            let jobs = rig.claim(256).await;
+            assert!(!jobs.is_empty());
+            again.extend(jobs.iter().map(ClaimedJob::id));
+        }
+        assert_eq!(back, again);
+        assert_eq!(rig.journal.reconcile().await.expect("a check"), []);
+    }
+}

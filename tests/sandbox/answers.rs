@@ -1,0 +1,195 @@
+//! Wrong answers: what the plugin says is checked, or not believed.
+
+use exeunt::capability::Verb;
+use exeunt::dispatch::{Gate, Stop, attempt, run_job};
+use exeunt::evidence::{JobRecord, Outcome};
+use exeunt::sandbox::SandboxLimits;
+
+use crate::attacks::Attack;
+use crate::house::{House, leaver};
+
+async fn job(house: &House, attack: Attack, kind: &str, amount: usize) -> JobRecord {
+    house.api.reset();
+    let connector = house.attack(attack).kind(kind).amount(amount).connector().await;
+    run_job(&connector, &leaver(), false).await
+}
+
+fn nothing_was_closed(house: &House) {
+    assert!(house.api.is_open("leaver") && house.api.is_open("bystander"));
+}
+
+#[tokio::test]
+pub(crate) async fn somebody_elses_account_fails_the_job() {
+    let house = House::new().await;
+    for kind in ["email", "both"] {
+        let job = job(&house, Attack::WrongAccount, kind, 0).await;
+        assert_eq!(job.outcome, Some(Outcome::Failed), "{kind}: {}", job.reason);
+        assert!(
+            job.reason.contains("belongs to bystander@acme.example"),
+            "{}",
+            job.reason
+        );
+        nothing_was_closed(&house);
+    }
+    let mut by_id = leaver();
+    by_id.target_id = Some("leaver".to_owned());
+    house.api.reset();
+    let connector = house.attack(Attack::WrongAccount).kind("id").connector().await;
+    let job = run_job(&connector, &by_id, false).await;
+    assert_eq!(job.outcome, Some(Outcome::Failed), "{}", job.reason);
+    assert!(
+        job.reason.contains("found account bystander for the id leaver"),
+        "{}",
+        job.reason
+    );
+    nothing_was_closed(&house);
+    house.neighbour_is_unharmed().await;
+}
+
+#[tokio::test]
+pub(crate) async fn a_thousand_accounts_fail_the_job() {
+    let house = House::new().await;
+    let SandboxLimits {
+        accounts_found,
+        accounts_paged,
+        ..
+    } = SandboxLimits::default();
+    for (verb, most) in [(Verb::Find, accounts_found), (Verb::Page, accounts_paged)] {
+        let many = |amount| house.attack(Attack::ManyAccounts).during(verb).amount(amount).run();
+        assert!(matches!(many(most).await.end, Ok(Ok(_))), "{verb}");
+        assert!(
+            many(most + 1).await.broken().contains(&format!("at most {most}")),
+            "{verb}"
+        );
+    }
+    let job = job(&house, Attack::ManyAccounts, "", 1000).await;
+    assert_eq!(job.outcome, Some(Outcome::Failed), "{}", job.reason);
+    nothing_was_closed(&house);
+}
+
+#[tokio::test]
+pub(crate) async fn an_account_id_is_neither_empty_nor_endless() {
+    let house = House::new().await;
+    let SandboxLimits { account_id, cursor, .. } = SandboxLimits::default();
+    for (verb, most) in [(Verb::Find, account_id), (Verb::Page, cursor)] {
+        let odd = |amount| house.attack(Attack::OddId).during(verb).amount(amount).run();
+        assert!(matches!(odd(most).await.end, Ok(Ok(_))), "{verb}");
+        assert!(
+            odd(most + 1)
+                .await
+                .broken()
+                .contains(&format!("more than {most} bytes")),
+            "{verb}"
+        );
+    }
+    let empty = house.attack(Attack::OddId).amount(0).run().await;
+    assert!(empty.broken().contains("empty"), "{empty:?}");
+}
+
+/// Reads go on for half a minute before the job fails. This plugin touches the network in none of its verbs, so the
+/// time may be skipped.
+async fn job_without_network(attack: Attack) -> JobRecord {
+    let house = House::new().await;
+    let connector = house.attack(attack).connector().await;
+    tokio::time::pause();
+    let job = run_job(&connector, &leaver(), false).await;
+    tokio::time::resume();
+    assert!(house.api.arrived().is_empty());
+    assert_eq!(job.outcome, Some(Outcome::Failed), "{}", job.reason);
+    assert!(job.reason.contains("after 30 s account leaver is"), "{}", job.reason);
+    house.neighbour_is_unharmed().await;
+    job
+}
+
+#[tokio::test]
+pub(crate) async fn verification_wants_the_account_that_was_closed() {
+    job_without_network(Attack::ReadAnother).await;
+}
+
+#[tokio::test]
+pub(crate) async fn a_closure_that_did_not_happen_is_found_out() {
+    let job = job_without_network(Attack::LieClosed).await;
+    assert!(
+        job.reason.contains("the target accepted the closure, but"),
+        "{}",
+        job.reason
+    );
+    assert_eq!(job.accounts[0].after.as_deref(), Some("active"));
+}
+
+#[tokio::test]
+pub(crate) async fn a_failure_that_hides_a_closure_ends_closed_at_the_next_attempt() {
+    let house = House::new().await;
+    let connector = house.attack(Attack::LieOpen).kind("refused").connector().await;
+    let mut gate = Gate::in_memory();
+    let first = attempt(&connector, &leaver(), false, &mut gate).await;
+    assert!(matches!(first.end, Err(Stop::Failed(_))), "{first:?}");
+    let (outcome, reason) = attempt(&connector, &leaver(), false, &mut gate).await.end.unwrap();
+    assert_eq!(outcome, Outcome::Closed, "{reason}");
+
+    let job = job(&house, Attack::LieOpen, "unavailable", 0).await;
+    assert_eq!(
+        job.outcome,
+        Some(Outcome::Closed),
+        "the host reads and sees: {}",
+        job.reason
+    );
+    let closures = house
+        .api
+        .arrived()
+        .iter()
+        .filter(|request| request.method == "DELETE")
+        .count();
+    assert_eq!(closures, 1);
+    house.neighbour_is_unharmed().await;
+}
+
+#[tokio::test]
+pub(crate) async fn a_failure_is_bounded_text() {
+    let house = House::new().await;
+    let most = SandboxLimits::default().failure_text;
+    let report = house.attack(Attack::LongFailure).amount(1024 * 1024).run().await;
+    assert_eq!(report.told().len(), most);
+    assert!(!report.told().contains(char::is_control));
+}
+
+#[tokio::test]
+pub(crate) async fn a_trap_in_any_verb_ends_that_call_alone() {
+    traps(Attack::Trap).await;
+}
+
+#[tokio::test]
+pub(crate) async fn a_panic_in_any_verb_ends_that_call_alone() {
+    traps(Attack::Panic).await;
+}
+
+async fn traps(attack: Attack) {
+    let house = House::new().await;
+    for verb in [Verb::Mint, Verb::Find, Verb::Read, Verb::Close, Verb::Page] {
+        let report = house.attack(attack).during(verb).run().await;
+        assert!(report.trap().contains("unreachable"), "{verb}: {report:?}");
+    }
+    for verb in [Verb::Mint, Verb::Find] {
+        house.api.reset();
+        let connector = house.attack(attack).during(verb).connector().await;
+        let job = run_job(&connector, &leaver(), false).await;
+        assert_eq!(job.outcome, Some(Outcome::Failed), "{verb}: {}", job.reason);
+        nothing_was_closed(&house);
+    }
+}
+
+#[tokio::test]
+pub(crate) async fn a_trap_after_the_closure_is_settled_by_reading() {
+    let house = House::new().await;
+    let job = job(&house, Attack::TrapAfterClose, "", 0).await;
+    assert_eq!(job.outcome, Some(Outcome::Closed), "{}", job.reason);
+    assert!(!house.api.is_open("leaver") && house.api.is_open("bystander"));
+    let closures = house
+        .api
+        .arrived()
+        .iter()
+        .filter(|request| request.method == "DELETE")
+        .count();
+    assert_eq!(closures, 1);
+    house.neighbour_is_unharmed().await;
+}

@@ -1,0 +1,159 @@
+//! What a plugin says of itself, when it lies.
+
+use std::time::Duration;
+
+use exeunt::capability::CallLimits;
+use exeunt::sandbox::{AdmissionError, Plugin, Sandbox, SandboxLimits};
+use serde_json::json;
+
+use crate::attacks::Lie;
+use crate::house::{House, limits};
+use crate::plugin::{hostile, telling};
+
+async fn admit(bytes: Vec<u8>, limits: SandboxLimits) -> Result<Plugin, AdmissionError> {
+    Sandbox::new(limits).unwrap().admit(bytes).await
+}
+
+/// What is wrong with the descriptor, in the words for its author. The way in is the tenant's, and the neighbour, who
+/// comes after, is none the wiser.
+async fn refused(lie: Lie) -> String {
+    let quick = SandboxLimits {
+        cpu: Duration::from_millis(300),
+        ..limits()
+    };
+    let house = House::with(quick, CallLimits::default()).await;
+    house.install(&telling(lie));
+    let error = house
+        .load("hostile", &json!({}), "")
+        .await
+        .expect_err("the lie was believed")
+        .to_string();
+    house.neighbour_is_unharmed().await;
+    assert!(error.contains("hostile.wasm is not admitted"), "{error}");
+    error
+}
+
+async fn refused_with(lie: Lie, words: &[&str]) {
+    let error = refused(lie).await;
+    for word in words {
+        assert!(error.contains(word), "`{word}` is not in: {error}");
+    }
+}
+
+#[tokio::test]
+pub(crate) async fn reading_verbs_cannot_declare_unsafe_methods() {
+    refused_with(
+        Lie::UnsafeFind,
+        &["`find DELETE api /users/{any}`: only `close` may use DELETE"],
+    )
+    .await;
+}
+
+#[tokio::test]
+pub(crate) async fn reach_and_keys_name_declared_endpoints() {
+    refused_with(
+        Lie::NoSuchEndpoint,
+        &[
+            "`nowhere` is no endpoint",
+            "`elsewhere`, which is no endpoint",
+            "`faraway`, which is no endpoint",
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+pub(crate) async fn names_are_names() {
+    let words = [
+        "name `Hostile",
+        "version `latest`",
+        "name `a/b`",
+        "`api` is there twice",
+        "trace-header",
+    ];
+    refused_with(Lie::BadNames, &words).await;
+    assert!(!refused(Lie::BadNames).await.contains('\u{1b}'));
+}
+
+#[tokio::test]
+pub(crate) async fn the_schema_is_json() {
+    refused_with(Lie::SchemaNotJson, &["settings-schema is not JSON"]).await;
+}
+
+#[tokio::test]
+pub(crate) async fn a_schema_that_unfolds_without_end_is_refused() {
+    refused_with(Lie::SchemaBomb, &["references are written out"]).await;
+}
+
+#[tokio::test]
+pub(crate) async fn lists_have_limits() {
+    let error = refused(Lie::ManyEntries).await;
+    assert!(error.contains("endpoints has 10002 entries, at most 64"), "{error}");
+    assert!(
+        error.len() < 10_000,
+        "what is said about them has a limit: {}",
+        error.len()
+    );
+}
+
+#[tokio::test]
+pub(crate) async fn find_has_no_account_yet() {
+    refused_with(Lie::AccountInFind, &["exists in `read` and `close` only"]).await;
+}
+
+#[tokio::test]
+pub(crate) async fn a_default_base_url_names_a_host() {
+    let endpoints: Vec<String> = (0..5).map(|number| format!("endpoint default-{number}: ")).collect();
+    let endpoints: Vec<&str> = endpoints.iter().map(String::as_str).collect();
+    refused_with(Lie::PrivateDefault, &endpoints).await;
+}
+
+#[tokio::test]
+pub(crate) async fn a_key_cannot_ride_in_a_reserved_header() {
+    let words = [
+        "key static: header `Host` cannot carry a key",
+        "key client: header `transfer-encoding` cannot",
+    ];
+    refused_with(Lie::KeyInHost, &words).await;
+}
+
+#[tokio::test]
+pub(crate) async fn no_import_works_while_it_is_asked_for() {
+    refused_with(Lie::CallImports, &["no import works while `describe` runs"]).await;
+}
+
+#[tokio::test]
+pub(crate) async fn describing_has_a_cpu_limit() {
+    let error = refused(Lie::Endless).await;
+    assert!(
+        error.contains("cpu-milliseconds") || error.contains("did not come to an end"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+pub(crate) async fn it_is_taken_once() {
+    let house = House::new().await;
+    house.install(&telling(Lie::Changing));
+    let first = house
+        .load("hostile", &json!({"issuer": "i", "subject": "s"}), "")
+        .await
+        .unwrap();
+    let second = house
+        .load("neighbour", &json!({"issuer": "i", "subject": "s"}), "")
+        .await
+        .unwrap();
+    assert_eq!(first.plugin.descriptor.version, "1.0.0");
+    assert!(
+        std::sync::Arc::ptr_eq(&first.plugin, &second.plugin),
+        "asked once for both tenants"
+    );
+    let again = admit(telling(Lie::Changing), limits()).await.unwrap();
+    assert_eq!(again.descriptor, first.plugin.descriptor);
+}
+
+#[tokio::test]
+async fn the_truth_is_admitted() {
+    let plugin = admit(hostile(), limits()).await.unwrap();
+    assert_eq!((plugin.descriptor.name.as_str(), plugin.imports.len()), ("hostile", 6));
+}

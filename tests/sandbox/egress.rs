@@ -1,0 +1,104 @@
+//! What may leave the host.
+
+use exeunt::capability::Verb;
+
+use crate::attacks::Attack;
+use crate::house::House;
+
+const READING: [Verb; 4] = [Verb::Mint, Verb::Find, Verb::Read, Verb::Page];
+
+/// The guest passes on why each request was denied, or says which one was not; the target says whether any arrived.
+/// One of `why` must be in each reason: a second defence behind the first would hide that the first is gone.
+async fn all_denied(attack: Attack, verbs: &[Verb], why: &[&str]) {
+    let house = House::new().await;
+    for verb in verbs {
+        let report = house.attack(attack).during(*verb).run().await;
+        report.denied();
+        for reason in report.reasons() {
+            assert!(why.iter().any(|why| reason.contains(why)), "{verb}: {reason}");
+        }
+        assert_eq!(report.arrived, 0, "{verb}");
+        assert!(report.record.exchanges.is_empty(), "{verb}: {report:?}");
+        assert!(report.record.denied.is_some(), "the operator is told, {verb}");
+    }
+}
+
+#[tokio::test]
+pub(crate) async fn a_header_value_cannot_begin_another() {
+    let why = ["has a control character", "is not one that a connector may set"];
+    all_denied(Attack::InjectHeader, &[Verb::Find], &why).await;
+}
+
+#[tokio::test]
+pub(crate) async fn reserved_headers_are_denied() {
+    let why = ["is not one that a connector may set"];
+    all_denied(Attack::ReservedHeader, &[Verb::Find, Verb::Mint], &why).await;
+}
+
+#[tokio::test]
+pub(crate) async fn paths_cannot_leave_their_place() {
+    let why = ["the path ", "is not in the descriptor's reach"];
+    all_denied(Attack::EscapePath, &[Verb::Find], &why).await;
+}
+
+#[tokio::test]
+pub(crate) async fn reading_verbs_cannot_write() {
+    let why = ["reading verbs cannot write", "cannot have a body"];
+    all_denied(Attack::WriteWhileReading, &READING, &why).await;
+}
+
+#[tokio::test]
+pub(crate) async fn an_endpoint_must_be_declared() {
+    all_denied(
+        Attack::UnknownEndpoint,
+        &[Verb::Find],
+        &["the descriptor has no endpoint"],
+    )
+    .await;
+    let house = House::new().await;
+    let report = house.attack(Attack::UnknownEndpoint).run().await;
+    assert!(
+        report.log.len() < 100_000,
+        "a name of a megabyte is not logged: {}",
+        report.log.len()
+    );
+    assert!(!report.log.contains('\u{1b}'));
+}
+
+/// The denial names the author's line and the operator's; where the operator writes it, the request goes out.
+#[tokio::test]
+pub(crate) async fn a_path_must_be_declared_and_granted() {
+    let house = House::new().await;
+    let report = house.attack(Attack::UndeclaredPath).run().await;
+    assert!(
+        report.denied().contains("author: declare `find GET api …` in `reach`"),
+        "{report:?}"
+    );
+    assert_eq!(report.arrived, 0);
+
+    let withheld = || house.attack(Attack::UndeclaredPath).kind("withheld");
+    let report = withheld().run().await;
+    let line = "operator: add \"find GET api /withheld\" to `reach` under [connectors.target] in tenants/hostile.toml";
+    assert!(report.denied().contains(line), "{report:?}");
+    assert_eq!(report.arrived, 0);
+
+    let report = withheld().lines("reach = [\"find GET api /withheld\"]").run().await;
+    assert!(report.told().contains("404"), "{report:?}");
+    assert_eq!(report.arrived, 1);
+}
+
+#[tokio::test]
+pub(crate) async fn a_redirect_is_returned_and_not_followed() {
+    let house = House::new().await;
+    let report = house.attack(Attack::FollowRedirect).run().await;
+    let location = format!("http://{}/users", house.other.address);
+    assert!(
+        report.told().contains("302") && report.told().contains(&location),
+        "{report:?}"
+    );
+    assert_eq!(report.arrived, 1);
+    assert!(
+        house.other.arrived().is_empty(),
+        "nothing came to where the redirect leads"
+    );
+}

@@ -1,0 +1,67 @@
+//! The sandbox holds: every attack of the table, tried with a hostile guest, a hostile file or a hostile target.
+//!
+//! Attacks run through the library, each in a house of its own: a runtime, two tenants, a target that listens on
+//! loopback. After each of them the neighbour, a well-behaved connector on the same runtime, must still close its
+//! leaver. Going through the binary was the alternative; it shows less of how a call ended, and limits could not be
+//! made small enough to be tried.
+
+mod addresses;
+mod answers;
+#[path = "../plugins/hostile/src/attacks.rs"]
+#[macro_use]
+mod attacks;
+mod closing;
+mod descriptor;
+mod egress;
+mod files;
+mod house;
+mod limits;
+mod plugin;
+mod secrets;
+mod server;
+mod target;
+
+/// Attacks without a guest's code, as the lists in `attacks.rs`.
+macro_rules! for_each_file {
+    ($do:ident) => {
+        $do! {
+            NotWasm => files::what_is_not_wasm_is_refused,
+                "file that is not WebAssembly", "format check";
+            CoreModule => files::a_core_module_is_refused_with_the_command_to_run,
+                "core module instead of a component", "format check";
+            OtherWorld => files::a_component_of_another_world_is_refused,
+                "component of another world", "check of imports and exports by name";
+            OlderVersion => files::another_version_of_the_contract_is_refused,
+                "component of an older version of the contract", "check of the version";
+            WasiImport => files::an_import_that_the_contract_does_not_have_is_refused,
+                "import of WASI, or of anything else", "no import but the contract's five; nothing else is linked";
+            Malformed => files::a_damaged_component_is_refused_and_nothing_panics,
+                "damaged or truncated component", "validation; fuzzed by mutation";
+            TooLarge => files::a_component_has_a_size_limit,
+                "component of gigabytes", "size limit before anything is parsed";
+            TableGrowth => files::tables_grow_to_their_limit_and_no_further,
+                "table growth", "limit on entries, one for all tables of a call";
+            ManyMemories => files::memories_of_a_call_share_one_limit,
+                "memory growth by many memories", "one limit for all memories of a call";
+            PoolShare => files::a_component_takes_no_more_than_its_share_of_the_pool,
+                "component of many memories, tables or instances, to empty the pool", "a component's share of the pool is capped when it is compiled";
+            SpinAtStart => files::a_start_function_is_within_the_limits,
+                "endless loop before the first call (start function)", "instantiation counts as part of the call";
+            AddressLiteral => addresses::an_address_for_a_host_is_refused_when_the_tenant_is_read,
+                "endpoint that is a private, loopback or metadata address, in every spelling", "refused when the tenant file is read";
+            NameToLoopback => addresses::a_name_that_leads_inside_is_refused_before_connecting,
+                "name that resolves to a loopback address", "every resolved address is checked, and the checked one is connected to";
+            PlainHttp => addresses::plain_http_needs_a_grant_for_that_very_address,
+                "endpoint without TLS", "refused unless the host's file grants that address and port";
+        }
+    };
+}
+
+macro_rules! each_has_a_test {
+    ($($name:ident => $room:ident :: $test:ident, $what:literal, $stops:literal;)*) => {
+        $(const _: fn() = $room::$test;)*
+    };
+}
+for_each_attack!(each_has_a_test);
+for_each_lie!(each_has_a_test);
+for_each_file!(each_has_a_test);
