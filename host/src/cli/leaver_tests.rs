@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use axum::Router;
 use axum::extract::Path;
 use axum::http::{HeaderMap, StatusCode as Status};
@@ -7,6 +9,8 @@ use secrecy::SecretString;
 use tokio::net::TcpListener;
 
 use super::*;
+use crate::console::testing::Stand;
+use crate::intake::http::{Directory, Intake, IntakeLimits, OpenSource, router};
 
 #[derive(Debug, Parser)]
 struct Line {
@@ -118,4 +122,75 @@ fn somebody_has_to_be_named_and_a_wait_has_its_limit() {
     assert!(parse(&["--name", "A"]).is_err(), "a name finds nobody");
     assert!(parse(&["--email", "a", "--wait", "80"]).is_ok());
     assert!(parse(&["--email", "a", "--wait", "81"]).is_err());
+}
+
+/// One tenant with one connector.
+#[derive(Debug)]
+struct OneTenant;
+
+impl Directory for OneTenant {
+    fn source(&self, _: &str, _: &str) -> Option<Arc<OpenSource>> {
+        None
+    }
+
+    fn connectors(&self, tenant: &str) -> Option<Arc<[String]>> {
+        (tenant == "acme").then(|| ["docusign".to_owned()].into())
+    }
+}
+
+#[tokio::test]
+async fn the_intake_takes_what_the_command_sends() {
+    let stand = Stand::new().await;
+    let (_stop, stop) = tokio::sync::watch::channel(false);
+    let intake = Intake {
+        journal: stand.journal.clone(),
+        directory: Arc::new(OneTenant),
+        tokens: Arc::clone(&stand.tokens),
+        clock: stand.clock.clone(),
+        limits: IntakeLimits::default(),
+        stop,
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let server: url::Url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+    tokio::spawn(async move { axum::serve(listener, router(intake)).await });
+    let report = |words: &[&str], token: &str| {
+        let client = Client::new(server.clone(), stand.secret(token), None);
+        let leaver = Line::try_parse_from([&["leaver"], words].concat()).unwrap().leaver;
+        async move { leaver.report(&client.unwrap()).await }
+    };
+    let known = [
+        "--tenant",
+        "acme",
+        "--email",
+        "a@acme.example",
+        "--connector",
+        "docusign",
+        "--idempotency-key",
+        "k",
+    ];
+    let (text, exit) = report(&known, "acme-all").await.unwrap();
+    assert_eq!(exit, Exit::Success);
+    let again = report(&known, "acme-all").await.unwrap().0;
+    assert!(
+        again.contains("reported before") && again.contains(text.lines().next().unwrap()),
+        "{again}"
+    );
+    stand.close().await;
+    let waiting = [
+        "--tenant",
+        "acme",
+        "--email",
+        "a@acme.example",
+        "--wait",
+        "1",
+        "--idempotency-key",
+        "k",
+    ];
+    let (text, exit) = report(&waiting, "acme-all").await.unwrap();
+    assert_eq!(exit, Exit::Success, "{text}");
+    assert!(text.contains("docusign   closed  closed and verified"), "{text}");
+    for (token, expected) in [("other-all", "403"), ("auditor", "403")] {
+        let error = report(&known, token).await.unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
 }

@@ -11,8 +11,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::access::{Anyone, Caller};
+use super::lane_view::{LaneView, Since};
 use super::router::Shared;
-use super::view::{LaneView, Since};
 use crate::journal::{Journal, JournalError, LaneStatus, Pause, Tally};
 
 /// How long the journal may take to answer a health check: 2 seconds, less than balancers usually wait.

@@ -8,10 +8,11 @@ use serde::Deserialize;
 
 use super::access::Caller;
 use super::body::{Body, Reason};
+use super::lane_view::Released;
 use super::list::{JobQuery, lane, query_text};
 use super::problem::Problem;
 use super::router::Shared;
-use super::view::{JobDetail, JobPage, Released};
+use super::view::{JobDetail, JobPage};
 use crate::journal::{HeldFilter, JobId, JobRecord};
 use crate::tenant::Role;
 

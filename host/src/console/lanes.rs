@@ -9,10 +9,10 @@ use serde::Deserialize;
 
 use super::access::Caller;
 use super::body::{Body, Reason};
+use super::lane_view::{LaneView, Lanes, PauseView, Released, Resumed};
 use super::list::lane;
 use super::problem::Problem;
 use super::router::Shared;
-use super::view::{LaneView, Lanes, PauseView, Released, Resumed};
 use crate::journal::{Lane, Pause, Scope};
 use crate::tenant::Role;
 

@@ -32,6 +32,10 @@ const ACCEPT_SECONDS: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.05,
 const COUNTERS: &[(&str, &str)] = &[
     ("exeunt_events_total", "Events that were accepted."),
     (
+        "exeunt_requests_refused_total",
+        "Requests to the intake that were not taken, by reason.",
+    ),
+    (
         "exeunt_jobs_ended_total",
         "Jobs that this process brought to their outcome.",
     ),

@@ -15,6 +15,7 @@ mod events;
 mod exposition;
 mod health;
 mod jobs;
+mod lane_view;
 mod lanes;
 mod list;
 mod metrics;
@@ -25,13 +26,11 @@ mod view;
 
 pub use body::{MAX_BODY_BYTES, MAX_REASON_BYTES};
 pub use health::{Health, HealthProblem, HealthReport, Phase};
+pub use lane_view::{LaneView, Lanes, PauseView, Released, Resumed, Since, Until};
 pub use list::MAX_SCANS;
 pub use metrics::install_metrics;
 pub use router::{Console, router};
-pub use view::{
-    ActionView, AttemptView, EventView, IntentView, JobDetail, JobPage, JobView, LaneView, Lanes, PauseView, Released,
-    Resumed, Since, TranscriptView, Until,
-};
+pub use view::{ActionView, AttemptView, EventView, IntentView, JobDetail, JobPage, JobView, TranscriptView};
 
 #[cfg(test)]
 pub(crate) mod testing;

@@ -6,6 +6,9 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::http::{HeaderValue, header};
+use axum::middleware::map_response;
+use axum::response::Response;
 use axum::routing::{get, post};
 use metrics_exporter_prometheus::PrometheusHandle;
 
@@ -78,5 +81,13 @@ pub fn router(console: Console) -> Router {
         .route("/readyz", get(health::ready))
         .route("/metrics", get(metrics::show))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(map_response(forget))
         .with_state(shared)
+}
+
+/// No cache on the way keeps an answer: it names people, or is old in a second.
+async fn forget(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }

@@ -1,13 +1,11 @@
-//! The JSON forms, for the server that writes them and the command line that reads them.
+//! The JSON forms of jobs and events, for the server that writes them and the command line that reads them.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::journal::{
-    Action, Attempt, EventRecord, IntentRecord, JobRecord, JobState, JobSummary, LaneStatus, Pause, Scope, Transcript,
-};
+use crate::journal::{Action, Attempt, EventRecord, IntentRecord, JobRecord, JobState, JobSummary, Transcript};
 
 /// A job in a list.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -163,89 +161,6 @@ pub struct EventView {
     pub body_base64: Option<String>,
 }
 
-/// The lanes and what is paused.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Lanes {
-    /// By tenant and connector.
-    pub lanes: Vec<LaneView>,
-    /// Pauses in force.
-    pub pauses: Vec<PauseView>,
-}
-
-/// A lane.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LaneView {
-    /// Its tenant.
-    pub tenant: String,
-    /// Its connector.
-    pub connector: String,
-    /// Most jobs that run at a time, over all hosts.
-    pub cap: u32,
-    /// Jobs that wait for their turn.
-    pub queued: u64,
-    /// Jobs that run.
-    pub running: u64,
-    /// Jobs that wait for an operator.
-    pub held: u64,
-    /// Since when the first of the queued jobs could have run.
-    pub oldest_due: Option<Timestamp>,
-    /// Until when the target wants peace.
-    pub resting: Option<Until>,
-    /// Since when nothing runs until an operator has changed something.
-    pub parked: Option<Since>,
-    /// Since when the breaker is open.
-    pub breaker: Option<Since>,
-}
-
-/// A beginning and a reason.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Since {
-    /// When it began.
-    pub since: Timestamp,
-    /// Why, in words.
-    pub why: String,
-}
-
-/// An end and a reason.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Until {
-    /// When it ends.
-    pub until: Timestamp,
-    /// Why, in words.
-    pub why: String,
-}
-
-/// A pause.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PauseView {
-    /// The tenant; everything where absent.
-    pub tenant: Option<String>,
-    /// The connector; all of the tenant's where absent.
-    pub connector: Option<String>,
-    /// Whose token.
-    pub actor: String,
-    /// Why.
-    pub reason: String,
-    /// Since when.
-    pub at: Timestamp,
-}
-
-/// How many jobs were let go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Released {
-    /// Jobs.
-    pub released: u64,
-}
-
-/// What resuming changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Resumed {
-    /// Whether there was a pause of exactly this scope.
-    pub resumed: bool,
-    /// Whether the connector was parked.
-    pub unparked: bool,
-}
-
 /// JSON that the journal keeps as text.
 fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|_| Value::from(text))
@@ -396,48 +311,6 @@ impl EventView {
             jobs: jobs.iter().map(|job| job.as_uuid()).collect(),
             body: text.filter(|_| with_body).map(str::to_owned),
             body_base64: (with_body && text.is_none()).then(base64),
-        }
-    }
-}
-
-impl LaneView {
-    pub(super) fn new(lane: &LaneStatus, now: Timestamp) -> Self {
-        let since = |(since, why): &(Timestamp, String)| Since {
-            since: *since,
-            why: why.clone(),
-        };
-        let resting = lane.not_before.as_ref().filter(|(until, _)| *until > now);
-        Self {
-            tenant: lane.lane.tenant().to_owned(),
-            connector: lane.lane.connector().to_owned(),
-            cap: lane.cap,
-            queued: lane.queued,
-            running: lane.running,
-            held: lane.held,
-            oldest_due: lane.oldest_due,
-            resting: resting.map(|(until, why)| Until {
-                until: *until,
-                why: why.clone(),
-            }),
-            parked: lane.parked.as_ref().map(since),
-            breaker: lane.tripped.as_ref().map(since),
-        }
-    }
-}
-
-impl From<&Pause> for PauseView {
-    fn from(pause: &Pause) -> Self {
-        let (tenant, connector) = match &pause.scope {
-            Scope::All => (None, None),
-            Scope::Tenant(tenant) => (Some(tenant.clone()), None),
-            Scope::Connector(lane) => (Some(lane.tenant().to_owned()), Some(lane.connector().to_owned())),
-        };
-        Self {
-            tenant,
-            connector,
-            actor: pause.actor.clone(),
-            reason: pause.reason.clone(),
-            at: pause.at,
         }
     }
 }

@@ -107,8 +107,19 @@ pub(super) fn recheck(person: &intake::Person, accounts: &[Account]) -> Result<(
 
 /// Addresses are compared without case in both parts, as DocuSign and SailPoint treat them, and in nothing else: a
 /// plus-tag or a dot makes another address.
+///
+/// A letter outside ASCII never equals one inside: Unicode lower-cases the Kelvin sign to `k`, which would let one
+/// person's address name another's account.
 fn same_address(one: &str, other: &str) -> bool {
-    one.trim().to_lowercase() == other.trim().to_lowercase()
+    let (mut one, mut other) = (one.trim().chars(), other.trim().chars());
+    loop {
+        match (one.next(), other.next()) {
+            (None, None) => return true,
+            (Some(a), Some(b)) if a.eq_ignore_ascii_case(&b) => {}
+            (Some(a), Some(b)) if !a.is_ascii() && !b.is_ascii() && a.to_lowercase().eq(b.to_lowercase()) => {}
+            _ => return false,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -121,5 +132,6 @@ mod tests {
         assert!(same_address("JÖRG@example.com", "jörg@example.com"));
         assert!(!same_address("ann+x@example.com", "ann@example.com"));
         assert!(!same_address("annenglish@example.com", "ann.english@example.com"));
+        assert!(!same_address("\u{212a}atja@example.com", "katja@example.com"));
     }
 }

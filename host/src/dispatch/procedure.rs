@@ -129,6 +129,11 @@ impl Procedure<'_, '_> {
         };
         // Refused before anything left the host, or answered with a clear no: nothing can have happened.
         if !may_have_happened(&problem, effect) {
+            // Somebody else may have been quicker, and targets refuse to close what is closed. One look tells.
+            let is_refusal = matches!(problem, Problem::Failure(Failure::Refused(_))) && effect == Effect::Answered;
+            if is_refusal && matches!(self.look(id).await, Ok((true, _))) {
+                return Ok(());
+            }
             return Err(problem.into_stop(self.connector));
         }
         let told = problem.to_string();
@@ -145,19 +150,9 @@ impl Procedure<'_, '_> {
         let deadline = Instant::now() + VERIFY_WITHIN;
         let mut pause = VERIFY_PAUSE;
         loop {
-            let said = match self.verbs.read(id).await {
-                Ok(account) => {
-                    let status = account
-                        .as_ref()
-                        .map_or("unknown to the target", |account| account.native_status.as_str());
-                    self.note_after(id, status);
-                    if account.as_ref().is_some_and(|account| {
-                        account.standing == Standing::Closed && account.id.eq_ignore_ascii_case(id)
-                    }) {
-                        return Ok(());
-                    }
-                    format!("account {id} is {status}")
-                }
+            let said = match self.look(id).await {
+                Ok((true, _)) => return Ok(()),
+                Ok((false, status)) => format!("account {id} is {status}"),
                 Err(Stop::Unavailable(reason)) => format!("account {id} cannot be read: {reason}"),
                 Err(stop) => return Err(stop),
             };
@@ -170,6 +165,19 @@ impl Procedure<'_, '_> {
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(VERIFY_PAUSE_MOST);
         }
+    }
+
+    /// Reads once: whether the target says closed, and its own word for the account's status.
+    async fn look(&mut self, id: &str) -> Result<(bool, String), Stop> {
+        let account = self.verbs.read(id).await?;
+        let status = account
+            .as_ref()
+            .map_or("unknown to the target", |account| account.native_status.as_str());
+        self.note_after(id, status);
+        let is_closed = account
+            .as_ref()
+            .is_some_and(|account| account.standing == Standing::Closed && account.id.eq_ignore_ascii_case(id));
+        Ok((is_closed, status.to_owned()))
     }
 
     fn note_after(&mut self, id: &str, status: &str) {

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::*;
 use crate::tenant::{Becomes, LeaverRule, Location, MAX_CONFIG_BYTES, Mode, PersonMapping, SourceAuth, SourceKind};
-use crate::tenant::{MAX_PATTERN_BYTES, MAX_PATTERNS};
+use crate::tenant::{DEFAULT_MAX_AGE, MAX_PATTERN_BYTES, MAX_PATTERNS, MAX_SOURCE_SECRETS};
 
 fn parse(text: &str) -> Result<Tenant, String> {
     let host = HostConfig::default_for(Path::new("/srv/exeunt"));

@@ -21,6 +21,7 @@ mod secrets;
 mod server;
 mod source;
 mod source_auth;
+mod token_file;
 mod tokens;
 
 pub use connector::{ConnectorConfig, Mode};

@@ -172,3 +172,11 @@ fn the_configuration_is_found_in_the_named_file_only() {
     );
     assert!(HostConfig::here(Some(&folder.path().join("other.toml"))).is_err());
 }
+
+#[test]
+fn the_file_that_is_delivered_for_the_service_reads_well() {
+    let (_folder, host) = load(include_str!("../../../deploy/exeunt.toml"));
+    let server = host.unwrap().server;
+    assert_eq!(server.tokens, Path::new("/var/lib/exeunt/tokens.toml"));
+    assert_eq!(server.journal.to_string(), "sqlite:/var/lib/exeunt/exeunt.db");
+}

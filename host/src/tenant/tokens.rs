@@ -3,14 +3,9 @@
 //! The file, `tokens.toml`, holds one table a token, with the SHA-256 of the token and never the token itself. A plain
 //! hash is enough, where a password would need a slow one: a token is 256 random bits, so nobody finds it by trying,
 //! and the look-up costs a microsecond for each request.
-//!
-//! `exeunt token` rewrites the whole file. Editing the text in place, to keep an operator's comments, lost: a token
-//! that was to be revoked and is still there because a text edit went wrong is the worse bug.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
-use std::fs::File;
-use std::io::Write as _;
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -23,9 +18,9 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
 use super::error::{ConfigError, Location};
-use super::host::folder_of;
 use super::names::{did_you_mean, is_name, quoted};
-use super::reader::{Item, Table, read, read_text};
+use super::reader::{read, read_text};
+use super::token_file::{check_writers, lock, read_token, write};
 
 /// What every token begins with, so that scanners for leaked secrets recognise one.
 pub const TOKEN_PREFIX: &str = "exeunt_";
@@ -89,7 +84,7 @@ pub struct Token {
     pub roles: BTreeSet<Role>,
     /// The day on which it was made, UTC.
     pub created: Date,
-    hash: TokenHash,
+    pub(super) hash: TokenHash,
 }
 
 impl Token {
@@ -108,14 +103,14 @@ impl Token {
 
 /// The SHA-256 of a token.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct TokenHash([u8; 32]);
+pub(super) struct TokenHash([u8; 32]);
 
 impl TokenHash {
     fn of(token: &str) -> Self {
         Self(Sha256::digest(token.as_bytes()).into())
     }
 
-    fn parse(text: &str) -> Result<Self, String> {
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
         const WRITE: &str =
             "is not the hash of a token; write \"sha256:\" and 64 digits in lower case, or use: exeunt token new";
         let digits = text.strip_prefix("sha256:").filter(|digits| digits.len() == 64);
@@ -241,7 +236,7 @@ impl Tokens {
     /// Whether there is no token at all.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.buckets.is_empty()
+        self.all().next().is_none()
     }
 
     /// Adds a token to a file, which is made where there is none, and returns it. This is the only time that it can be
@@ -269,7 +264,7 @@ impl Tokens {
             created,
             hash,
         });
-        tokens.save(path)?;
+        write(path, &tokens.list())?;
         Ok(SecretString::from(secret))
     }
 
@@ -290,7 +285,7 @@ impl Tokens {
             .buckets
             .values_mut()
             .for_each(|bucket| bucket.retain(|token| token.name != name));
-        tokens.save(path)?;
+        write(path, &tokens.list())?;
         Ok(revoked)
     }
 
@@ -314,94 +309,6 @@ impl Tokens {
             .or_default()
             .push(Arc::new(token));
     }
-
-    /// Whole or not at all: the server re-reads the file at any moment.
-    fn save(&self, path: &Path) -> Result<(), ConfigError> {
-        let mut text =
-            "# Written by `exeunt token`, which drops comments. Hashes only: a token is shown once, when it \
-                        is made.\n"
-                .to_owned();
-        for token in self.list() {
-            text.push_str(&entry(token));
-        }
-        let write = || -> std::io::Result<()> {
-            // Made with mode 0600.
-            let mut file = tempfile::NamedTempFile::new_in(folder_of(path))?;
-            file.write_all(text.as_bytes())?;
-            file.as_file().sync_all()?;
-            file.persist(path)?;
-            Ok(())
-        };
-        write().map_err(|error| Location::file_only(path).error(format!("cannot be written: {error}")))
-    }
-}
-
-fn entry(token: &Token) -> String {
-    let roles: Vec<String> = token.roles.iter().map(|role| format!("\"{role}\"")).collect();
-    let tenant = token.tenant.as_ref().map(|tenant| format!("tenant = \"{tenant}\"\n"));
-    format!(
-        "\n[{}]\nhash = \"{}\"\n{}roles = [{}]\ncreated = \"{}\"\n",
-        token.name,
-        token.hash,
-        tenant.unwrap_or_default(),
-        roles.join(", "),
-        token.created
-    )
-}
-
-fn read_token(name: &str, item: &Item<'_>) -> Option<Token> {
-    if !is_name(name) {
-        item.note("is not a name; write [a-z][a-z0-9-]*, at most 63 characters");
-    }
-    let mut table = item.table()?;
-    let hash = table.require("hash", "hash = \"sha256:…\", or use: exeunt token new");
-    let hash = hash.and_then(|item| item.accept(TokenHash::parse(item.string()?)));
-    let tenant = table.get("tenant").map(|item| read_tenant(&item));
-    let roles = read_roles(&mut table);
-    let created = table.require("created", "created = \"2026-01-31\"");
-    let created = created.and_then(|item| item.accept(parse_date(item.string()?)));
-    table.finish();
-    let tenant = match tenant {
-        // A tenant that cannot be read must not turn into the host.
-        Some(None) => return None,
-        Some(tenant) => tenant,
-        None => None,
-    };
-    Some(Token {
-        name: name.to_owned(),
-        tenant,
-        roles,
-        created: created?,
-        hash: hash?,
-    })
-}
-
-fn read_tenant(item: &Item<'_>) -> Option<String> {
-    let name = item.string()?;
-    if !is_name(name) {
-        item.note("is not a tenant's name; write [a-z][a-z0-9-]*, at most 63 characters");
-        return None;
-    }
-    Some(name.to_owned())
-}
-
-fn read_roles(table: &mut Table<'_>) -> BTreeSet<Role> {
-    let Some(item) = table.require("roles", "roles = [\"operate\"]") else {
-        return BTreeSet::new();
-    };
-    let words = item.strings();
-    if item.list().is_some_and(|list| list.is_empty()) {
-        item.note("is empty, so the token may do nothing; write [\"operate\"], or remove the token");
-    }
-    words
-        .iter()
-        .filter_map(|(word, item)| item.accept(word.parse()))
-        .collect()
-}
-
-fn parse_date(text: &str) -> Result<Date, String> {
-    text.parse()
-        .map_err(|_| format!("{} is not a day; write it as \"2026-01-31\"", quoted(text)))
 }
 
 fn check_new(new: &NewToken, tokens: &Tokens) -> Result<(), String> {
@@ -421,38 +328,6 @@ fn check_new(new: &NewToken, tokens: &Tokens) -> Result<(), String> {
             new.name
         ));
     }
-    Ok(())
-}
-
-/// Keeps other `exeunt token` commands out until it is dropped: two that read the same file would each write back what
-/// the other one has just revoked. The folder is locked because the file is replaced.
-fn lock(path: &Path) -> Result<File, ConfigError> {
-    let folder = folder_of(path);
-    File::open(&folder)
-        .and_then(|file| file.lock().map(|()| file))
-        .map_err(|error| Location::file_only(path).error(format!("its folder cannot be locked: {error}")))
-}
-
-/// Who may write the file can make himself a token. Reading it gives nobody anything.
-#[cfg(unix)]
-fn check_writers(path: &Path) -> Result<(), ConfigError> {
-    use std::os::unix::fs::PermissionsExt as _;
-    let at = Location::file_only(path);
-    let metadata = path
-        .metadata()
-        .map_err(|error| at.error(format!("cannot be read: {error}")))?;
-    let mode = metadata.permissions().mode() & 0o777;
-    if mode & 0o022 == 0 {
-        return Ok(());
-    }
-    Err(at.error(format!(
-        "can be written by others than its owner (mode {mode:o}); run: chmod 600 {}",
-        path.display()
-    )))
-}
-
-#[cfg(not(unix))]
-fn check_writers(_: &Path) -> Result<(), ConfigError> {
     Ok(())
 }
 

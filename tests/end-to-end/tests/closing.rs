@@ -1,6 +1,6 @@
 //! Closing a membership and finding whose: each row of what is known about eSignature's `Users` resource.
 
-use docusign_sim::{Delegation, EmailFilter, ErrorDetails, Fault, FaultKind, NoMatch, Options, Status, UnknownUser, User};
+use docusign_sim::{AlreadyClosed, Delegation, EmailFilter, ErrorDetails, Fault, FaultKind, NoMatch, Options, Status, UnknownUser, User};
 use end_to_end::{World, event, event_with};
 use serde_json::{Value, json};
 
@@ -98,9 +98,23 @@ async fn a_200_with_an_error_inside_is_a_failure() {
     let said = ["USER_LACKS_PERMISSIONS", "This User lacks sufficient permissions.", "HTTP 200"];
     let job = world.run(&event(ANN)).await.ended_because("failed", 4, &said);
     assert_eq!(job["accounts"][0]["before"], "Active");
-    assert_ne!(job["accounts"][0]["after"], "Closed");
+    assert_eq!(job["accounts"][0]["after"], "Active", "looked at once more");
     assert_eq!(world.status(&ann), Status::Active);
     assert_eq!(world.seen("DELETE", "/users").len(), 1, "a clear no is not asked again");
+}
+
+#[tokio::test]
+async fn a_refusal_because_somebody_else_was_quicker_is_found_out_by_reading() {
+    for answer in [AlreadyClosed::ErrorDetails, AlreadyClosed::Closed] {
+        let world = World::new().await;
+        let ann = world.simulator.add_user(User::new(ANN).with_status(Status::Closed));
+        world.simulator.switch(|switches| switches.already_closed = answer);
+        // The search still shows what the close meets no more.
+        world.simulator.fault(fault(200, &listing(&ann, ANN, "Active")).path("*/users"));
+        let job = world.run(&event(ANN)).await.ended("closed", 0);
+        assert_eq!((&job["accounts"][0]["before"], &job["accounts"][0]["after"]), (&json!("Active"), &json!("Closed")));
+        assert_eq!(world.seen("DELETE", "/users").len(), 1);
+    }
 }
 
 #[tokio::test]

@@ -109,7 +109,8 @@ proptest! {
     fn any_headers_are_read_without_harm(id in "[ -~]{0,40}", timestamp in "[ -~]{0,20}", signature in "[ -~]{0,120}") {
         let secret = SigningSecret::dummy();
         let signed = Signed::read(&headers(&id, &timestamp, &signature));
-        prop_assert!(!signed.is_some_and(|signed| signed.verify([&secret], b"{}", Timestamp::UNIX_EPOCH)));
+        let verified = signed.is_some_and(|signed| signed.verify([&secret], b"{}", Timestamp::UNIX_EPOCH));
+        prop_assert!(!verified);
     }
 
     #[test]
