@@ -6,24 +6,27 @@ MAKEFLAGS += --no-print-directory
 
 EXEUNT := target/debug/exeunt
 
-.PHONY: help demo test build plugins lint witness nextest bench
+.PHONY: help demo test build plugins format lint witness nextest bench
 
 help:
 	@echo "make demo   builds everything and shows a leaver's account being closed and proved closed"
-	@echo "make test   formatting, lints and every test: all that CI runs"
+	@echo "make test   formatting, tests and the demonstration: all that CI runs"
 	@echo "make bench  benchmarks, each against a baseline measured in the same run"
 
 demo: build plugins
 	$(EXEUNT) demo --once
 
-test: lint plugins witness nextest
+test: format plugins nextest
 	cargo nextest run --workspace --no-fail-fast
+	$(EXEUNT) demo --once
 
 build:
 	cargo build --workspace --bins
 
-lint:
+format:
 	cargo fmt --all --check
+
+lint: format
 	cargo clippy --workspace --all-targets -- -D warnings
 
 # Guests are core modules first; the host's own encoder makes components of them.

@@ -93,7 +93,14 @@ pub(super) async fn handle(connectors: &[Connector], source: &Source, event: &[u
         }
         None => Vec::new(),
     };
-    Report { event: EventReport { decision, reason, person }, jobs }
+    Report {
+        event: EventReport {
+            decision,
+            reason,
+            person,
+        },
+        jobs,
+    }
 }
 
 /// The connectors that a source feeds. All are loaded before the first job runs: a mistake in the second one must not

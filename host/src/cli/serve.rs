@@ -45,30 +45,57 @@ impl Serve {
         let metrics = console::install_metrics().context("cannot set up metrics")?;
         let clock: SharedClock = Arc::new(SystemClock);
         let address = host.server.journal.resolve()?;
-        let journal = Journal::open(address.expose_secret(), Options { clock: Arc::clone(&clock), ..Options::default() }).await?;
+        let journal = Journal::open(
+            address.expose_secret(),
+            Options {
+                clock: Arc::clone(&clock),
+                ..Options::default()
+            },
+        )
+        .await?;
         let registry = Arc::new(Registry::new(Arc::new(runtime()?), &host, journal.clone()));
         registry.refresh().await?;
         let tokens = Arc::new(ArcSwap::from_pointee(Tokens::load(&host.server.tokens)?));
         if tokens.load().is_empty() {
-            tracing::warn!("{} has no tokens: nobody can operate this host; run `exeunt token new`", host.server.tokens.display());
+            tracing::warn!(
+                "{} has no tokens: nobody can operate this host; run `exeunt token new`",
+                host.server.tokens.display()
+            );
         }
         let listener = tokio::net::TcpListener::bind(host.server.listen)
             .await
-            .with_context(|| format!("cannot listen on {}; choose another with `listen` in {}", host.server.listen, self.config.display()))?;
+            .with_context(|| {
+                format!(
+                    "cannot listen on {}; choose another with `listen` in {}",
+                    host.server.listen,
+                    self.config.display()
+                )
+            })?;
         let listening = listener.local_addr().context("the listener has no address")?;
 
         let (stop, stopped) = watch::channel(false);
-        let state = Arc::new(State { registry: Arc::clone(&registry), stopped: stopped.clone() });
+        let state = Arc::new(State {
+            registry: Arc::clone(&registry),
+            stopped: stopped.clone(),
+        });
         let routes = routes(&host, &journal, &state, &tokens, &clock, metrics, &stopped);
         let mut server = Server::new(listener, routes);
         if let Some(tls) = &host.server.tls {
             server = server.tls(&certificates(tls)?);
         }
-        let options = ServiceOptions { owner: self.name.unwrap_or_else(host_name), ..ServiceOptions::default() };
+        let options = ServiceOptions {
+            owner: self.name.unwrap_or_else(host_name),
+            ..ServiceOptions::default()
+        };
         let dispatcher = Service::new(journal.clone(), registry.clone(), options);
         let serving = tokio::spawn(server.run(stopped.clone()));
         let dispatching = tokio::spawn(dispatcher.run(stopped.clone()));
-        let looking = tokio::spawn(look(registry.clone(), tokens, host.server.tokens.clone(), stopped.clone()));
+        let looking = tokio::spawn(look(
+            registry.clone(),
+            tokens,
+            host.server.tokens.clone(),
+            stopped.clone(),
+        ));
         let sweeping = tokio::spawn(sweep(journal.clone(), clock, host.server.transcript_retention, stopped));
         println!("listening on {listening}, {} tenants", registry.names().len());
 
@@ -97,7 +124,8 @@ async fn wait_for_the_end(journal: &Journal) -> anyhow::Result<Option<Arc<str>>>
 
 async fn join(tasks: impl IntoIterator<Item = JoinHandle<()>>) -> anyhow::Result<()> {
     for task in tasks {
-        task.await.map_err(|error| anyhow!("a part of the service failed: {error}"))?;
+        task.await
+            .map_err(|error| anyhow!("a part of the service failed: {error}"))?;
     }
     Ok(())
 }
@@ -140,7 +168,12 @@ async fn stop(stopped: &mut watch::Receiver<bool>) {
 }
 
 /// Looks at the files of tenants and tokens, and loads what has changed.
-async fn look(registry: Arc<Registry>, tokens: Arc<ArcSwap<Tokens>>, file: PathBuf, mut stopped: watch::Receiver<bool>) {
+async fn look(
+    registry: Arc<Registry>,
+    tokens: Arc<ArcSwap<Tokens>>,
+    file: PathBuf,
+    mut stopped: watch::Receiver<bool>,
+) {
     let mut ticker = tokio::time::interval(LOOK_EVERY);
     ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -166,7 +199,9 @@ async fn sweep(journal: Journal, clock: SharedClock, retention: Duration, mut st
             () = stop(&mut stopped) => return,
             _ = ticker.tick() => {}
         }
-        let Ok(before) = clock.now().checked_sub(retention) else { continue };
+        let Ok(before) = clock.now().checked_sub(retention) else {
+            continue;
+        };
         match journal.expire_transcripts(before).await {
             Ok(0) => {}
             Ok(count) => tracing::info!(count, "transcripts past their retention were deleted"),
@@ -178,7 +213,8 @@ async fn sweep(journal: Journal, clock: SharedClock, retention: Duration, mut st
 fn certificates(tls: &crate::tenant::TlsConfig) -> anyhow::Result<Certificates> {
     let chain = std::fs::read(&tls.certificate)
         .with_context(|| format!("cannot read the certificate {}", tls.certificate.display()))?;
-    Certificates::new(&chain, &tls.key.resolve()?).map_err(|problem| anyhow!("{}: {problem}", tls.certificate.display()))
+    Certificates::new(&chain, &tls.key.resolve()?)
+        .map_err(|problem| anyhow!("{}: {problem}", tls.certificate.display()))
 }
 
 /// The machine's name and the process's number: two processes on one machine are two owners.
@@ -199,15 +235,25 @@ impl Health for State {
     fn report(&self) -> HealthReport {
         let problems = self.registry.problems().into_iter();
         HealthReport {
-            phase: if *self.stopped.borrow() { Phase::Stopping } else { Phase::Serving },
+            phase: if *self.stopped.borrow() {
+                Phase::Stopping
+            } else {
+                Phase::Serving
+            },
             tenants: self.registry.names().len(),
-            problems: problems.map(|(tenant, connector, message)| HealthProblem { tenant, connector, message }).collect(),
+            problems: problems
+                .map(|(tenant, connector, message)| HealthProblem {
+                    tenant,
+                    connector,
+                    message,
+                })
+                .collect(),
         }
     }
 
     fn knows(&self, tenant: &str, connector: Option<&str>) -> bool {
-        self.registry.tenant(tenant).is_some_and(|live| {
-            connector.is_none_or(|connector| live.tenant.connectors.contains_key(connector))
-        })
+        self.registry
+            .tenant(tenant)
+            .is_some_and(|live| connector.is_none_or(|connector| live.tenant.connectors.contains_key(connector)))
     }
 }

@@ -47,7 +47,10 @@ impl Runtime {
     /// The same on another network.
     #[must_use]
     pub fn with_network(self, network: Network) -> Self {
-        Self { network: Arc::new(network), ..self }
+        Self {
+            network: Arc::new(network),
+            ..self
+        }
     }
 
     /// The clock.

@@ -25,18 +25,27 @@ impl<'a> Gate<'a> {
     /// For one event in one process: nothing else counts closures, and nothing survives.
     #[must_use]
     pub fn in_memory() -> Self {
-        Self { journal: None, intended: HashSet::new(), kept: 0 }
+        Self {
+            journal: None,
+            intended: HashSet::new(),
+            kept: 0,
+        }
     }
 
     /// For a job of the journal: pauses and the breaker are asked, the intent is kept.
     #[must_use]
     pub fn journaled(journal: &'a Journal, job: &'a ClaimedJob, limit: ClosureLimit) -> Self {
-        Self { journal: Some((journal, job, limit)), intended: job.intents.iter().cloned().collect(), kept: 0 }
+        Self {
+            journal: Some((journal, job, limit)),
+            intended: job.intents.iter().cloned().collect(),
+            kept: 0,
+        }
     }
 
     /// Whether an operator has released the job from being held for this.
     pub(super) fn is_released(&self, why: &str) -> bool {
-        self.journal.is_some_and(|(_, job, _)| job.released.iter().any(|released| released == why))
+        self.journal
+            .is_some_and(|(_, job, _)| job.released.iter().any(|released| released == why))
     }
 
     /// Whether a closure of this account was tried, by this attempt or an earlier one.
@@ -60,7 +69,12 @@ impl<'a> Gate<'a> {
             let said = serde_json::to_vec(transcript).ok();
             match journal.intend(&job.fence, accounts, Some(limit), said).await {
                 Ok(Reservation::Reserved) => self.kept = transcript.len(),
-                Ok(Reservation::Tripped { reason }) => return Err(Stop::Held { why: HOLD_BREAKER, reason }),
+                Ok(Reservation::Tripped { reason }) => {
+                    return Err(Stop::Held {
+                        why: HOLD_BREAKER,
+                        reason,
+                    });
+                }
                 Ok(Reservation::Paused { reason }) => return Err(Stop::Paused(reason)),
                 Err(JournalError::LeaseLost(_)) => return Err(Stop::LeaseLost),
                 Err(error) => return Err(Stop::Unavailable(format!("the intent cannot be kept: {error}"))),

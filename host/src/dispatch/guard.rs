@@ -44,7 +44,10 @@ pub(super) fn check(
         && !gate.is_released(HOLD_ADMINISTRATOR)
     {
         let reason = format!("account {} is an administrator's", admin.id);
-        return Err(Stop::Held { why: HOLD_ADMINISTRATOR, reason });
+        return Err(Stop::Held {
+            why: HOLD_ADMINISTRATOR,
+            reason,
+        });
     }
     if open.len() > 1 && !connector.close_all && !gate.is_released(HOLD_SEVERAL) {
         let ids: Vec<&str> = open.iter().map(|account| account.id.as_str()).collect();
@@ -54,7 +57,10 @@ pub(super) fn check(
             ids.join(", "),
             connector.name
         );
-        return Err(Stop::Held { why: HOLD_SEVERAL, reason });
+        return Err(Stop::Held {
+            why: HOLD_SEVERAL,
+            reason,
+        });
     }
     Ok(())
 }

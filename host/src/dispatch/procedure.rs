@@ -42,12 +42,7 @@ pub struct Attempt {
 /// closed, whatever the tenant file says.
 ///
 /// Cancelling it leaves at most one closure of unknown effect behind, whose account the gate remembers.
-pub async fn attempt(
-    connector: &Connector,
-    person: &intake::Person,
-    dry_run: bool,
-    gate: &mut Gate<'_>,
-) -> Attempt {
+pub async fn attempt(connector: &Connector, person: &intake::Person, dry_run: bool, gate: &mut Gate<'_>) -> Attempt {
     let mut procedure = Procedure {
         connector,
         verbs: Verbs::new(connector),

@@ -62,20 +62,35 @@ impl Registry {
     /// A registry without tenants; [`Registry::refresh`] loads them.
     #[must_use]
     pub fn new(runtime: Arc<Runtime>, host: &HostConfig, journal: Journal) -> Self {
-        Self { runtime, config: host.file.clone(), root: host.root.clone(), journal, live: ArcSwap::default() }
+        Self {
+            runtime,
+            config: host.file.clone(),
+            root: host.root.clone(),
+            journal,
+            live: ArcSwap::default(),
+        }
     }
 
     /// A tenant that takes events.
     #[must_use]
     pub fn tenant(&self, name: &str) -> Option<Arc<LiveTenant>> {
-        self.live.load().tenants.get(name).filter(|live| !live.draining).cloned()
+        self.live
+            .load()
+            .tenants
+            .get(name)
+            .filter(|live| !live.draining)
+            .cloned()
     }
 
     /// Names of the tenants that take events.
     #[must_use]
     pub fn names(&self) -> Vec<String> {
         let live = self.live.load();
-        live.tenants.iter().filter(|(_, live)| !live.draining).map(|(name, _)| name.clone()).collect()
+        live.tenants
+            .iter()
+            .filter(|(_, live)| !live.draining)
+            .map(|(name, _)| name.clone())
+            .collect()
     }
 
     /// What does not run as its files say: (file, tenant, connector where it is one, mistake).
@@ -83,13 +98,19 @@ impl Registry {
     pub fn problems(&self) -> Vec<(Option<String>, Option<String>, String)> {
         let live = self.live.load();
         let of_files = live.problems.iter().map(|(file, problem)| {
-            (file.file_stem().and_then(|stem| stem.to_str()).map(str::to_owned), None, problem.clone())
+            (
+                file.file_stem().and_then(|stem| stem.to_str()).map(str::to_owned),
+                None,
+                problem.clone(),
+            )
         });
         let of_connectors = live.tenants.iter().flat_map(|(name, live)| {
-            live.connectors.iter().filter_map(move |(connector, lookup)| match lookup {
-                Lookup::Unready(reason) => Some((Some(name.clone()), Some(connector.clone()), reason.clone())),
-                Lookup::Ready(_) => None,
-            })
+            live.connectors
+                .iter()
+                .filter_map(move |(connector, lookup)| match lookup {
+                    Lookup::Unready(reason) => Some((Some(name.clone()), Some(connector.clone()), reason.clone())),
+                    Lookup::Ready(_) => None,
+                })
         });
         of_files.chain(of_connectors).collect()
     }
@@ -107,12 +128,19 @@ impl Registry {
         let host = Arc::new(host);
         let before = self.live.load_full();
         let files = tenant_files(&host.server.tenant_files)?;
-        let mut next = Live { stamps: BTreeMap::new(), problems: before.problems.clone(), tenants: before.tenants.clone() };
+        let mut next = Live {
+            stamps: BTreeMap::new(),
+            problems: before.problems.clone(),
+            tenants: before.tenants.clone(),
+        };
         next.problems.retain(|file, _| files.contains(file));
         let mut changed = Vec::new();
         for file in &files {
             let known = before.stamps.get(file);
-            let old = file.file_stem().and_then(|stem| stem.to_str()).and_then(|name| before.tenants.get(name));
+            let old = file
+                .file_stem()
+                .and_then(|stem| stem.to_str())
+                .and_then(|name| before.tenants.get(name));
             let stamp = stamp(file, host.file.as_deref(), old.map(|live| &live.tenant));
             if known != Some(&stamp) || old.is_some_and(|live| live.draining) {
                 changed.push(file.clone());
@@ -126,8 +154,13 @@ impl Registry {
                 Ok(live) => {
                     next.problems.remove(&file);
                     // Now that the plugins' paths are known, they count for the stamp too.
-                    next.stamps.insert(file.clone(), stamp(&file, host.file.as_deref(), Some(&live.tenant)));
-                    lanes.extend(live.connectors.keys().map(|name| (live.tenant.name.clone(), name.clone())));
+                    next.stamps
+                        .insert(file.clone(), stamp(&file, host.file.as_deref(), Some(&live.tenant)));
+                    lanes.extend(
+                        live.connectors
+                            .keys()
+                            .map(|name| (live.tenant.name.clone(), name.clone())),
+                    );
                     tracing::info!(tenant = live.tenant.name, "loaded");
                     next.tenants.insert(live.tenant.name.clone(), live);
                 }
@@ -173,7 +206,12 @@ impl Registry {
     /// Tenants without a file take no events, and are forgotten when their jobs are done.
     async fn drain(&self, next: &mut Live, files: &[PathBuf]) {
         let gone = |live: &LiveTenant| !files.contains(&live.tenant.file);
-        let gone: Vec<String> = next.tenants.iter().filter(|(_, live)| gone(live)).map(|(name, _)| name.clone()).collect();
+        let gone: Vec<String> = next
+            .tenants
+            .iter()
+            .filter(|(_, live)| gone(live))
+            .map(|(name, _)| name.clone())
+            .collect();
         for name in gone {
             let is_done = match self.journal.lanes(Some(&name)).await {
                 Ok(lanes) => lanes.iter().all(|lane| lane.queued + lane.running + lane.held == 0),
@@ -199,7 +237,9 @@ impl Registry {
     /// Whatever was wrong may be mended now; if not, the lane parks itself again at its first job.
     async fn unpark(&self, lanes: Vec<(String, String)>) {
         for (tenant, connector) in lanes {
-            let Ok(lane) = Lane::new(tenant, connector) else { continue };
+            let Ok(lane) = Lane::new(tenant, connector) else {
+                continue;
+            };
             match self.journal.unpark(&lane, "reload").await {
                 Ok(true) => tracing::info!(%lane, "no longer parked: its configuration was loaded again"),
                 Ok(false) => {}
@@ -215,7 +255,8 @@ impl Directory for Registry {
     }
 
     fn connectors(&self, tenant: &str) -> Option<Arc<[String]>> {
-        self.tenant(tenant).map(|live| live.tenant.connectors.keys().cloned().collect())
+        self.tenant(tenant)
+            .map(|live| live.tenant.connectors.keys().cloned().collect())
     }
 }
 
@@ -223,10 +264,14 @@ impl Connectors for Registry {
     fn connector(&self, tenant: &str, connector: &str) -> Lookup {
         let live = self.live.load();
         let Some(tenant_is) = live.tenants.get(tenant) else {
-            return Lookup::Unready(format!("there is no tenant `{tenant}`; put its file back, or cancel its jobs"));
+            return Lookup::Unready(format!(
+                "there is no tenant `{tenant}`; put its file back, or cancel its jobs"
+            ));
         };
         tenant_is.connectors.get(connector).cloned().unwrap_or_else(|| {
-            Lookup::Unready(format!("tenants/{tenant}.toml has no [connectors.{connector}]; add it, or cancel its jobs"))
+            Lookup::Unready(format!(
+                "tenants/{tenant}.toml has no [connectors.{connector}]; add it, or cancel its jobs"
+            ))
         })
     }
 }
@@ -253,16 +298,27 @@ async fn load_one(runtime: &Runtime, file: &Path, host: &HostConfig, before: &Li
         };
         connectors.insert(name.clone(), lookup);
     }
-    Ok(LiveTenant { tenant, sources, connectors, draining: false })
+    Ok(LiveTenant {
+        tenant,
+        sources,
+        connectors,
+        draining: false,
+    })
 }
 
 fn tenant_files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     use anyhow::Context;
     let mut files = Vec::new();
-    let entries = std::fs::read_dir(folder)
-        .with_context(|| format!("cannot read the folder of tenants {}; make it, or write `tenant_files`", folder.display()))?;
+    let entries = std::fs::read_dir(folder).with_context(|| {
+        format!(
+            "cannot read the folder of tenants {}; make it, or write `tenant_files`",
+            folder.display()
+        )
+    })?;
     for entry in entries {
-        let path = entry.with_context(|| format!("cannot read {}", folder.display()))?.path();
+        let path = entry
+            .with_context(|| format!("cannot read {}", folder.display()))?
+            .path();
         if path.extension().is_some_and(|extension| extension == "toml") {
             files.push(path);
         }
@@ -283,7 +339,10 @@ fn stamp(file: &Path, host: Option<&Path>, tenant: Option<&Tenant>) -> Stamp {
     paths.sort();
     let look = |path: PathBuf| {
         let seen = std::fs::metadata(&path).ok();
-        let (modified, length) = (seen.as_ref().and_then(|seen| seen.modified().ok()), seen.map_or(0, |seen| seen.len()));
+        let (modified, length) = (
+            seen.as_ref().and_then(|seen| seen.modified().ok()),
+            seen.map_or(0, |seen| seen.len()),
+        );
         (path, modified, length)
     };
     paths.into_iter().map(look).collect()

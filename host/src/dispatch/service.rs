@@ -74,7 +74,13 @@ impl Service {
     #[must_use]
     pub fn new(journal: Journal, connectors: Arc<dyn Connectors>, options: ServiceOptions) -> Self {
         let worker = Arc::new(Worker::new(journal.clone(), connectors));
-        Self { journal, options, worker, running: JoinSet::new(), fences: HashMap::new() }
+        Self {
+            journal,
+            options,
+            worker,
+            running: JoinSet::new(),
+            fences: HashMap::new(),
+        }
     }
 
     /// Runs until `stop` turns true, then lets running jobs end for a bounded time and releases the rest.
@@ -169,7 +175,9 @@ impl Service {
 
     async fn reconcile(&self) {
         match self.journal.reconcile().await {
-            Ok(drifts) => drifts.iter().for_each(|drift| tracing::error!(?drift, "a lane's counters were wrong; corrected")),
+            Ok(drifts) => drifts
+                .iter()
+                .for_each(|drift| tracing::error!(?drift, "a lane's counters were wrong; corrected")),
             Err(error) => tracing::error!("cannot reconcile lanes: {error}"),
         }
     }

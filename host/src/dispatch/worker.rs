@@ -41,18 +41,31 @@ pub(super) async fn work(worker: Arc<Worker>, job: ClaimedJob) {
         Some(Ok(person)) => person,
         _ => {
             let reason = "the event names no person that this version can read".to_owned();
-            let end = Finish::End { outcome: Outcome::Failed, reason, detail: None };
+            let end = Finish::End {
+                outcome: Outcome::Failed,
+                reason,
+                detail: None,
+            };
             return put_down(&worker.journal, &job, end, None).await;
         }
     };
     let clock = Arc::clone(connector.grant.clock());
     let started = clock.now();
-    let limit = ClosureLimit { closures: connector.policy.breaker.closures, per: connector.policy.breaker.per };
+    let limit = ClosureLimit {
+        closures: connector.policy.breaker.closures,
+        per: connector.policy.breaker.per,
+    };
     let mut gate = Gate::journaled(&worker.journal, &job, limit);
     let tried = attempt(&connector, &person, false, &mut gate).await;
     count(&connector, &tried);
     let said = serde_json::to_vec(tried.transcript.get(gate.kept()..).unwrap_or_default()).ok();
-    let Some(finish) = finish(&worker.journal, &connector, &job, tried, clock.now().duration_since(started).unsigned_abs()) else {
+    let Some(finish) = finish(
+        &worker.journal,
+        &connector,
+        &job,
+        tried,
+        clock.now().duration_since(started).unsigned_abs(),
+    ) else {
         return;
     };
     let outcome = match &finish {
@@ -73,7 +86,11 @@ fn finish(
     tried: Attempt,
     elapsed: std::time::Duration,
 ) -> Option<Finish> {
-    let Attempt { end, accounts, transcript } = tried;
+    let Attempt {
+        end,
+        accounts,
+        transcript,
+    } = tried;
     let mut record = JobRecord {
         connector: connector.name.clone(),
         state: JobState::Done,
@@ -91,7 +108,11 @@ fn finish(
     };
     let mut ended = |outcome: Outcome, reason: String| {
         let detail = detail(JobState::Done, Some(outcome), &reason);
-        Finish::End { outcome, reason, detail }
+        Finish::End {
+            outcome,
+            reason,
+            detail,
+        }
     };
     Some(match end {
         Ok((outcome, reason)) => ended(outcome, reason),
@@ -99,11 +120,17 @@ fn finish(
         Err(Stop::Failed(reason)) => ended(Outcome::Failed, reason),
         Err(Stop::Held { why, reason }) => {
             let detail = detail(JobState::Held, None, &reason);
-            Finish::Hold { why: why.to_owned(), detail }
+            Finish::Hold {
+                why: why.to_owned(),
+                detail,
+            }
         }
         Err(Stop::Misconfigured(reason)) => Finish::Park { reason },
         Err(Stop::Limited { until, reason }) => Finish::GiveBack { until, reason },
-        Err(Stop::Unavailable(reason)) => Finish::Retry { at: journal.backoff(job.attempt), reason },
+        Err(Stop::Unavailable(reason)) => Finish::Retry {
+            at: journal.backoff(job.attempt),
+            reason,
+        },
         Err(Stop::Paused(_)) => Finish::Release,
         Err(Stop::LeaseLost) => return None,
     })
@@ -141,7 +168,10 @@ async fn put_down(journal: &Journal, job: &ClaimedJob, finish: Finish, said: Opt
 
 /// Counts an attempt. Label values are configured names and fixed words, so their number is bounded.
 fn count(connector: &Connector, tried: &Attempt) {
-    let names = [("tenant", connector.tenant.clone()), ("connector", connector.name.clone())];
+    let names = [
+        ("tenant", connector.tenant.clone()),
+        ("connector", connector.name.clone()),
+    ];
     let result = match &tried.end {
         Ok(_) => "done",
         Err(Stop::Refused(_)) => "refused",
@@ -155,17 +185,27 @@ fn count(connector: &Connector, tried: &Attempt) {
     let [tenant, name] = names.clone();
     metrics::counter!("exeunt_attempts_total", &[tenant, name, ("result", result.to_owned())]).increment(1);
     for call in tried.transcript.iter().filter(|call| call.verb == Verb::Mint) {
-        let is_good = call.exchanges.iter().all(|exchange| exchange.status.is_some_and(|status| status < 400));
+        let is_good = call
+            .exchanges
+            .iter()
+            .all(|exchange| exchange.status.is_some_and(|status| status < 400));
         let result = if is_good { "minted" } else { "failed" };
         let [tenant, name] = names.clone();
-        metrics::counter!("exeunt_tokens_minted_total", &[tenant, name, ("result", result.to_owned())]).increment(1);
+        metrics::counter!(
+            "exeunt_tokens_minted_total",
+            &[tenant, name, ("result", result.to_owned())]
+        )
+        .increment(1);
     }
 }
 
 /// Counts an outcome, and the time that the service promises: from the event's arrival to the end.
 fn observe(job: &ClaimedJob, outcome: Outcome, now: Timestamp) {
-    let labels =
-        [("tenant", job.tenant().to_owned()), ("connector", job.connector().to_owned()), ("outcome", outcome.to_string())];
+    let labels = [
+        ("tenant", job.tenant().to_owned()),
+        ("connector", job.connector().to_owned()),
+        ("outcome", outcome.to_string()),
+    ];
     metrics::counter!("exeunt_jobs_ended_total", &labels).increment(1);
     let seconds = now.duration_since(job.received_at).as_secs_f64().max(0.0);
     metrics::histogram!("exeunt_accept_to_verified_seconds", "outcome" => outcome.as_str()).record(seconds);

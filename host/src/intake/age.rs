@@ -66,7 +66,8 @@ impl Occurred {
             return Some((AGE_HOLD, reason));
         }
         (age.is_positive() && age.unsigned_abs() > max_age).then(|| {
-            let reason = format!("it happened on {at}, longer ago than max_age; a replayed event may mean somebody else by now");
+            let reason =
+                format!("it happened on {at}, longer ago than max_age; a replayed event may mean somebody else by now");
             (OLD_HOLD, reason)
         })
     }
@@ -80,10 +81,20 @@ fn parse(text: &str) -> Option<Timestamp> {
     text.parse().ok()
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "what does not fit is refused by the calendar")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "what does not fit is refused by the calendar"
+)]
 fn from_number(number: f64) -> Option<Timestamp> {
-    let milliseconds = if number.abs() < MILLISECONDS_FROM { number * 1000.0 } else { number };
-    number.is_finite().then(|| Timestamp::from_millisecond(milliseconds as i64).ok()).flatten()
+    let milliseconds = if number.abs() < MILLISECONDS_FROM {
+        number * 1000.0
+    } else {
+        number
+    };
+    number
+        .is_finite()
+        .then(|| Timestamp::from_millisecond(milliseconds as i64).ok())
+        .flatten()
 }
 
 #[cfg(test)]

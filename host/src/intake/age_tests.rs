@@ -31,8 +31,19 @@ fn a_time_is_read_as_rfc_3339_or_as_seconds_or_milliseconds() {
 
 #[test]
 fn what_is_no_time_is_unknown_with_the_place() {
-    for value in [json!("soon"), json!(""), json!("NaN"), json!("inf"), json!("1e30"), json!(true), json!([1]), json!(null)] {
-        let Occurred::Unknown(why) = read(&value) else { panic!("{value} was read") };
+    for value in [
+        json!("soon"),
+        json!(""),
+        json!("NaN"),
+        json!("inf"),
+        json!("1e30"),
+        json!(true),
+        json!([1]),
+        json!(null),
+    ] {
+        let Occurred::Unknown(why) = read(&value) else {
+            panic!("{value} was read")
+        };
         assert!(why.starts_with("the mapping time = \"$.at\" leads to "), "{why}");
     }
 }

@@ -20,7 +20,8 @@ fn any_json() -> impl Strategy<Value = Value> {
 
 #[test]
 fn members_are_sorted_by_the_bytes_of_their_names() {
-    let value: Value = serde_json::from_str(r#"{ "b" : [1, 2.50, null], "a\u0041" : {"é": true, "e": "x\n\""} }"#).unwrap();
+    let value: Value =
+        serde_json::from_str(r#"{ "b" : [1, 2.50, null], "a\u0041" : {"é": true, "e": "x\n\""} }"#).unwrap();
     let expected = r#"{"aA":{"e":"x\n\"","é":true},"b":[1,2.5,null]}"#;
     assert_eq!(String::from_utf8(canonical(&value)).unwrap(), expected);
 }

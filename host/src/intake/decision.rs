@@ -100,7 +100,12 @@ impl Source {
         };
         let (id, time) = (path("id", &config.id), path("time", &config.time));
         let (rule, mapping) = (Rule::new(config), Mapping::new(config));
-        let errors = [rule.as_ref().err(), mapping.as_ref().err(), id.as_ref().err(), time.as_ref().err()];
+        let errors = [
+            rule.as_ref().err(),
+            mapping.as_ref().err(),
+            id.as_ref().err(),
+            time.as_ref().err(),
+        ];
         ConfigError::collect(errors.into_iter().flatten().cloned())?;
         Ok(Self {
             name: config.name.clone(),
@@ -148,7 +153,8 @@ impl Source {
     #[must_use]
     pub fn objection(&self, reading: &Reading, now: Timestamp) -> Option<(&'static str, String)> {
         if reading.is_sample {
-            let reason = "it names an identity or account of SailPoint's published samples, as its test button sends them";
+            let reason =
+                "it names an identity or account of SailPoint's published samples, as its test button sends them";
             return Some((SAMPLE_HOLD, reason.to_owned()));
         }
         reading.occurred.objection(self.max_age, now)
@@ -160,12 +166,20 @@ impl Source {
             (SourceKind::SailPoint, Value::Object(members)) => Some(Event::read(members)?),
             _ => None,
         };
-        let occurred = self.time.as_ref().map_or(Occurred::Unsaid, |path| Occurred::read(path, &whole));
+        let occurred = self
+            .time
+            .as_ref()
+            .map_or(Occurred::Unsaid, |path| Occurred::read(path, &whole));
         let mut reason = match self.rule.judge(event.as_ref(), &whole) {
             Verdict::Leaver(reason) => reason,
             Verdict::NotALeaver(reason) => {
                 let decision = Decision::NotALeaver { reason };
-                return Ok(Reading { decision, mark: None, occurred, is_sample: false });
+                return Ok(Reading {
+                    decision,
+                    mark: None,
+                    occurred,
+                    is_sample: false,
+                });
             }
         };
         let person = self.person(event.as_ref(), &whole)?;
@@ -173,7 +187,12 @@ impl Source {
         reason.extend(note);
         let is_sample = self.kind == SourceKind::SailPoint && is_documented_sample(&whole);
         let decision = Decision::Leaver { person, reason };
-        Ok(Reading { decision, mark: Some(mark), occurred, is_sample })
+        Ok(Reading {
+            decision,
+            mark: Some(mark),
+            occurred,
+            is_sample,
+        })
     }
 
     fn person(&self, event: Option<&Event<'_>>, whole: &Value) -> Result<Person, String> {
@@ -201,7 +220,10 @@ impl Source {
         };
         match id {
             Some(Ok(id)) => (Mark::Id(id), None),
-            Some(Err(why)) => (content(), Some(format!("; a repetition is told by content, since {why}"))),
+            Some(Err(why)) => (
+                content(),
+                Some(format!("; a repetition is told by content, since {why}")),
+            ),
             None => (content(), None),
         }
     }

@@ -28,7 +28,9 @@ fn source(lines: &str) -> Result<SourceConfig, String> {
 
 fn secrets(source: &SourceConfig) -> Vec<String> {
     match &source.auth {
-        Some(SourceAuth::Bearer(secrets) | SourceAuth::Webhook(secrets)) => secrets.iter().map(ToString::to_string).collect(),
+        Some(SourceAuth::Bearer(secrets) | SourceAuth::Webhook(secrets)) => {
+            secrets.iter().map(ToString::to_string).collect()
+        }
         other => panic!("{other:?}"),
     }
 }
@@ -217,7 +219,10 @@ fn unknown_keys_name_the_nearest_known_one() {
             "[sources.s]\nkind = 'sailpont'\nfilter = '$.a'",
             ":2: sources.s.kind: \"sailpont\" is not a kind of source; did you mean `sailpoint`?",
         ),
-        ("[sources.s]\nkind = 'scim'\nfilter = '$.a'", "known: sailpoint, webhook"),
+        (
+            "[sources.s]\nkind = 'scim'\nfilter = '$.a'",
+            "known: sailpoint, webhook",
+        ),
     ] {
         let error = parse(text).expect_err(text);
         assert!(error.contains(expected), "{text}: {error}");
@@ -352,13 +357,22 @@ fn a_webhook_source_says_what_a_leaver_is_and_who() {
                  auth = { webhook = ['file:a', 'env:EXEUNT_ACME_B'] }";
     let source = webhook(whole).unwrap();
     assert_eq!(source.kind, SourceKind::Webhook);
-    assert_eq!((source.id.as_deref(), source.time.as_deref()), (Some("$.id"), Some("$.at")));
+    assert_eq!(
+        (source.id.as_deref(), source.time.as_deref()),
+        (Some("$.id"), Some("$.at"))
+    );
     assert_eq!(source.max_age, Duration::from_secs(2 * 86_400));
     assert_eq!(secrets(&source), ["file:a", "env:EXEUNT_ACME_B"]);
     for (lines, expected) in [
         ("person = { email = '$.a' }", ":1: sources.s: `filter` is missing"),
-        ("filter = '$'", ":1: sources.s: does not say where an event names the person"),
-        ("filter = '$'\nperson = { name = '$.a' }", "does not say where an event names the person"),
+        (
+            "filter = '$'",
+            ":1: sources.s: does not say where an event names the person",
+        ),
+        (
+            "filter = '$'\nperson = { name = '$.a' }",
+            "does not say where an event names the person",
+        ),
         (
             "leaver = { attribute = 'a', becomes = ['b'] }\nfilter = '$'\nperson = { target_id = '$.a' }",
             ":3: sources.s.leaver: is for the kind `sailpoint`",
@@ -371,7 +385,12 @@ fn a_webhook_source_says_what_a_leaver_is_and_who() {
 
 #[test]
 fn a_source_may_have_eight_secrets_and_not_nine() {
-    let many = |count: usize| source(&format!("filter = '$.a'\nauth = {{ bearer = [{}] }}", vec!["'file:a'"; count].join(", ")));
+    let many = |count: usize| {
+        source(&format!(
+            "filter = '$.a'\nauth = {{ bearer = [{}] }}",
+            vec!["'file:a'"; count].join(", ")
+        ))
+    };
     assert!(many(MAX_SOURCE_SECRETS).is_ok());
     assert!(many(MAX_SOURCE_SECRETS + 1).unwrap_err().contains("1 to 8 secrets"));
 }
@@ -407,7 +426,10 @@ fn sources_say_what_they_lack() {
             "leaver = { attribute = 'a', becomes = 'b' }",
             "must be a list in square brackets",
         ),
-        ("filter = '$.a'\nauth = {}", "has none of `bearer`, `basic` and `webhook`"),
+        (
+            "filter = '$.a'\nauth = {}",
+            "has none of `bearer`, `basic` and `webhook`",
+        ),
         (
             "filter = '$.a'\nauth = { bearer = 'file:a', basic = { user = 'u', password = 'file:b' } }",
             "has more than one of `bearer`, `basic` and `webhook`",
@@ -424,10 +446,19 @@ fn sources_say_what_they_lack() {
             "filter = '$.a'\nauth = { bearer = 'file:../x' }",
             "reaches outside the tenant",
         ),
-        ("filter = '$.a'\nauth = { bearer = [] }", "auth.bearer: must hold 1 to 8 secrets"),
-        ("filter = '$.a'\nauth = { webhook = ['file:a', 'b'] }", "auth.webhook.1: must say where the secret is"),
+        (
+            "filter = '$.a'\nauth = { bearer = [] }",
+            "auth.bearer: must hold 1 to 8 secrets",
+        ),
+        (
+            "filter = '$.a'\nauth = { webhook = ['file:a', 'b'] }",
+            "auth.webhook.1: must say where the secret is",
+        ),
         ("filter = '$.a'\nauth = { webhook = 1 }", "auth.webhook: must be a list"),
-        ("filter = '$.a'\nmax_age = '1d'", "max_age: has no effect without `time`"),
+        (
+            "filter = '$.a'\nmax_age = '1d'",
+            "max_age: has no effect without `time`",
+        ),
         ("filter = '$.a'\ntime = '$.t'\nmax_age = '0d'", "max_age: is zero"),
         ("filter = '$.a'\nid = 1", "sources.s.id: must be a string"),
         ("filter = '$.a'\nconnectors = []", "names no connector"),

@@ -107,7 +107,9 @@ impl SourceConfig {
         let kind = kind
             .and_then(|item| item.accept(parse_kind(item.string()?)))
             .unwrap_or(SourceKind::SailPoint);
-        let auth = table.get("auth").and_then(|item| SourceAuth::read(item.table()?, scope));
+        let auth = table
+            .get("auth")
+            .and_then(|item| SourceAuth::read(item.table()?, scope));
         let leaver = match kind {
             SourceKind::SailPoint => read_leaver(&mut table),
             SourceKind::Webhook => read_filter(&mut table),

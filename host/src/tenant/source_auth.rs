@@ -37,7 +37,9 @@ impl SourceAuth {
                 None
             }
             _ => {
-                table.note(format!("has more than one of `bearer`, `basic` and `webhook`; write {WRITE}"));
+                table.note(format!(
+                    "has more than one of `bearer`, `basic` and `webhook`; write {WRITE}"
+                ));
                 None
             }
         };

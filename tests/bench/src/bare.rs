@@ -9,7 +9,14 @@ use crate::stub;
 use bindings::exeunt::connector::{clock, credentials, http, log, settings, types};
 
 mod bindings {
-    #![allow(unsafe_code, missing_docs, unreachable_pub, missing_debug_implementations, clippy::all, reason = "generated code")]
+    #![allow(
+        unsafe_code,
+        missing_docs,
+        unreachable_pub,
+        missing_debug_implementations,
+        clippy::all,
+        reason = "generated code"
+    )]
     wasmtime::component::bindgen!({
         path: "../../wit",
         world: "connector",
@@ -57,13 +64,19 @@ impl Bare {
 
     /// One `read` in a fresh store.
     pub(crate) async fn read(&self, id: &str) -> wasmtime::Result<bool> {
-        let state = State { table: ResourceTable::new(), settings: self.settings.clone() };
+        let state = State {
+            table: ResourceTable::new(),
+            settings: self.settings.clone(),
+        };
         let mut store = Store::new(&self.engine, state);
         store.set_epoch_deadline(u64::MAX / 2);
         let connector = self.pre.instantiate_async(&mut store).await?;
         let token = store.data_mut().table.push(Token)?;
         let lent = Resource::new_borrow(token.rep());
-        let read = connector.exeunt_connector_user_closure().call_read(&mut store, id, lent).await?;
+        let read = connector
+            .exeunt_connector_user_closure()
+            .call_read(&mut store, id, lent)
+            .await?;
         Ok(matches!(read, Ok(Some(_))))
     }
 }
@@ -77,7 +90,11 @@ impl http::Host for State {
         _: Option<Resource<Token>>,
     ) -> wasmtime::Result<Result<types::Response, http::HttpError>> {
         let answer = stub::answer(&request.path);
-        Ok(Ok(types::Response { status: answer.status, headers: answer.headers, body: answer.body }))
+        Ok(Ok(types::Response {
+            status: answer.status,
+            headers: answer.headers,
+            body: answer.body,
+        }))
     }
 }
 

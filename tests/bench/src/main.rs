@@ -24,11 +24,18 @@ const CALLS: u32 = 2000;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
-    let plugins = std::env::current_exe()?.parent().context("no folder")?.join("../plugins").canonicalize()?;
+    let plugins = std::env::current_exe()?
+        .parent()
+        .context("no folder")?
+        .join("../plugins")
+        .canonicalize()?;
     let folder = tempfile::tempdir()?;
     let connector = connector(folder.path(), &plugins).await?;
     let grant = Arc::clone(&connector.grant);
-    let minted = connector.plugin.mint(Call::new(Arc::clone(&grant), Verb::Mint, None)).await;
+    let minted = connector
+        .plugin
+        .mint(Call::new(Arc::clone(&grant), Verb::Mint, None))
+        .await;
     let token = minted.result?.map_err(|failure| anyhow!("{failure:?}"))?;
     let component = std::fs::read(plugins.join("docusign.wasm"))?;
     let settings = Call::new(Arc::clone(&grant), Verb::Read, None).settings().to_owned();
@@ -45,8 +52,14 @@ async fn main() -> anyhow::Result<()> {
     println!("  in our sandbox, fresh for each call   {:>8.1} us", micros(sandboxed));
     println!("  in a bare embedding of wasmtime       {:>8.1} us", micros(bared));
     println!("  compiled natively, same capabilities  {:>8.1} us", micros(natived));
-    println!("  sandbox / bare embedding              {:>8.2}    (bar: at most 2)", micros(sandboxed) / micros(bared));
-    println!("  sandbox - native                      {:>8.1} us a call", micros(sandboxed) - micros(natived));
+    println!(
+        "  sandbox / bare embedding              {:>8.2}    (bar: at most 2)",
+        micros(sandboxed) / micros(bared)
+    );
+    println!(
+        "  sandbox - native                      {:>8.1} us a call",
+        micros(sandboxed) - micros(natived)
+    );
     Ok(())
 }
 

@@ -13,7 +13,9 @@ pub(crate) struct Native {
 
 impl Native {
     pub(crate) fn new(call: Call) -> Self {
-        Self { call: RefCell::new(call) }
+        Self {
+            call: RefCell::new(call),
+        }
     }
 }
 
@@ -39,9 +41,11 @@ impl Host for Native {
         // The stub answers at once, so the future is ready the first time it is asked.
         let answer = self.call.borrow_mut().send(request, token).now_or_never();
         match answer {
-            Some(Ok(Ok(response))) => {
-                Ok(Response { status: response.status, headers: response.headers, body: response.body })
-            }
+            Some(Ok(Ok(response))) => Ok(Response {
+                status: response.status,
+                headers: response.headers,
+                body: response.body,
+            }),
             other => Err(HttpError::NotSent(format!("{other:?}"))),
         }
     }

@@ -24,14 +24,24 @@ impl Transport for Stub {
 pub(crate) fn answer(path: &str) -> Response {
     let headers = vec![
         ("content-type".to_owned(), "application/json".to_owned()),
-        ("x-docusign-tracetoken".to_owned(), "0e4a9f4f-7b2a-4c39-9a43-0d9a1c2b3e4f".to_owned()),
+        (
+            "x-docusign-tracetoken".to_owned(),
+            "0e4a9f4f-7b2a-4c39-9a43-0d9a1c2b3e4f".to_owned(),
+        ),
     ];
-    Response { status: 200, headers, body: body(path).into_bytes() }
+    Response {
+        status: 200,
+        headers,
+        body: body(path).into_bytes(),
+    }
 }
 
 fn body(path: &str) -> String {
     match path {
-        "/oauth/token" => r#"{"access_token":"stub-access-token-stub-access-token","token_type":"Bearer","expires_in":3600}"#.to_owned(),
+        "/oauth/token" => {
+            r#"{"access_token":"stub-access-token-stub-access-token","token_type":"Bearer","expires_in":3600}"#
+                .to_owned()
+        }
         "/oauth/userinfo" => format!(
             r#"{{"sub":"{CALLER}","name":"API","email":"api@acme.example","accounts":[{{"account_id":"{ACCOUNT}","is_default":true,"account_name":"Acme","base_uri":"https://demo.docusign.net"}}]}}"#
         ),

@@ -83,7 +83,11 @@ impl Ran {
     #[track_caller]
     pub fn refused_the_event(&self, said: &[&str]) {
         let report = self.json();
-        assert_eq!((&report["event"]["decision"], self.code), (&json!("refused"), 3), "{report:#}");
+        assert_eq!(
+            (&report["event"]["decision"], self.code),
+            (&json!("refused"), 3),
+            "{report:#}"
+        );
         assert_eq!(report["jobs"], json!([]));
         says(report["event"]["reason"].as_str().unwrap_or_default(), said);
     }
@@ -116,7 +120,11 @@ pub fn says(text: &str, wanted: &[&str]) {
 impl World {
     /// A world with the simulator's defaults: the less convenient answer wherever DocuSign's is not known.
     pub async fn new() -> Self {
-        Self::with(Options { sample: false, ..Options::default() }).await
+        Self::with(Options {
+            sample: false,
+            ..Options::default()
+        })
+        .await
     }
 
     /// A world with these options of the simulator.
@@ -309,7 +317,16 @@ protected = ["ceo@*"]
 
     /// `exeunt run --json` on this event, with further arguments.
     pub async fn run_with(&self, event: &[u8], more: &[&str]) -> Ran {
-        let mut arguments = vec!["run", "--tenant", "tenants/acme.toml", "--source", "hr", "--event", "-", "--json"];
+        let mut arguments = vec![
+            "run",
+            "--tenant",
+            "tenants/acme.toml",
+            "--source",
+            "hr",
+            "--event",
+            "-",
+            "--json",
+        ];
         arguments.extend(more);
         self.exeunt(&arguments, event).await
     }
@@ -361,7 +378,11 @@ fn payload(email: &str) -> Value {
 #[must_use]
 pub fn plugins() -> PathBuf {
     let folder = target().join("plugins");
-    assert!(folder.join("docusign.wasm").exists(), "there is no {}/docusign.wasm; run `make plugins`", folder.display());
+    assert!(
+        folder.join("docusign.wasm").exists(),
+        "there is no {}/docusign.wasm; run `make plugins`",
+        folder.display()
+    );
     folder
 }
 

@@ -16,10 +16,17 @@ const REACH: &str = r#"reach = [
 ]"#;
 
 async fn world(article: bool, granted: &[&str]) -> (World, String) {
-    let world = World::with(Options { article, ..Options::default() }).await;
+    let world = World::with(Options {
+        article,
+        ..Options::default()
+    })
+    .await;
     let ann = world.user(ANN);
     world.edit("settings = { ", "settings = { wire = \"article\", ");
-    world.edit("mode = \"enforce\"", &format!("mode = \"enforce\"\n{}", granted.join("\n")));
+    world.edit(
+        "mode = \"enforce\"",
+        &format!("mode = \"enforce\"\n{}", granted.join("\n")),
+    );
     (world, ann)
 }
 
@@ -32,15 +39,26 @@ async fn the_articles_requests_are_sent_as_written() {
     assert_eq!(token.content_type.as_deref(), Some("application/json"));
     let close = &world.seen("DELETE", "")[0];
     let path = format!("/restapi/v2.1/accounts/{}/users/{ann}", world.simulator.account_id());
-    assert_eq!((close.origin, close.host.as_str()), (Origin::Account, "account-d.docusign.com"));
-    assert_eq!((close.path.as_str(), close.body_bytes, close.status), (path.as_str(), 0, Some(200)));
+    assert_eq!(
+        (close.origin, close.host.as_str()),
+        (Origin::Account, "account-d.docusign.com")
+    );
+    assert_eq!(
+        (close.path.as_str(), close.body_bytes, close.status),
+        (path.as_str(), 0, Some(200))
+    );
     assert_eq!(world.seen("DELETE", "").len(), 1);
 }
 
 #[tokio::test]
 async fn without_the_grant_of_a_long_assertion_the_line_to_write_is_named() {
     let (world, _) = world(true, &[REACH]).await;
-    let said = ["is longer than the 3600 s allowed", "max_assertion = \"", "[connectors.docusign]", "tenants/acme.toml"];
+    let said = [
+        "is longer than the 3600 s allowed",
+        "max_assertion = \"",
+        "[connectors.docusign]",
+        "tenants/acme.toml",
+    ];
     world.run(&event(ANN)).await.ended_because("failed", 4, &said);
     world.was_not_asked();
 }
@@ -50,7 +68,11 @@ async fn the_line_that_is_named_is_enough() {
     let (world, _) = world(true, &[REACH]).await;
     let job = world.run(&event(ANN)).await.ended("failed", 4);
     let reason = job["reason"].as_str().expect("a reason");
-    let line = reason.split("write ").nth(1).and_then(|rest| rest.split(" under").next()).expect("a line");
+    let line = reason
+        .split("write ")
+        .nth(1)
+        .and_then(|rest| rest.split(" under").next())
+        .expect("a line");
     world.edit("mode = \"enforce\"", &format!("mode = \"enforce\"\n{line}"));
     world.run(&event(ANN)).await.ended("closed", 0);
 }
@@ -72,7 +94,11 @@ async fn without_the_grant_of_the_reach_the_line_to_write_is_named() {
 #[tokio::test]
 async fn docusign_as_it_is_refuses_the_article_and_the_line_to_write_is_named() {
     let (world, ann) = world(false, &["max_assertion = \"3650d\"", REACH]).await;
-    let said = ["form-encoded token requests only", "wire = \"current\"", "invalid_request"];
+    let said = [
+        "form-encoded token requests only",
+        "wire = \"current\"",
+        "invalid_request",
+    ];
     world.run(&event(ANN)).await.ended_because("parked", 4, &said);
     assert_eq!(world.status(&ann), Status::Active);
     assert_eq!(world.seen("POST", "/oauth/token").len(), 1);

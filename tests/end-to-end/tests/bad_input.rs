@@ -13,7 +13,11 @@ async fn refused(cases: impl IntoIterator<Item = (Vec<u8>, &'static str)>) {
     for (body, said) in cases {
         let ran = world.run(&body).await;
         ran.refused_the_event(&[said]);
-        assert!(ran.stdout.len() < 4096, "what was sent is not sent back whole: {} bytes", ran.stdout.len());
+        assert!(
+            ran.stdout.len() < 4096,
+            "what was sent is not sent back whole: {} bytes",
+            ran.stdout.len()
+        );
     }
     assert_eq!(world.status(&ann), Status::Active);
     world.was_not_asked();
@@ -39,7 +43,10 @@ async fn what_is_not_a_json_object_is_refused() {
         (b"\x00\x01\x02\x1b[31m".to_vec(), "is not JSON"),
         (b"null".to_vec(), "expected a JSON object, saw null"),
         (b"17".to_vec(), "expected a JSON object, saw a number"),
-        ([b"[", whole.as_slice(), b",", whole.as_slice(), b"]"].concat(), "expected a JSON object, saw a list"),
+        (
+            [b"[", whole.as_slice(), b",", whole.as_slice(), b"]"].concat(),
+            "expected a JSON object, saw a list",
+        ),
     ])
     .await;
 }
@@ -47,7 +54,13 @@ async fn what_is_not_a_json_object_is_refused() {
 #[tokio::test]
 async fn what_is_too_large_or_too_deep_is_refused() {
     let ten_megabytes = but(|event| event["account"]["notes"] = json!("x".repeat(10 * 1024 * 1024)));
-    let deep = [b"{\"identity\":".as_slice(), &b"[".repeat(200_000), &b"]".repeat(200_000), b"}"].concat();
+    let deep = [
+        b"{\"identity\":".as_slice(),
+        &b"[".repeat(200_000),
+        &b"]".repeat(200_000),
+        b"}",
+    ]
+    .concat();
     let wide = but(|event| event["entitlementChanges"] = json!(vec![0; 20_000]));
     refused([
         (ten_megabytes, "the limit is 1048576"),
@@ -61,9 +74,18 @@ async fn what_is_too_large_or_too_deep_is_refused() {
 async fn an_event_of_an_unknown_shape_is_refused() {
     refused([
         (b"{}".to_vec(), "saw nothing in it"),
-        (br#"{"user": {"email": "ann.english@acme.example"}, "left": true}"#.to_vec(), "\"user\""),
-        (but(|event| event["eventType"] = json!("ACCOUNT_EXPLODED")), "ACCOUNT_EXPLODED"),
-        (but(|event| event["eventType"] = json!(17)), "eventType must be a string, is a number"),
+        (
+            br#"{"user": {"email": "ann.english@acme.example"}, "left": true}"#.to_vec(),
+            "\"user\"",
+        ),
+        (
+            but(|event| event["eventType"] = json!("ACCOUNT_EXPLODED")),
+            "ACCOUNT_EXPLODED",
+        ),
+        (
+            but(|event| event["eventType"] = json!(17)),
+            "eventType must be a string, is a number",
+        ),
     ])
     .await;
 }
@@ -71,12 +93,27 @@ async fn an_event_of_an_unknown_shape_is_refused() {
 #[tokio::test]
 async fn an_event_without_a_person_is_refused() {
     refused([
-        (but(|event| drop(event.as_object_mut().map(|event| event.remove("identity")))), "lacks `identity`"),
+        (
+            but(|event| drop(event.as_object_mut().map(|event| event.remove("identity")))),
+            "lacks `identity`",
+        ),
         (but(|event| event["identity"] = Value::Null), "lacks `identity`"),
-        (but(|event| event["identity"]["id"] = Value::Null), "lacks `identity.id`"),
-        (but(|event| event["identity"]["email"] = Value::Null), "carries no e-mail address"),
-        (but(|event| event["identity"]["email"] = json!("")), "person = { email = \"$.identity.email\" }"),
-        (but(|event| event["identity"]["email"] = json!("   ")), "carries no e-mail address"),
+        (
+            but(|event| event["identity"]["id"] = Value::Null),
+            "lacks `identity.id`",
+        ),
+        (
+            but(|event| event["identity"]["email"] = Value::Null),
+            "carries no e-mail address",
+        ),
+        (
+            but(|event| event["identity"]["email"] = json!("")),
+            "person = { email = \"$.identity.email\" }",
+        ),
+        (
+            but(|event| event["identity"]["email"] = json!("   ")),
+            "carries no e-mail address",
+        ),
     ])
     .await;
 }
@@ -84,14 +121,38 @@ async fn an_event_without_a_person_is_refused() {
 #[tokio::test]
 async fn members_of_a_wrong_type_are_refused() {
     refused([
-        (but(|event| event["identity"] = json!("ann")), "identity must be an object, is a string"),
-        (but(|event| event["identity"]["email"] = json!([ANN])), "identity.email must be a string, is a list"),
-        (but(|event| event["identity"]["email"] = json!({"value": ANN})), "identity.email must be a string"),
-        (but(|event| event["account"] = json!([])), "account must be an object, is a list"),
-        (but(|event| event["account"]["correlated"] = json!("perhaps")), "account.correlated must be true or false"),
-        (but(|event| event["singleValueAttributeChanges"] = json!({})), "must be a list, is an object"),
-        (but(|event| event["singleValueAttributeChanges"][0] = json!("userStatus")), "must be an object, is a string"),
-        (but(|event| event["singleValueAttributeChanges"][0]["name"] = json!(1)), "must be a string, is a number"),
+        (
+            but(|event| event["identity"] = json!("ann")),
+            "identity must be an object, is a string",
+        ),
+        (
+            but(|event| event["identity"]["email"] = json!([ANN])),
+            "identity.email must be a string, is a list",
+        ),
+        (
+            but(|event| event["identity"]["email"] = json!({"value": ANN})),
+            "identity.email must be a string",
+        ),
+        (
+            but(|event| event["account"] = json!([])),
+            "account must be an object, is a list",
+        ),
+        (
+            but(|event| event["account"]["correlated"] = json!("perhaps")),
+            "account.correlated must be true or false",
+        ),
+        (
+            but(|event| event["singleValueAttributeChanges"] = json!({})),
+            "must be a list, is an object",
+        ),
+        (
+            but(|event| event["singleValueAttributeChanges"][0] = json!("userStatus")),
+            "must be an object, is a string",
+        ),
+        (
+            but(|event| event["singleValueAttributeChanges"][0]["name"] = json!(1)),
+            "must be a string, is a number",
+        ),
     ])
     .await;
 }
@@ -107,10 +168,22 @@ async fn a_name_that_comes_twice_is_refused() {
 async fn header_and_line_injection_in_an_address_is_refused() {
     let address = |address: &str| event_with(address, |_| ());
     refused([
-        (address("ann.english@acme.example\r\nX-Injected: yes"), "identity.email holds a control character"),
-        (address("ann.english@acme.example\0"), "identity.email holds a control character"),
-        (address("ann.english@acme.example\u{1b}[2J"), "identity.email holds a control character"),
-        (address(&format!("{}@acme.example", "a".repeat(2000))), "the limit for a person's field"),
+        (
+            address("ann.english@acme.example\r\nX-Injected: yes"),
+            "identity.email holds a control character",
+        ),
+        (
+            address("ann.english@acme.example\0"),
+            "identity.email holds a control character",
+        ),
+        (
+            address("ann.english@acme.example\u{1b}[2J"),
+            "identity.email holds a control character",
+        ),
+        (
+            address(&format!("{}@acme.example", "a".repeat(2000))),
+            "the limit for a person's field",
+        ),
     ])
     .await;
 }
@@ -135,8 +208,7 @@ async fn url_injection_in_an_address_stays_in_its_parameter() {
         world.run(&event(address)).await.ended("no_account", 0);
         let searches = world.seen("GET", "/users");
         let query = searches[0].query.as_deref().expect("a query");
-        let sent: Vec<(String, String)> =
-            url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+        let sent: Vec<(String, String)> = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
         let expected = [("email", address), ("count", "100"), ("start_position", "0")];
         let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
         assert_eq!((sent.as_slice(), searches.len()), (expected.as_slice(), 1), "{query}");
@@ -148,10 +220,20 @@ async fn url_injection_in_an_address_stays_in_its_parameter() {
 #[tokio::test]
 async fn an_address_that_is_none_is_not_searched_for() {
     let world = World::new().await;
-    for address in ["ann.english", "ann english@acme.example", "ann.english@acme.example\u{a0}"] {
-        world.run(&event(address)).await.ended_because("failed", 4, &["is not an e-mail address"]);
+    for address in [
+        "ann.english",
+        "ann english@acme.example",
+        "ann.english@acme.example\u{a0}",
+    ] {
+        world
+            .run(&event(address))
+            .await
+            .ended_because("failed", 4, &["is not an e-mail address"]);
     }
-    assert!(world.seen("GET", "/users").is_empty(), "a filter that fits everybody must not be sent");
+    assert!(
+        world.seen("GET", "/users").is_empty(),
+        "a filter that fits everybody must not be sent"
+    );
 }
 
 #[tokio::test]
@@ -172,7 +254,11 @@ async fn an_unusual_address_closes_its_own_account_and_no_other() {
         let other = world.user(other);
         let held = world.user(&own.to_lowercase());
         world.run(&event(own)).await.ended("closed", 0);
-        assert_eq!([world.status(&held), world.status(&other)], [Status::Closed, Status::Active], "{own}");
+        assert_eq!(
+            [world.status(&held), world.status(&other)],
+            [Status::Closed, Status::Active],
+            "{own}"
+        );
     }
 }
 

@@ -1,6 +1,8 @@
 //! Closing a membership and finding whose: each row of what is known about eSignature's `Users` resource.
 
-use docusign_sim::{AlreadyClosed, Delegation, EmailFilter, ErrorDetails, Fault, FaultKind, NoMatch, Options, Status, UnknownUser, User};
+use docusign_sim::{
+    AlreadyClosed, Delegation, EmailFilter, ErrorDetails, Fault, FaultKind, NoMatch, Options, Status, UnknownUser, User,
+};
 use end_to_end::{World, event, event_with};
 use serde_json::{Value, json};
 
@@ -8,7 +10,11 @@ const ANN: &str = "ann.english@acme.example";
 const SOMEBODY: &str = "3f2504e0-4f89-41d3-9a0c-0305e82c3301";
 
 async fn recording() -> World {
-    World::with(Options { record_exchanges: true, ..Options::default() }).await
+    World::with(Options {
+        record_exchanges: true,
+        ..Options::default()
+    })
+    .await
 }
 
 /// An event that names the person's id at DocuSign, and a tenant file that says where.
@@ -19,7 +25,11 @@ fn with_target_id(world: &World, email: &str, id: &str) -> Vec<u8> {
 }
 
 fn fault(status: u16, body: &Value) -> Fault {
-    Fault::new(FaultKind::Answer { status, headers: Vec::new(), body: body.to_string() })
+    Fault::new(FaultKind::Answer {
+        status,
+        headers: Vec::new(),
+        body: body.to_string(),
+    })
 }
 
 #[tokio::test]
@@ -31,13 +41,22 @@ async fn the_close_is_one_delete_of_the_list_with_a_body() {
     for exchange in &exchanges {
         docusign_sim::openapi::check(exchange).expect("DocuSign's own definition of the exchange");
     }
-    let closes: Vec<_> = exchanges.iter().filter(|exchange| exchange.method == "DELETE").collect();
+    let closes: Vec<_> = exchanges
+        .iter()
+        .filter(|exchange| exchange.method == "DELETE")
+        .collect();
     assert_eq!(closes.len(), 1);
-    assert_eq!(closes[0].path, format!("/restapi/v2.1/accounts/{}/users", world.simulator.account_id()));
+    assert_eq!(
+        closes[0].path,
+        format!("/restapi/v2.1/accounts/{}/users", world.simulator.account_id())
+    );
     assert_eq!(closes[0].query, None);
     let body: Value = serde_json::from_str(&closes[0].request_body).expect("JSON");
     assert_eq!(body, json!({"users": [{"userId": ann}]}));
-    assert_eq!(world.seen("DELETE", "/users")[0].content_type.as_deref(), Some("application/json"));
+    assert_eq!(
+        world.seen("DELETE", "/users")[0].content_type.as_deref(),
+        Some("application/json")
+    );
 }
 
 #[tokio::test]
@@ -45,7 +64,10 @@ async fn closed_users_are_asked_for_too() {
     let world = World::new().await;
     world.run(&event("ann+x&y=1@acme.example")).await.ended("no_account", 0);
     let query = world.seen("GET", "/users")[0].query.clone().expect("a query");
-    assert_eq!(query, "email=ann%2Bx%26y%3D1%40acme.example&count=100&start_position=0", "and no status");
+    assert_eq!(
+        query, "email=ann%2Bx%26y%3D1%40acme.example&count=100&start_position=0",
+        "and no status"
+    );
 }
 
 #[tokio::test]
@@ -57,7 +79,10 @@ async fn what_the_settings_name_is_removed_with_the_membership() {
     world.edit("settings = { ", removed);
     world.run(&event(ANN)).await.ended("closed", 0);
     let query = world.seen("DELETE", "/users")[0].query.clone();
-    assert_eq!(query.as_deref(), Some("delete=Groups%2CPermissionSet%2CSigningGroupsEmail"));
+    assert_eq!(
+        query.as_deref(),
+        Some("delete=Groups%2CPermissionSet%2CSigningGroupsEmail")
+    );
     assert_eq!(groups_of(&world, &ann), (0, 0));
     let user = world.simulator.user(&ann).expect("Ann");
     assert_eq!(user.permission_profile.name, "DocuSign Viewer");
@@ -85,7 +110,11 @@ fn groups_of(world: &World, id: &str) -> (usize, usize) {
     let state = world.simulator.state();
     let account = state.account(world.simulator.account_id()).expect("the account");
     let groups = account.groups.iter().filter(|group| group.users.contains(id)).count();
-    let signing = account.signing_groups.iter().filter(|group| group.emails.contains(ANN)).count();
+    let signing = account
+        .signing_groups
+        .iter()
+        .filter(|group| group.emails.contains(ANN))
+        .count();
     (groups, signing)
 }
 
@@ -94,8 +123,14 @@ async fn a_200_with_an_error_inside_is_a_failure() {
     let world = World::new().await;
     let ann = world.user(ANN);
     let error = ErrorDetails::new("USER_LACKS_PERMISSIONS", "This User lacks sufficient permissions.");
-    world.simulator.switch(|switches| drop(switches.refuse_close.insert(ann.clone(), error)));
-    let said = ["USER_LACKS_PERMISSIONS", "This User lacks sufficient permissions.", "HTTP 200"];
+    world
+        .simulator
+        .switch(|switches| drop(switches.refuse_close.insert(ann.clone(), error)));
+    let said = [
+        "USER_LACKS_PERMISSIONS",
+        "This User lacks sufficient permissions.",
+        "HTTP 200",
+    ];
     let job = world.run(&event(ANN)).await.ended_because("failed", 4, &said);
     assert_eq!(job["accounts"][0]["before"], "Active");
     assert_eq!(job["accounts"][0]["after"], "Active", "looked at once more");
@@ -110,9 +145,14 @@ async fn a_refusal_because_somebody_else_was_quicker_is_found_out_by_reading() {
         let ann = world.simulator.add_user(User::new(ANN).with_status(Status::Closed));
         world.simulator.switch(|switches| switches.already_closed = answer);
         // The search still shows what the close meets no more.
-        world.simulator.fault(fault(200, &listing(&ann, ANN, "Active")).path("*/users"));
+        world
+            .simulator
+            .fault(fault(200, &listing(&ann, ANN, "Active")).path("*/users"));
         let job = world.run(&event(ANN)).await.ended("closed", 0);
-        assert_eq!((&job["accounts"][0]["before"], &job["accounts"][0]["after"]), (&json!("Active"), &json!("Closed")));
+        assert_eq!(
+            (&job["accounts"][0]["before"], &job["accounts"][0]["after"]),
+            (&json!("Active"), &json!("Closed"))
+        );
         assert_eq!(world.seen("DELETE", "/users").len(), 1);
     }
 }
@@ -122,8 +162,13 @@ async fn an_unknown_user_is_a_failure_in_both_forms() {
     for form in [UnknownUser::ErrorDetails, UnknownUser::BadRequest] {
         let world = World::new().await;
         world.simulator.switch(|switches| switches.unknown_user = form);
-        world.simulator.fault(fault(200, &listing(SOMEBODY, ANN, "Active")).path("*/users"));
-        world.run(&event(ANN)).await.ended_because("failed", 4, &["USER_LACKS_MEMBERSHIP"]);
+        world
+            .simulator
+            .fault(fault(200, &listing(SOMEBODY, ANN, "Active")).path("*/users"));
+        world
+            .run(&event(ANN))
+            .await
+            .ended_because("failed", 4, &["USER_LACKS_MEMBERSHIP"]);
     }
 }
 
@@ -132,8 +177,12 @@ async fn a_status_is_read_in_any_case() {
     let world = World::new().await;
     let ann = world.user(ANN);
     let answer = json!({"users": [{"userId": ann.to_uppercase(), "userStatus": "CLOSED"}]});
-    world.simulator.fault(fault(200, &answer).method("DELETE").after_effect());
-    world.simulator.fault(fault(200, &listing(&ann, ANN, "closed")["users"][0]).path(&format!("*/users/{ann}")));
+    world
+        .simulator
+        .fault(fault(200, &answer).method("DELETE").after_effect());
+    world
+        .simulator
+        .fault(fault(200, &listing(&ann, ANN, "closed")["users"][0]).path(&format!("*/users/{ann}")));
     let job = world.run(&event(ANN)).await.ended("closed", 0);
     assert_eq!(job["accounts"][0]["after"], "closed", "the target's own word");
 }
@@ -143,7 +192,9 @@ async fn an_answer_about_somebody_else_is_not_believed() {
     let world = World::new().await;
     let ann = world.user(ANN);
     let answer = json!({"users": [{"userId": SOMEBODY, "userStatus": "closed"}]});
-    world.simulator.fault(fault(200, &answer).method("DELETE").after_effect());
+    world
+        .simulator
+        .fault(fault(200, &answer).method("DELETE").after_effect());
     world.run(&event(ANN)).await.ended("closed", 0);
     assert_eq!(world.seen("GET", &ann).len(), 1, "the account's own word counts");
 }
@@ -152,7 +203,9 @@ async fn an_answer_about_somebody_else_is_not_believed() {
 async fn a_close_that_settles_late_is_waited_for() {
     let world = World::new().await;
     let ann = world.user(ANN);
-    world.simulator.switch(|switches| switches.close_visible_after_reads = 2);
+    world
+        .simulator
+        .switch(|switches| switches.close_visible_after_reads = 2);
     world.run(&event(ANN)).await.ended("closed", 0);
     assert_eq!(world.seen("GET", &ann).len(), 3);
     assert_eq!(world.seen("DELETE", "/users").len(), 1);
@@ -165,11 +218,21 @@ async fn a_caller_without_the_privilege_is_told_which_one_it_needs() {
         let ann = world.user(ANN);
         let own = world.simulator.user_id().to_owned();
         world.simulator.update_user(&own, |user| user.is_admin = false);
-        world.simulator.switch(|switches| switches.lacks_permission_status = status);
-        let said = ["USER_LACKS_PERMISSIONS", "Users and Groups and Administrators", "settings.user_id"];
+        world
+            .simulator
+            .switch(|switches| switches.lacks_permission_status = status);
+        let said = [
+            "USER_LACKS_PERMISSIONS",
+            "Users and Groups and Administrators",
+            "settings.user_id",
+        ];
         world.run(&event(ANN)).await.ended_because("parked", 4, &said);
         assert_eq!(world.status(&ann), Status::Active);
-        assert_eq!(world.seen("POST", "/oauth/token").len(), 1, "another token would not help");
+        assert_eq!(
+            world.seen("POST", "/oauth/token").len(),
+            1,
+            "another token would not help"
+        );
     }
 }
 
@@ -195,9 +258,18 @@ async fn the_search_goes_through_every_page() {
     world.run(&event(ANN)).await.ended("closed", 0);
     assert_eq!(world.status(&ann), Status::Closed);
     assert_eq!(world.simulator.counters().closes, 1);
-    let pages: Vec<Option<String>> = world.seen("GET", "/users").into_iter().map(|record| record.query).collect();
+    let pages: Vec<Option<String>> = world
+        .seen("GET", "/users")
+        .into_iter()
+        .map(|record| record.query)
+        .collect();
     assert_eq!(pages.len(), 2);
-    assert!(pages[1].as_deref().is_some_and(|query| query.ends_with("start_position=100")), "{pages:?}");
+    assert!(
+        pages[1]
+            .as_deref()
+            .is_some_and(|query| query.ends_with("start_position=100")),
+        "{pages:?}"
+    );
 }
 
 #[tokio::test]
@@ -206,7 +278,10 @@ async fn a_filter_that_does_nothing_is_noticed() {
     for number in 0..1001 {
         let _ = world.user(&format!("{ANN}.of.{number}"));
     }
-    world.run(&event(ANN)).await.ended_because("failed", 4, &["more users than one address can have"]);
+    world
+        .run(&event(ANN))
+        .await
+        .ended_because("failed", 4, &["more users than one address can have"]);
     world.was_only_read();
 }
 
@@ -230,7 +305,11 @@ async fn no_match_is_an_error_code_and_no_failure() {
         let world = World::new().await;
         world.simulator.switch(|switches| switches.no_match = code);
         world.run(&event(ANN)).await.ended("no_account", 0);
-        assert_eq!(world.seen("GET", world.simulator.user_id()).len(), 1, "the caller's own user is read first");
+        assert_eq!(
+            world.seen("GET", world.simulator.user_id()).len(),
+            1,
+            "the caller's own user is read first"
+        );
     }
 }
 
@@ -238,8 +317,15 @@ async fn no_match_is_an_error_code_and_no_failure() {
 async fn a_caller_that_lost_its_membership_is_not_taken_for_no_account() {
     let world = World::new().await;
     let ann = world.user(ANN);
-    world.simulator.switch(|switches| switches.caller_lost_membership = true);
-    let said = [world.simulator.user_id(), "is not a member any more", "settings.account_id", "USER_LACKS_MEMBERSHIP"];
+    world
+        .simulator
+        .switch(|switches| switches.caller_lost_membership = true);
+    let said = [
+        world.simulator.user_id(),
+        "is not a member any more",
+        "settings.account_id",
+        "USER_LACKS_MEMBERSHIP",
+    ];
     world.run(&event(ANN)).await.ended_because("parked", 4, &said);
     assert_eq!(world.status(&ann), Status::Active);
 }
@@ -267,7 +353,10 @@ async fn a_target_id_and_an_address_must_be_one_persons() {
     let world = World::new().await;
     let letty = world.user("letty.wilson@acme.example");
     let event = with_target_id(&world, ANN, &letty);
-    world.run(&event).await.ended_because("failed", 4, &["EMAIL_DOES_NOT_FIT", "letty.wilson@", ANN]);
+    world
+        .run(&event)
+        .await
+        .ended_because("failed", 4, &["EMAIL_DOES_NOT_FIT", "letty.wilson@", ANN]);
     world.was_only_read();
 }
 
@@ -276,7 +365,10 @@ async fn a_target_id_that_nobody_has_does_not_hide_an_open_account() {
     let world = World::new().await;
     let ann = world.user(ANN);
     let event = with_target_id(&world, ANN, SOMEBODY);
-    world.run(&event).await.ended_because("failed", 4, &["TARGET_ID_DOES_NOT_FIT", &ann, "person.target_id"]);
+    world
+        .run(&event)
+        .await
+        .ended_because("failed", 4, &["TARGET_ID_DOES_NOT_FIT", &ann, "person.target_id"]);
     world.was_only_read();
     world.simulator.update_user(&ann, |user| user.status = Status::Closed);
     world.run(&event).await.ended("no_account", 0);
@@ -286,22 +378,36 @@ async fn a_target_id_that_nobody_has_does_not_hide_an_open_account() {
 async fn a_target_id_that_is_no_guid_is_refused_with_the_mapping_to_mend() {
     let world = World::new().await;
     let event = with_target_id(&world, "", "12/../../../users");
-    world.run(&event).await.ended_because("failed", 4, &["INVALID_USER_ID", "person.target_id"]);
-    assert!(world.seen("", "").iter().all(|record| record.path.starts_with("/oauth/")));
+    world
+        .run(&event)
+        .await
+        .ended_because("failed", 4, &["INVALID_USER_ID", "person.target_id"]);
+    assert!(
+        world
+            .seen("", "")
+            .iter()
+            .all(|record| record.path.starts_with("/oauth/"))
+    );
 }
 
 #[tokio::test]
 async fn a_user_that_cannot_be_read_for_certain_is_not_closed() {
     let world = World::new().await;
     let cases = [
-        (json!({"users": [{"userId": "17", "email": ANN, "userStatus": "Active"}]}), "userId that is a GUID"),
+        (
+            json!({"users": [{"userId": "17", "email": ANN, "userStatus": "Active"}]}),
+            "userId that is a GUID",
+        ),
         (json!({"users": [{"userId": SOMEBODY, "email": ANN}]}), "no userStatus"),
         (json!({"users": "none"}), "no list of users"),
         (json!({"users": [], "totalSetSize": "5"}), "empty page"),
     ];
     for (list, said) in cases {
         world.simulator.fault(fault(200, &list).path("*/users"));
-        world.run(&event(ANN)).await.ended_because("failed", 4, &["makes no sense", said]);
+        world
+            .run(&event(ANN))
+            .await
+            .ended_because("failed", 4, &["makes no sense", said]);
     }
     world.was_only_read();
 }
@@ -315,7 +421,10 @@ async fn who_may_be_an_administrator_waits_for_a_person() {
         user.remove("isAdmin");
     }
     world.simulator.fault(fault(200, &list).path("*/users"));
-    world.run(&event(ANN)).await.ended_because("held", 3, &["administrator"]);
+    world
+        .run(&event(ANN))
+        .await
+        .ended_because("held", 3, &["administrator"]);
 }
 
 fn listing(id: &str, email: &str, status: &str) -> Value {

@@ -16,14 +16,17 @@ async fn a_check_of_what_is_well_says_what_it_did() {
     }
     let ran = check(&world).await;
     assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
-    says(&ran.stdout, &[
-        "tenant     acme: tenants/acme.toml reads well\n",
-        "source     hr: feeds docusign\n",
-        "connector  docusign: docusign 0.1.0, sha256:",
-        "POST account /oauth/token: 200\n",
-        "GET account /oauth/userinfo: 200\n",
-        "the first page has 100 accounts\n",
-    ]);
+    says(
+        &ran.stdout,
+        &[
+            "tenant     acme: tenants/acme.toml reads well\n",
+            "source     hr: feeds docusign\n",
+            "connector  docusign: docusign 0.1.0, sha256:",
+            "POST account /oauth/token: 200\n",
+            "GET account /oauth/userinfo: 200\n",
+            "the first page has 100 accounts\n",
+        ],
+    );
     assert!(!ran.stdout.contains("dry-run"));
     world.was_only_read();
     assert_eq!(world.seen("GET", "/users").len(), 1, "one page is enough");
@@ -35,7 +38,10 @@ async fn a_check_says_that_a_dry_run_closes_nothing() {
     world.edit("mode = \"enforce\"\n", "");
     let ran = check(&world).await;
     assert_eq!(ran.code, 0);
-    says(&ran.stdout, &["mode is dry-run: nothing will be closed until the file says mode = \"enforce\""]);
+    says(
+        &ran.stdout,
+        &["mode is dry-run: nothing will be closed until the file says mode = \"enforce\""],
+    );
 }
 
 #[tokio::test]
@@ -43,11 +49,27 @@ async fn a_check_of_wrong_files_is_a_usage_error() {
     let world = World::new().await;
     let edits: [(&str, &str, &[&str]); 6] = [
         ("mode =", "mod =", &["acme.toml:7", "did you mean `mode`?"]),
-        ("docusign.wasm", "docusing.wasm", &["acme.toml:6", "cannot read the plugin"]),
-        ("file:docusign.pem", "file:none.pem", &["acme.toml:9", "there is no file"]),
-        ("account_id = \"", "account_id = \"x", &["acme.toml:8", "settings.account_id"]),
+        (
+            "docusign.wasm",
+            "docusing.wasm",
+            &["acme.toml:6", "cannot read the plugin"],
+        ),
+        (
+            "file:docusign.pem",
+            "file:none.pem",
+            &["acme.toml:9", "there is no file"],
+        ),
+        (
+            "account_id = \"",
+            "account_id = \"x",
+            &["acme.toml:8", "settings.account_id"],
+        ),
         ("https://demo", "http://demo", &["acme.toml:10", "is not https"]),
-        ("leaver = { attribute = \"userStatus\", becomes = [\"inactive\"] }", "filter = \"$[\"", &["acme.toml:3", "filter"]),
+        (
+            "leaver = { attribute = \"userStatus\", becomes = [\"inactive\"] }",
+            "filter = \"$[\"",
+            &["acme.toml:3", "filter"],
+        ),
     ];
     for (from, to, said) in edits {
         world.write("tenants/acme.toml", &world.tenant_file());
@@ -75,8 +97,12 @@ async fn a_check_of_a_target_that_says_no_is_a_problem_with_the_line_to_write() 
         };
         match trouble {
             "no consent" => world.simulator.set_consent(""),
-            "lost membership" => world.simulator.switch(|switches| switches.caller_lost_membership = true),
-            "limit" => spoil(FaultKind::RateLimit { which: LimitKind::Hourly }),
+            "lost membership" => world
+                .simulator
+                .switch(|switches| switches.caller_lost_membership = true),
+            "limit" => spoil(FaultKind::RateLimit {
+                which: LimitKind::Hourly,
+            }),
             "outage" => spoil(FaultKind::Html { status: 503 }),
             "web page" => spoil(FaultKind::Html { status: 200 }),
             _ => {
@@ -95,12 +121,18 @@ async fn a_check_of_a_target_that_says_no_is_a_problem_with_the_line_to_write() 
 #[tokio::test]
 async fn what_a_target_calls_its_users_cannot_drive_the_terminal() {
     let world = World::new().await;
-    let id = world.simulator.add_user(User::new("ann@acme.example").with_name("\u{1b}]0;owned\u{7}Ann\r\n"));
+    let id = world
+        .simulator
+        .add_user(User::new("ann@acme.example").with_name("\u{1b}]0;owned\u{7}Ann\r\n"));
     world.edit("ceo@*", &id);
     let arguments = ["run", "--tenant", "tenants/acme.toml", "--source", "hr", "--event", "-"];
     let ran = world.exeunt(&arguments, &end_to_end::event("ann@acme.example")).await;
     assert_eq!(ran.code, 3);
-    assert!(!ran.stdout.chars().any(|c| c.is_control() && c != '\n'), "{:?}", ran.stdout);
+    assert!(
+        !ran.stdout.chars().any(|c| c.is_control() && c != '\n'),
+        "{:?}",
+        ran.stdout
+    );
 }
 
 #[tokio::test]
@@ -116,9 +148,20 @@ async fn inspect_shows_what_a_plugin_is_and_asks_for() {
     let bytes = std::fs::read(&file).expect("the plugin");
     assert_eq!(shown["size"], bytes.len());
     assert!(bytes.len() <= 150_000, "a plugin of {} bytes", bytes.len());
-    let imports: Vec<&str> = shown["imports"].as_array().expect("imports").iter().filter_map(Value::as_str).collect();
-    assert!(!imports.is_empty() && imports.iter().all(|name| name.starts_with("exeunt:connector/")), "{imports:?}");
-    assert_eq!(shown["settings_schema"]["required"], serde_json::json!(["account_id", "integration_key", "user_id"]));
+    let imports: Vec<&str> = shown["imports"]
+        .as_array()
+        .expect("imports")
+        .iter()
+        .filter_map(Value::as_str)
+        .collect();
+    assert!(
+        !imports.is_empty() && imports.iter().all(|name| name.starts_with("exeunt:connector/")),
+        "{imports:?}"
+    );
+    assert_eq!(
+        shown["settings_schema"]["required"],
+        serde_json::json!(["account_id", "integration_key", "user_id"])
+    );
     assert_eq!(shown["endpoints"][0]["name"], "account");
     assert_eq!(shown["keys"][0]["kind"], "signing-key");
     let reach = shown["reach"].to_string();
@@ -130,7 +173,11 @@ async fn inspect_says_what_a_file_is_instead() {
     let world = World::new().await;
     let core = plugins().join("core/docusign.wasm");
     let text = world.write("plugin.wasm", "hello");
-    for (file, said) in [(core, "exeunt plugin build"), (text, "is not WebAssembly"), ("none.wasm".into(), "cannot read")] {
+    for (file, said) in [
+        (core, "exeunt plugin build"),
+        (text, "is not WebAssembly"),
+        ("none.wasm".into(), "cannot read"),
+    ] {
         let ran = world.exeunt(&["plugin", "inspect", &file.to_string_lossy()], b"").await;
         ran.was_misused(&[&file.to_string_lossy(), said]);
     }
@@ -140,7 +187,9 @@ async fn inspect_says_what_a_file_is_instead() {
 async fn build_makes_a_component_of_a_core_module() {
     let world = World::new().await;
     let core = plugins().join("core/docusign.wasm");
-    let ran = world.exeunt(&["plugin", "build", &core.to_string_lossy(), "-o", "built.wasm"], b"").await;
+    let ran = world
+        .exeunt(&["plugin", "build", &core.to_string_lossy(), "-o", "built.wasm"], b"")
+        .await;
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     let ran = world.exeunt(&["plugin", "inspect", "built.wasm"], b"").await;
     assert_eq!((ran.code, &ran.json()["name"]), (0, &Value::from("docusign")));
@@ -159,7 +208,10 @@ async fn build_takes_nothing_else() {
         ("none.wasm", "cannot read none.wasm"),
     ];
     for (input, said) in inputs {
-        world.exeunt(&["plugin", "build", input, "-o", "built.wasm"], b"").await.was_misused(&[said]);
+        world
+            .exeunt(&["plugin", "build", input, "-o", "built.wasm"], b"")
+            .await
+            .was_misused(&[said]);
         assert!(!world.root().join("built.wasm").exists(), "{input}");
     }
 }
@@ -169,8 +221,11 @@ async fn the_demonstration_goes_as_it_should() {
     let world = World::new().await;
     let ran = world.exeunt(&["demo", "--once"], b"").await;
     assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
-    let outcomes: Vec<&str> =
-        ran.stdout.lines().filter_map(|line| line.strip_prefix("outcome  ")?.split(':').next()).collect();
+    let outcomes: Vec<&str> = ran
+        .stdout
+        .lines()
+        .filter_map(|line| line.strip_prefix("outcome  ")?.split(':').next())
+        .collect();
     assert_eq!(outcomes, ["closed", "already_closed", "planned", "refused", "failed"]);
     says(&ran.stdout, &["all five scenes went as they should"]);
 }

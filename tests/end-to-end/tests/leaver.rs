@@ -31,11 +31,27 @@ async fn the_report_has_the_shape_that_is_documented() {
     let report = world.run(&event(ANN)).await.json();
     assert_eq!(keys(&report), ["event", "jobs"]);
     assert_eq!(report["event"]["decision"], "leaver");
-    assert_eq!(report["event"]["reason"], r#"userStatus became "inactive" (was "active")"#);
+    assert_eq!(
+        report["event"]["reason"],
+        r#"userStatus became "inactive" (was "active")"#
+    );
     let person = &report["event"]["person"];
-    assert_eq!((&person["email"], &person["name"]), (&json!(ANN), &json!("Ann English")));
+    assert_eq!(
+        (&person["email"], &person["name"]),
+        (&json!(ANN), &json!("Ann English"))
+    );
     let job = &report["jobs"][0];
-    let names = ["accounts", "calls", "connector", "elapsed_ms", "outcome", "plugin", "reason", "state", "until"];
+    let names = [
+        "accounts",
+        "calls",
+        "connector",
+        "elapsed_ms",
+        "outcome",
+        "plugin",
+        "reason",
+        "state",
+        "until",
+    ];
     assert_eq!(keys(job), names);
     assert_eq!(keys(&job["plugin"]), ["digest", "name", "version"]);
     let digest = job["plugin"]["digest"].as_str().expect("a digest");
@@ -54,7 +70,10 @@ async fn the_report_has_the_shape_that_is_documented() {
     assert_eq!(calls.len(), expected.len(), "{job:#}");
     let seen = world.simulator.requests();
     for ((call, [verb, method, endpoint, path]), request) in calls.iter().zip(expected).zip(&seen) {
-        assert_eq!(keys(call), ["endpoint", "method", "ms", "path", "status", "trace_token", "verb"]);
+        assert_eq!(
+            keys(call),
+            ["endpoint", "method", "ms", "path", "status", "trace_token", "verb"]
+        );
         let said = [&call["verb"], &call["method"], &call["endpoint"], &call["path"]];
         assert_eq!(said, [&json!(verb), &json!(method), &json!(endpoint), &json!(path)]);
         assert_eq!(call["status"], 200);
@@ -93,7 +112,10 @@ async fn an_account_that_is_closed_is_left_alone() {
     let ann = world.simulator.add_user(User::new(ANN).with_status(Status::Closed));
     let job = world.run(&event(ANN)).await.ended("already_closed", 0);
     assert_eq!(job["accounts"][0]["id"], ann);
-    assert_eq!((&job["accounts"][0]["before"], &job["accounts"][0]["after"]), (&json!("Closed"), &json!("Closed")));
+    assert_eq!(
+        (&job["accounts"][0]["before"], &job["accounts"][0]["after"]),
+        (&json!("Closed"), &json!("Closed"))
+    );
     world.was_only_read();
 }
 
@@ -121,7 +143,10 @@ async fn a_dry_run_only_says_what_would_be_closed() {
     let ann = world.user(ANN);
     let planned = |ran: &end_to_end::Ran| {
         let job = ran.ended_because("planned", 0, &["would close", &ann]);
-        assert_eq!(job["accounts"], json!([{"id": ann, "email": ANN, "before": "Active", "after": null}]));
+        assert_eq!(
+            job["accounts"],
+            json!([{"id": ann, "email": ANN, "before": "Active", "after": null}])
+        );
     };
     planned(&world.run_with(&event(ANN), &["--dry-run"]).await);
     world.edit("mode = \"enforce\"", "mode = \"dry-run\"");
@@ -136,7 +161,10 @@ async fn a_dry_run_only_says_what_would_be_closed() {
 async fn protected_people_are_refused() {
     let world = World::new().await;
     let ceo = world.user("CEO@acme.example");
-    world.run(&event("ceo@acme.example")).await.ended_because("refused", 3, &["protected", "ceo@*"]);
+    world
+        .run(&event("ceo@acme.example"))
+        .await
+        .ended_because("refused", 3, &["protected", "ceo@*"]);
     assert_eq!(world.status(&ceo), Status::Active);
     world.was_only_read();
 }
@@ -145,9 +173,15 @@ async fn protected_people_are_refused() {
 async fn protection_holds_for_the_account_that_an_alias_leads_to() {
     let world = World::new().await;
     let ceo = world.user("ceo@acme.example");
-    world.edit("[connectors.docusign]", "person = { target_id = \"$.identity.docusign\" }\n[connectors.docusign]");
+    world.edit(
+        "[connectors.docusign]",
+        "person = { target_id = \"$.identity.docusign\" }\n[connectors.docusign]",
+    );
     let event = event_with("", |event| event["identity"]["docusign"] = json!(ceo));
-    world.run(&event).await.ended_because("refused", 3, &["ceo@acme.example", "protected", "ceo@*"]);
+    world
+        .run(&event)
+        .await
+        .ended_because("refused", 3, &["ceo@acme.example", "protected", "ceo@*"]);
     assert_eq!(world.status(&ceo), Status::Active);
     world.was_only_read();
 }
@@ -165,7 +199,10 @@ async fn an_account_can_be_protected_by_its_id() {
 async fn administrators_wait_for_a_person() {
     let world = World::new().await;
     let admin = world.simulator.add_user(User::new(ANN).admin());
-    world.run(&event(ANN)).await.ended_because("held", 3, &[&admin, "administrator"]);
+    world
+        .run(&event(ANN))
+        .await
+        .ended_because("held", 3, &[&admin, "administrator"]);
     assert_eq!(world.status(&admin), Status::Active);
     world.was_only_read();
 }
@@ -175,7 +212,10 @@ async fn the_account_that_the_connector_works_with_is_refused() {
     let world = World::new().await;
     let own = world.simulator.user_id().to_owned();
     let email = world.simulator.user(&own).expect("the API user").email;
-    world.run(&event(&email)).await.ended_because("refused", 3, &[&own, "lock the connector out"]);
+    world
+        .run(&event(&email))
+        .await
+        .ended_because("refused", 3, &[&own, "lock the connector out"]);
     assert_eq!(world.status(&own), Status::Active);
     world.was_only_read();
 }
@@ -184,7 +224,13 @@ async fn the_account_that_the_connector_works_with_is_refused() {
 async fn several_open_accounts_wait_for_a_person() {
     let world = World::new().await;
     let both = [world.user(ANN), world.user("Ann.English@acme.example")];
-    let said = ["2 open accounts", "close_all = true", "[connectors.docusign]", &both[0], &both[1]];
+    let said = [
+        "2 open accounts",
+        "close_all = true",
+        "[connectors.docusign]",
+        &both[0],
+        &both[1],
+    ];
     world.run(&event(ANN)).await.ended_because("held", 3, &said);
     world.was_only_read();
 }
@@ -193,7 +239,12 @@ async fn several_open_accounts_wait_for_a_person() {
 async fn close_all_closes_all_that_are_open() {
     let world = World::new().await;
     world.edit("mode = \"enforce\"", "mode = \"enforce\"\nclose_all = true");
-    let both = [world.user(ANN), world.simulator.add_user(User::new(ANN).with_status(Status::ActivationSent))];
+    let both = [
+        world.user(ANN),
+        world
+            .simulator
+            .add_user(User::new(ANN).with_status(Status::ActivationSent)),
+    ];
     let job = world.run(&event(ANN)).await.ended("closed", 0);
     for (account, id) in both.iter().enumerate() {
         assert_eq!(world.status(id), Status::Closed);
@@ -228,7 +279,11 @@ async fn addresses_are_compared_without_case() {
 #[tokio::test]
 async fn every_status_but_closed_is_closed() {
     let world = World::new().await;
-    for (number, status) in Status::ALL.into_iter().filter(|status| *status != Status::Closed).enumerate() {
+    for (number, status) in Status::ALL
+        .into_iter()
+        .filter(|status| *status != Status::Closed)
+        .enumerate()
+    {
         let email = format!("person{number}@acme.example");
         let id = world.simulator.add_user(User::new(&email).with_status(status));
         let job = world.run(&event(&email)).await.ended("closed", 0);
@@ -245,7 +300,12 @@ async fn a_membership_that_an_identity_provider_owns_is_reported() {
     assert_eq!(job["accounts"][0]["externally_managed"], true);
     let arguments = ["run", "--tenant", "tenants/acme.toml", "--source", "hr", "--event", "-"];
     let timeline = world.exeunt(&arguments, &event(ANN)).await.stdout;
-    end_to_end::says(&timeline, &[&format!("account {ann}: Closed -> Closed, managed by an identity provider\n")]);
+    end_to_end::says(
+        &timeline,
+        &[&format!(
+            "account {ann}: Closed -> Closed, managed by an identity provider\n"
+        )],
+    );
 }
 
 #[tokio::test]
@@ -254,14 +314,21 @@ async fn only_the_account_in_the_settings_is_touched() {
     let ann = world.user(ANN);
     let elsewhere = {
         let mut other = Account::new("Acme Holding");
-        other.add(User::new("docusign.api@acme.example").with_id(world.simulator.user_id()).admin());
+        other.add(
+            User::new("docusign.api@acme.example")
+                .with_id(world.simulator.user_id())
+                .admin(),
+        );
         other.add(User::new(ANN).with_id(&ann));
         world.simulator.state().add_account(other)
     };
     world.run(&event(ANN)).await.ended("closed", 0);
     assert_eq!(world.status(&ann), Status::Closed);
     let state = world.simulator.state();
-    let there = state.account(&elsewhere).and_then(|account| account.user(&ann)).expect("the other membership");
+    let there = state
+        .account(&elsewhere)
+        .and_then(|account| account.user(&ann))
+        .expect("the other membership");
     assert_eq!((there.status, there.deletes), (Status::Active, 0));
 }
 
@@ -270,7 +337,10 @@ async fn an_uncorrelated_account_names_nobody() {
     let world = World::new().await;
     let ann = world.user(ANN);
     let uncorrelated = event_with(ANN, |event| event["account"]["correlated"] = json!(false));
-    world.run(&uncorrelated).await.refused_the_event(&["not correlated", "SailPoint"]);
+    world
+        .run(&uncorrelated)
+        .await
+        .refused_the_event(&["not correlated", "SailPoint"]);
     assert_eq!(world.status(&ann), Status::Active);
     world.was_not_asked();
 }
@@ -287,12 +357,20 @@ async fn a_placeholder_that_was_not_filled_in_is_refused() {
 async fn an_event_about_something_else_is_not_a_leaver() {
     let world = World::new().await;
     let ann = world.user(ANN);
-    let event = event_with(ANN, |event| event["singleValueAttributeChanges"][0]["newValue"] = json!("on leave"));
+    let event = event_with(ANN, |event| {
+        event["singleValueAttributeChanges"][0]["newValue"] = json!("on leave")
+    });
     let ran = world.run(&event).await;
     let report = ran.json();
     assert_eq!((&report["event"]["decision"], ran.code), (&json!("not_a_leaver"), 0));
-    assert_eq!((&report["event"]["person"], &report["jobs"]), (&Value::Null, &json!([])));
-    end_to_end::says(report["event"]["reason"].as_str().expect("a reason"), &["on leave", "inactive"]);
+    assert_eq!(
+        (&report["event"]["person"], &report["jobs"]),
+        (&Value::Null, &json!([]))
+    );
+    end_to_end::says(
+        report["event"]["reason"].as_str().expect("a reason"),
+        &["on leave", "inactive"],
+    );
     assert_eq!(world.status(&ann), Status::Active);
     world.was_not_asked();
 }
@@ -300,13 +378,29 @@ async fn an_event_about_something_else_is_not_a_leaver() {
 #[tokio::test]
 async fn a_source_that_does_not_exist_is_a_usage_error_with_the_nearest_name() {
     let world = World::new().await;
-    let arguments = ["run", "--tenant", "tenants/acme.toml", "--source", "hrr", "--event", "-"];
-    world.exeunt(&arguments, &event(ANN)).await.was_misused(&["[sources.hrr]", "did you mean `hr`?"]);
+    let arguments = [
+        "run",
+        "--tenant",
+        "tenants/acme.toml",
+        "--source",
+        "hrr",
+        "--event",
+        "-",
+    ];
+    world
+        .exeunt(&arguments, &event(ANN))
+        .await
+        .was_misused(&["[sources.hrr]", "did you mean `hr`?"]);
     world.was_not_asked();
 }
 
 fn keys(value: &Value) -> Vec<&str> {
-    let mut keys: Vec<&str> = value.as_object().expect("an object").keys().map(String::as_str).collect();
+    let mut keys: Vec<&str> = value
+        .as_object()
+        .expect("an object")
+        .keys()
+        .map(String::as_str)
+        .collect();
     keys.sort_unstable();
     keys
 }

@@ -19,11 +19,20 @@ async fn waits_end_at_their_limits() {
 async fn a_target_that_says_closed_and_closes_nothing_is_found_out() {
     let world = World::new().await;
     let ann = world.user(ANN);
-    world.simulator.switch(|switches| switches.pretend_close = [ann.clone()].into());
+    world
+        .simulator
+        .switch(|switches| switches.pretend_close = [ann.clone()].into());
     let said = ["the target accepted the closure", "after 30 s", &ann, "is Active"];
     let job = world.run(&event(ANN)).await.ended_because("failed", 4, &said);
-    assert_eq!((&job["accounts"][0]["before"], &job["accounts"][0]["after"]), (&"Active".into(), &"Active".into()));
-    assert_eq!(world.seen("DELETE", "/users").len(), 1, "what was accepted is not asked for again");
+    assert_eq!(
+        (&job["accounts"][0]["before"], &job["accounts"][0]["after"]),
+        (&"Active".into(), &"Active".into())
+    );
+    assert_eq!(
+        world.seen("DELETE", "/users").len(),
+        1,
+        "what was accepted is not asked for again"
+    );
 }
 
 async fn a_close_that_was_lost_on_its_way_is_asked_for_again() {
@@ -41,16 +50,29 @@ async fn closed_by_the_second_delete(kind: FaultKind) {
     world.run(&event(ANN)).await.ended("closed", 0);
     assert_eq!(world.status(&ann), Status::Closed);
     let closes = world.seen("DELETE", "/users");
-    assert_eq!(closes.iter().map(|record| record.effect).collect::<Vec<_>>(), [false, true]);
+    assert_eq!(
+        closes.iter().map(|record| record.effect).collect::<Vec<_>>(),
+        [false, true]
+    );
     let reads = world.seen("GET", &ann);
-    assert!(reads.iter().any(|read| read.seq > closes[0].seq && read.seq < closes[1].seq), "read before it is repeated");
+    assert!(
+        reads
+            .iter()
+            .any(|read| read.seq > closes[0].seq && read.seq < closes[1].seq),
+        "read before it is repeated"
+    );
 }
 
 async fn an_answer_that_drips_for_ever_is_given_up_and_asked_for_again() {
     let world = World::new().await;
     let _ = world.user(ANN);
-    let drip = FaultKind::Drip { bytes: 1, every_ms: 1000 };
-    world.simulator.fault(Fault::new(drip).on(Origin::Esign).method("GET").path("*/users"));
+    let drip = FaultKind::Drip {
+        bytes: 1,
+        every_ms: 1000,
+    };
+    world
+        .simulator
+        .fault(Fault::new(drip).on(Origin::Esign).method("GET").path("*/users"));
     let job = world.run(&event(ANN)).await.ended("closed", 0);
     assert_eq!(job["calls"][2]["error"], "no whole answer within 30 s");
     assert_eq!(job["calls"][2]["status"], serde_json::Value::Null);
@@ -59,7 +81,10 @@ async fn an_answer_that_drips_for_ever_is_given_up_and_asked_for_again() {
 async fn a_close_whose_answer_never_ends_is_found_out_by_reading() {
     let world = World::new().await;
     let ann = world.user(ANN);
-    let drip = FaultKind::Drip { bytes: 1, every_ms: 1000 };
+    let drip = FaultKind::Drip {
+        bytes: 1,
+        every_ms: 1000,
+    };
     world.simulator.fault(Fault::new(drip).method("DELETE").after_effect());
     world.run(&event(ANN)).await.ended("closed", 0);
     let user = world.simulator.user(&ann).expect("Ann");

@@ -40,16 +40,39 @@ fn address() -> impl Strategy<Value = String> {
 }
 
 fn case() -> impl Strategy<Value = Case> {
-    let user = (address(), prop::sample::select(&Status::ALL[..]), prop::bool::weighted(0.1));
-    (prop::collection::vec(user, 0..8), address(), prop::bool::weighted(0.2), any::<bool>(), any::<bool>())
-        .prop_map(|(users, email, dry_run, close_all, exact)| Case { users, email, dry_run, close_all, exact })
+    let user = (
+        address(),
+        prop::sample::select(&Status::ALL[..]),
+        prop::bool::weighted(0.1),
+    );
+    (
+        prop::collection::vec(user, 0..8),
+        address(),
+        prop::bool::weighted(0.2),
+        any::<bool>(),
+        any::<bool>(),
+    )
+        .prop_map(|(users, email, dry_run, close_all, exact)| Case {
+            users,
+            email,
+            dry_run,
+            close_all,
+            exact,
+        })
 }
 
 #[test]
 fn nobody_but_the_person_is_closed_and_every_outcome_is_true() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
     let world = runtime.block_on(World::with(Options::default()));
-    let mut runner = TestRunner::new(Config { cases: CASES, failure_persistence: None, ..Config::default() });
+    let mut runner = TestRunner::new(Config {
+        cases: CASES,
+        failure_persistence: None,
+        ..Config::default()
+    });
     let outcome = runner.run(&case(), |case| runtime.block_on(holds(&world, &case)));
     if let Err(error) = outcome {
         panic!("{error}");
@@ -63,7 +86,9 @@ async fn holds(world: &World, case: &Case) -> Result<(), TestCaseError> {
         world.edit("mode = \"enforce\"", "mode = \"enforce\"\nclose_all = true");
     }
     if case.exact {
-        world.simulator.switch(|switches| switches.email_filter = EmailFilter::Exact);
+        world
+            .simulator
+            .switch(|switches| switches.email_filter = EmailFilter::Exact);
     }
     for (email, status, admin) in &case.users {
         let mut user = User::new(email).with_status(*status);
@@ -75,7 +100,11 @@ async fn holds(world: &World, case: &Case) -> Result<(), TestCaseError> {
     let ran = world.run_with(&event(&case.email), more).await;
     let after = world.simulator.users();
     let job = ran.job();
-    let end = job["outcome"].as_str().or(job["state"].as_str()).unwrap_or_default().to_owned();
+    let end = job["outcome"]
+        .as_str()
+        .or(job["state"].as_str())
+        .unwrap_or_default()
+        .to_owned();
     judge(case, &before, &after, &end).map_err(|error| TestCaseError::fail(format!("{error}\n{job:#}")))
 }
 
@@ -84,8 +113,12 @@ fn judge(case: &Case, before: &[User], after: &[User], end: &str) -> Result<(), 
     let wanted = case.email.to_lowercase();
     let theirs = |user: &&User| user.email.to_lowercase() == wanted;
     let open = |users: &[User]| users.iter().filter(theirs).filter(|user| user.is_open()).count();
-    let changed: Vec<&User> =
-        before.iter().zip(after).filter(|(old, new)| old.status != new.status).map(|(old, _)| old).collect();
+    let changed: Vec<&User> = before
+        .iter()
+        .zip(after)
+        .filter(|(old, new)| old.status != new.status)
+        .map(|(old, _)| old)
+        .collect();
     if let Some(other) = changed.iter().find(|user| !theirs(user)) {
         return Err(format!("{} was changed for {}", other.email, case.email));
     }
@@ -107,5 +140,9 @@ fn judge(case: &Case, before: &[User], after: &[User], end: &str) -> Result<(), 
     if is_protected && end != "refused" {
         return Err(format!("a protected person ended {end}"));
     }
-    if is_true && is_untouched { Ok(()) } else { Err(format!("{end} is not what happened")) }
+    if is_true && is_untouched {
+        Ok(())
+    } else {
+        Err(format!("{end} is not what happened"))
+    }
 }

@@ -14,12 +14,18 @@ async fn world() -> (World, String) {
 }
 
 fn error(status: u16, code: &str) -> FaultKind {
-    FaultKind::Status { status, error_code: code.to_owned(), message: "as DocuSign words it".to_owned() }
+    FaultKind::Status {
+        status,
+        error_code: code.to_owned(),
+        message: "as DocuSign words it".to_owned(),
+    }
 }
 
 /// The search meets this once.
 fn spoil_find(world: &World, kind: FaultKind) {
-    world.simulator.fault(Fault::new(kind).on(Origin::Esign).method("GET").path("*/users"));
+    world
+        .simulator
+        .fault(Fault::new(kind).on(Origin::Esign).method("GET").path("*/users"));
 }
 
 /// Seconds from the simulator's now until the job goes on.
@@ -38,10 +44,18 @@ async fn an_hourly_limit_is_waited_for_until_its_reset() {
                 switches.rate_limit_status = status;
                 switches.error_code_case = case;
             });
-            spoil_find(&world, FaultKind::RateLimit { which: LimitKind::Hourly });
+            spoil_find(
+                &world,
+                FaultKind::RateLimit {
+                    which: LimitKind::Hourly,
+                },
+            );
             let said = ["The hourly limit is 3000.", &format!("HTTP {status}")];
             let job = world.run(&event(ANN)).await.ended_because("parked", 4, &said);
-            let until: jiff::Timestamp = job["until"].as_str().and_then(|text| text.parse().ok()).expect("a time");
+            let until: jiff::Timestamp = job["until"]
+                .as_str()
+                .and_then(|text| text.parse().ok())
+                .expect("a time");
             assert_eq!(until.as_second() % 3600, 0, "the top of the hour");
             assert!((-5..=3600).contains(&waits(&world, &job)), "{job:#}");
             assert_eq!(world.seen("GET", "/users").len(), 1, "it is not tried again");
@@ -61,7 +75,10 @@ async fn the_reset_that_docusign_names_counts() {
     };
     spoil_find(&world, kind);
     let job = world.run(&event(ANN)).await.ended("parked", 4);
-    let until: jiff::Timestamp = job["until"].as_str().and_then(|text| text.parse().ok()).expect("a time");
+    let until: jiff::Timestamp = job["until"]
+        .as_str()
+        .and_then(|text| text.parse().ok())
+        .expect("a time");
     assert_eq!(until.as_second(), reset);
 }
 
@@ -70,7 +87,12 @@ async fn a_burst_is_over_sooner_than_the_hour() {
     for status in [400, 429] {
         let (world, _) = world().await;
         world.simulator.switch(|switches| switches.rate_limit_status = status);
-        spoil_find(&world, FaultKind::RateLimit { which: LimitKind::Burst });
+        spoil_find(
+            &world,
+            FaultKind::RateLimit {
+                which: LimitKind::Burst,
+            },
+        );
         let job = world.run(&event(ANN)).await.ended_because("parked", 4, &["burst"]);
         assert!((20..=60).contains(&waits(&world, &job)), "{job:#}");
     }
@@ -79,7 +101,12 @@ async fn a_burst_is_over_sooner_than_the_hour() {
 #[tokio::test]
 async fn a_limit_at_the_close_leaves_the_account_open_for_later() {
     let (world, ann) = world().await;
-    world.simulator.fault(Fault::new(FaultKind::RateLimit { which: LimitKind::Burst }).method("DELETE"));
+    world.simulator.fault(
+        Fault::new(FaultKind::RateLimit {
+            which: LimitKind::Burst,
+        })
+        .method("DELETE"),
+    );
     world.run(&event(ANN)).await.ended("parked", 4);
     assert_eq!(world.status(&ann), Status::Active);
     assert_eq!(world.seen("DELETE", "/users").len(), 1);
@@ -90,7 +117,11 @@ async fn a_limit_at_the_close_leaves_the_account_open_for_later() {
 async fn a_token_that_dies_early_is_minted_once_more() {
     for (method, path) in [("GET", "*/users"), ("DELETE", "*/users"), ("GET", "*/users/*")] {
         let (world, ann) = world().await;
-        world.simulator.fault(Fault::new(error(401, "AUTHORIZATION_INVALID_TOKEN")).method(method).path(path));
+        world.simulator.fault(
+            Fault::new(error(401, "AUTHORIZATION_INVALID_TOKEN"))
+                .method(method)
+                .path(path),
+        );
         world.run(&event(ANN)).await.ended("closed", 0);
         assert_eq!(world.simulator.counters().tokens_issued, 2, "{method} {path}");
         assert_eq!(world.simulator.user(&ann).map(|user| user.deletes), Some(1));
@@ -100,8 +131,16 @@ async fn a_token_that_dies_early_is_minted_once_more() {
 #[tokio::test]
 async fn fresh_tokens_that_are_not_accepted_are_the_operators_to_mend() {
     let (world, ann) = world().await;
-    world.simulator.fault(Fault::new(error(401, "AUTHORIZATION_INVALID_TOKEN")).on(Origin::Esign).forever());
-    let said = ["does not accept a token that is fresh", "AUTHORIZATION_INVALID_TOKEN", "HTTP 401"];
+    world.simulator.fault(
+        Fault::new(error(401, "AUTHORIZATION_INVALID_TOKEN"))
+            .on(Origin::Esign)
+            .forever(),
+    );
+    let said = [
+        "does not accept a token that is fresh",
+        "AUTHORIZATION_INVALID_TOKEN",
+        "HTTP 401",
+    ];
     world.run(&event(ANN)).await.ended_because("parked", 4, &said);
     assert_eq!(world.simulator.counters().tokens_issued, 2);
     assert_eq!(world.status(&ann), Status::Active);
@@ -109,12 +148,20 @@ async fn fresh_tokens_that_are_not_accepted_are_the_operators_to_mend() {
 
 #[tokio::test]
 async fn the_codes_of_a_wrong_host_say_what_to_bind() {
-    for code in ["USER_AUTHENTICATION_FAILED", "PARTNER_AUTHENTICATION_FAILED", "user_authentication_failed"] {
+    for code in [
+        "USER_AUTHENTICATION_FAILED",
+        "PARTNER_AUTHENTICATION_FAILED",
+        "user_authentication_failed",
+    ] {
         let (world, _) = world().await;
         spoil_find(&world, error(401, code));
         let said = ["https://demo.docusign.net", "endpoint `esign`", "base_uri", code];
         world.run(&event(ANN)).await.ended_because("parked", 4, &said);
-        assert_eq!(world.simulator.counters().tokens_issued, 1, "another token would not help");
+        assert_eq!(
+            world.simulator.counters().tokens_issued,
+            1,
+            "another token would not help"
+        );
     }
 }
 
@@ -124,7 +171,11 @@ async fn clear_refusals_end_the_job_and_are_not_asked_again() {
         (error(403, "ACCOUNT_LACKS_PERMISSIONS"), "parked", "lacks a permission"),
         (FaultKind::Empty { status: 403 }, "parked", "lacks a permission"),
         (error(400, "USER_NOT_ACCOUNT_ADMIN"), "parked", "lacks a permission"),
-        (error(400, "INVALID_REQUEST_PARAMETER"), "failed", "INVALID_REQUEST_PARAMETER"),
+        (
+            error(400, "INVALID_REQUEST_PARAMETER"),
+            "failed",
+            "INVALID_REQUEST_PARAMETER",
+        ),
         (error(404, "RESOURCE_NOT_FOUND"), "failed", "RESOURCE_NOT_FOUND"),
         (FaultKind::Html { status: 404 }, "failed", "HTTP 404"),
         (error(415, "UNSUPPORTED_MEDIA_TYPE"), "failed", "UNSUPPORTED_MEDIA_TYPE"),
@@ -141,7 +192,11 @@ async fn clear_refusals_end_the_job_and_are_not_asked_again() {
 
 #[tokio::test]
 async fn codes_for_unknown_users_are_no_account_while_the_caller_is_a_member() {
-    let codes = ["USER_DOES_NOT_EXIST_IN_SYSTEM", "USER_DOES_NOT_BELONG_TO_SPECIFIED_ACCOUNT", "User_Not_Found"];
+    let codes = [
+        "USER_DOES_NOT_EXIST_IN_SYSTEM",
+        "USER_DOES_NOT_BELONG_TO_SPECIFIED_ACCOUNT",
+        "User_Not_Found",
+    ];
     for code in codes {
         let (world, _) = world().await;
         spoil_find(&world, error(400, code));
@@ -174,17 +229,29 @@ async fn outages_are_tried_again() {
 #[tokio::test]
 async fn an_outage_that_lasts_ends_the_job_after_three_attempts() {
     let (world, ann) = world().await;
-    world.simulator.fault(Fault::new(error(503, "SERVICE_UNAVAILABLE")).on(Origin::Esign).forever());
+    world.simulator.fault(
+        Fault::new(error(503, "SERVICE_UNAVAILABLE"))
+            .on(Origin::Esign)
+            .forever(),
+    );
     let said = ["after 3 attempts", "out of order", "SERVICE_UNAVAILABLE", "trace token"];
     world.run(&event(ANN)).await.ended_because("failed", 4, &said);
     assert_eq!(world.seen("GET", "/users").len(), 3);
-    assert_eq!(world.simulator.counters().tokens_issued, 1, "the token is good for all of them");
+    assert_eq!(
+        world.simulator.counters().tokens_issued,
+        1,
+        "the token is good for all of them"
+    );
     assert_eq!(world.status(&ann), Status::Active);
 }
 
 #[tokio::test]
 async fn bodies_that_are_no_answer_are_not_taken_for_no_account() {
-    let answer = |body: &str| FaultKind::Answer { status: 200, headers: Vec::new(), body: body.to_owned() };
+    let answer = |body: &str| FaultKind::Answer {
+        status: 200,
+        headers: Vec::new(),
+        body: body.to_owned(),
+    };
     let bodies = [
         (FaultKind::Html { status: 200 }, "is not JSON"),
         (FaultKind::Empty { status: 200 }, "empty body"),
@@ -193,8 +260,18 @@ async fn bodies_that_are_no_answer_are_not_taken_for_no_account() {
         (answer("[]"), "no list of users"),
         (answer("{}"), "no list of users"),
         (FaultKind::Huge { bytes: None }, "too large"),
-        (FaultKind::Huge { bytes: Some(8 * 1024 * 1024 + 1) }, "too large"),
-        (FaultKind::GzipBomb { bytes: 64 * 1024 * 1024 }, "too large"),
+        (
+            FaultKind::Huge {
+                bytes: Some(8 * 1024 * 1024 + 1),
+            },
+            "too large",
+        ),
+        (
+            FaultKind::GzipBomb {
+                bytes: 64 * 1024 * 1024,
+            },
+            "too large",
+        ),
     ];
     for (kind, said) in bodies {
         let (world, ann) = world().await;
@@ -219,8 +296,17 @@ async fn a_redirect_is_not_followed() {
         let (world, _) = world().await;
         let other = Simulator::start(Options::default()).await.expect("another simulator");
         let location = format!("https://{}/restapi", other.esign_addr());
-        spoil_find(&world, FaultKind::Redirect { status, location: location.clone() });
-        world.run(&event(ANN)).await.ended_because("failed", 4, &["redirect", &location]);
+        spoil_find(
+            &world,
+            FaultKind::Redirect {
+                status,
+                location: location.clone(),
+            },
+        );
+        world
+            .run(&event(ANN))
+            .await
+            .ended_because("failed", 4, &["redirect", &location]);
         assert!(other.requests().is_empty(), "the token must not go there");
     }
 }
@@ -236,8 +322,13 @@ async fn a_lost_answer_to_a_close_that_happened_is_found_out_by_reading() {
         error(503, "SERVICE_UNAVAILABLE"),
         FaultKind::Empty { status: 444 },
         FaultKind::Huge { bytes: None },
-        FaultKind::GzipBomb { bytes: 64 * 1024 * 1024 },
-        FaultKind::Redirect { status: 302, location: "https://elsewhere.example/".to_owned() },
+        FaultKind::GzipBomb {
+            bytes: 64 * 1024 * 1024,
+        },
+        FaultKind::Redirect {
+            status: 302,
+            location: "https://elsewhere.example/".to_owned(),
+        },
     ];
     for kind in lost {
         let (world, ann) = world().await;
@@ -257,10 +348,21 @@ async fn a_host_that_nobody_listens_at_was_not_reached() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         listener.local_addr().expect("its address").to_string()
     };
-    let host = world.host_file().replace(&world.simulator.esign_addr().to_string(), &free);
+    let host = world
+        .host_file()
+        .replace(&world.simulator.esign_addr().to_string(), &free);
     world.write("exeunt.toml", &host);
-    world.run(&event(ANN)).await.ended_because("failed", 4, &["after 3 attempts", "was not reached", "refused"]);
-    assert!(world.simulator.requests().iter().all(|record| record.origin == Origin::Account));
+    world
+        .run(&event(ANN))
+        .await
+        .ended_because("failed", 4, &["after 3 attempts", "was not reached", "refused"]);
+    assert!(
+        world
+            .simulator
+            .requests()
+            .iter()
+            .all(|record| record.origin == Origin::Account)
+    );
 }
 
 #[tokio::test]
@@ -268,6 +370,9 @@ async fn a_certificate_of_another_authority_is_not_trusted() {
     let (world, _) = world().await;
     let other = Simulator::start(Options::default()).await.expect("another simulator");
     world.write("ca.pem", other.ca_pem());
-    world.run(&event(ANN)).await.ended_because("failed", 4, &["sign-in was not reached", "certificate"]);
+    world
+        .run(&event(ANN))
+        .await
+        .ended_because("failed", 4, &["sign-in was not reached", "certificate"]);
     world.was_not_asked();
 }

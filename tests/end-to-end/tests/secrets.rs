@@ -12,7 +12,11 @@ const ANN: &str = "ann.english@acme.example";
 const SHORTEST: usize = 24;
 
 async fn world() -> World {
-    let world = World::with(Options { record_secrets: true, ..Options::default() }).await;
+    let world = World::with(Options {
+        record_secrets: true,
+        ..Options::default()
+    })
+    .await;
     let _ = world.user(ANN);
     world
 }
@@ -27,9 +31,13 @@ struct Needle {
 /// then the test would look for nothing.
 fn needles(world: &World, tokens: usize) -> Vec<Needle> {
     let secrets = world.simulator.secrets();
-    let (jwts, opaque): (Vec<&String>, Vec<&String>) =
-        secrets.iter().partition(|secret| is_assertion(secret));
-    assert!(!jwts.is_empty() && opaque.len() >= tokens, "{} assertions, {} tokens", jwts.len(), opaque.len());
+    let (jwts, opaque): (Vec<&String>, Vec<&String>) = secrets.iter().partition(|secret| is_assertion(secret));
+    assert!(
+        !jwts.is_empty() && opaque.len() >= tokens,
+        "{} assertions, {} tokens",
+        jwts.len(),
+        opaque.len()
+    );
     let mut needles = Vec::new();
     for assertion in jwts {
         let signature = assertion.rsplit('.').next().unwrap_or_default();
@@ -45,16 +53,22 @@ fn needles(world: &World, tokens: usize) -> Vec<Needle> {
 
 /// Our own assertions are issued for the account host; the simulator's tokens are not.
 fn is_assertion(secret: &str) -> bool {
-    let claims = secret.split('.').nth(1).and_then(|claims| {
-        base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(claims).ok()
-    });
+    let claims = secret
+        .split('.')
+        .nth(1)
+        .and_then(|claims| base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(claims).ok());
     claims.is_some_and(|claims| String::from_utf8_lossy(&claims).contains("account-d.docusign.com"))
 }
 
 fn private_key(pkcs8: &str) -> Vec<Needle> {
-    let needle = |text: String| Needle { what: "private key", text: text.to_lowercase() };
+    let needle = |text: String| Needle {
+        what: "private key",
+        text: text.to_lowercase(),
+    };
     let lines = |text: String| {
-        let lines = text.lines().filter(|line| !line.starts_with('-') && line.len() >= SHORTEST);
+        let lines = text
+            .lines()
+            .filter(|line| !line.starts_with('-') && line.len() >= SHORTEST);
         lines.map(|line| needle(line.to_owned())).collect::<Vec<_>>()
     };
     let der = pem::der(pkcs8);
@@ -65,9 +79,18 @@ fn private_key(pkcs8: &str) -> Vec<Needle> {
     needles.extend(lines(pem::pem("PRIVATE KEY", &secret[1..])));
     needles.extend(lines(pem::pem("PRIVATE KEY", &secret[2..])));
     needles.extend(secret.chunks_exact(SHORTEST).map(|bytes| needle(hexadecimal(bytes))));
-    needles.extend(secret.chunks_exact(SHORTEST).map(|bytes| needle(format!("{bytes:?}").replace(['[', ']'], ""))));
+    needles.extend(
+        secret
+            .chunks_exact(SHORTEST)
+            .map(|bytes| needle(format!("{bytes:?}").replace(['[', ']'], ""))),
+    );
     let halfway = pkcs8.len() / 2;
-    needles.extend(lines(pkcs8[halfway..].split_once('\n').map(|(_, rest)| rest.to_owned()).unwrap_or_default()));
+    needles.extend(lines(
+        pkcs8[halfway..]
+            .split_once('\n')
+            .map(|(_, rest)| rest.to_owned())
+            .unwrap_or_default(),
+    ));
     needles
 }
 
@@ -76,17 +99,32 @@ fn writings(what: &'static str, secret: &str) -> Vec<Needle> {
     let encoded = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect::<String>();
     let percent: String = secret
         .bytes()
-        .map(|byte| if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .map(|byte| {
+            if byte.is_ascii_alphanumeric() {
+                char::from(byte).to_string()
+            } else {
+                format!("%{byte:02X}")
+            }
+        })
         .collect();
     let mut texts = vec![secret.to_owned(), encoded, percent, hexadecimal(secret.as_bytes())];
     // What is cut off an echo still lets somebody guess the rest: halves count too.
-    texts.extend([secret[..secret.len() / 2].to_owned(), secret[secret.len() / 2..].to_owned()]);
+    texts.extend([
+        secret[..secret.len() / 2].to_owned(),
+        secret[secret.len() / 2..].to_owned(),
+    ]);
     for skipped in 0..3 {
         let whole = &secret.as_bytes()[skipped..];
         texts.push(STANDARD_NO_PAD.encode(&whole[..whole.len() / 3 * 3]));
     }
     texts.retain(|text| text.len() >= SHORTEST);
-    texts.into_iter().map(|text| Needle { what, text: text.to_lowercase() }).collect()
+    texts
+        .into_iter()
+        .map(|text| Needle {
+            what,
+            text: text.to_lowercase(),
+        })
+        .collect()
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {
@@ -101,7 +139,17 @@ fn leak<'n>(text: &str, needles: &'n [Needle]) -> Option<&'n Needle> {
 
 /// Runs the leaver's event in every form, and collects everything that was written.
 async fn everything_written(world: &World) -> String {
-    let run = ["run", "--tenant", "tenants/acme.toml", "--source", "hr", "--event", "-", "--transcript", "t.jsonl"];
+    let run = [
+        "run",
+        "--tenant",
+        "tenants/acme.toml",
+        "--source",
+        "hr",
+        "--event",
+        "-",
+        "--transcript",
+        "t.jsonl",
+    ];
     let transcript = world.root().join("t.jsonl");
     let json: Vec<&str> = run.iter().copied().chain(["--json"]).collect();
     let mut written = String::new();
@@ -146,10 +194,18 @@ async fn the_search_finds_each_secret_in_each_writing() {
         }
     }
     let key = world.simulator.private_key_pem();
-    for written in [key.to_owned(), pem::pkcs1(key), hexadecimal(&pem::der(key)), format!("{:?}", pem::der(key))] {
+    for written in [
+        key.to_owned(),
+        pem::pkcs1(key),
+        hexadecimal(&pem::der(key)),
+        format!("{:?}", pem::der(key)),
+    ] {
         assert!(leak(&written, &needles).is_some(), "{written}");
     }
-    assert!(leak(&pem::public_key(key), &needles).is_none(), "the public half is none");
+    assert!(
+        leak(&pem::public_key(key), &needles).is_none(),
+        "the public half is none"
+    );
 }
 
 #[tokio::test]
@@ -162,7 +218,14 @@ async fn a_usual_run_writes_no_secret() {
 
 #[tokio::test]
 async fn runs_that_fail_write_no_secret() {
-    for failure in ["no consent", "an outage", "a refusal", "another key", "a limit", "a broken token answer"] {
+    for failure in [
+        "no consent",
+        "an outage",
+        "a refusal",
+        "another key",
+        "a limit",
+        "a broken token answer",
+    ] {
         let world = world().await;
         let tokens = match failure {
             "no consent" => {
@@ -170,29 +233,41 @@ async fn runs_that_fail_write_no_secret() {
                 0
             }
             "an outage" => {
-                world.simulator.fault(Fault::new(FaultKind::Drop).path("*/users").forever());
+                world
+                    .simulator
+                    .fault(Fault::new(FaultKind::Drop).path("*/users").forever());
                 1
             }
             "a refusal" => {
                 let error = ErrorDetails::new("USER_LACKS_PERMISSIONS", "No.");
-                world.simulator.switch(|switches| drop(switches.refuse_close.insert("*".to_owned(), error)));
+                world
+                    .simulator
+                    .switch(|switches| drop(switches.refuse_close.insert("*".to_owned(), error)));
                 1
             }
             "another key" => {
                 let other = Simulator::start(Options::default()).await.expect("another simulator");
                 let public = pem::public_key(other.private_key_pem());
                 let key = world.simulator.integration_key().to_owned();
-                world.simulator.state().add_public_key("3f2504e0-4f89-41d3-9a0c-0305e82c3301", &public).expect("a key");
+                world
+                    .simulator
+                    .state()
+                    .add_public_key("3f2504e0-4f89-41d3-9a0c-0305e82c3301", &public)
+                    .expect("a key");
                 world.edit(&key, "3f2504e0-4f89-41d3-9a0c-0305e82c3301");
                 0
             }
             "a limit" => {
-                let limit = FaultKind::RateLimit { which: docusign_sim::LimitKind::Burst };
+                let limit = FaultKind::RateLimit {
+                    which: docusign_sim::LimitKind::Burst,
+                };
                 world.simulator.fault(Fault::new(limit).path("*/users").forever());
                 1
             }
             _ => {
-                world.simulator.fault(Fault::new(FaultKind::CutJson).path("/oauth/token").forever());
+                world
+                    .simulator
+                    .fault(Fault::new(FaultKind::CutJson).path("/oauth/token").forever());
                 1
             }
         };
@@ -218,11 +293,20 @@ async fn what_a_target_sends_back_is_blanked() {
     ];
     for (method, path, status) in places {
         let world = world().await;
-        let echo = FaultKind::Echo { status, encodings: Vec::new() };
-        world.simulator.fault(Fault::new(echo).method(method).path(path).forever().after_effect());
+        let echo = FaultKind::Echo {
+            status,
+            encodings: Vec::new(),
+        };
+        world
+            .simulator
+            .fault(Fault::new(echo).method(method).path(path).forever().after_effect());
         let written = everything_written(&world).await;
         let what = format!("{method} {path} {status}");
-        let met = world.simulator.requests().iter().any(|record| record.faults == ["echo"]);
+        let met = world
+            .simulator
+            .requests()
+            .iter()
+            .any(|record| record.faults == ["echo"]);
         assert!(met && written.contains("[secret]"), "{what}: the echo did not come");
         holds_no_secret(&what, &written, &needles(&world, 1));
     }

@@ -47,7 +47,11 @@ fn answers(world: &World, body: &Value) {
 
 /// Userinfo answers this once.
 fn userinfo_answers(world: &World, status: u16, body: &Value) {
-    let kind = FaultKind::Answer { status, headers: Vec::new(), body: body.to_string() };
+    let kind = FaultKind::Answer {
+        status,
+        headers: Vec::new(),
+        body: body.to_string(),
+    };
     world.simulator.fault(Fault::new(kind).path("/oauth/userinfo"));
 }
 
@@ -61,7 +65,11 @@ async fn without_consent_the_consent_url_is_printed() {
          &redirect_uri=https%3A%2F%2Fwww.docusign.com",
         world.simulator.integration_key()
     );
-    let job = parked(&world, &ran, &["consent_required", world.simulator.user_id(), "settings.redirect_uri"]);
+    let job = parked(
+        &world,
+        &ran,
+        &["consent_required", world.simulator.user_id(), "settings.redirect_uri"],
+    );
     let reason = job["reason"].as_str().expect("a reason");
     assert!(reason.ends_with(&url), "{reason}");
 }
@@ -71,7 +79,11 @@ async fn a_consent_that_lacks_a_scope_is_no_consent() {
     for scopes in ["signature", "impersonation", "signature extended"] {
         let world = world().await;
         world.simulator.set_consent(scopes);
-        parked(&world, &world.run(&event(ANN)).await, &["consent_required", "/oauth/auth?"]);
+        parked(
+            &world,
+            &world.run(&event(ANN)).await,
+            &["consent_required", "/oauth/auth?"],
+        );
     }
 }
 
@@ -89,16 +101,28 @@ async fn the_consent_of_somebody_else_with_the_same_address_is_no_consent() {
 async fn the_consent_url_leads_back_to_the_redirect_uri_in_the_settings() {
     let world = world().await;
     world.simulator.set_consent("");
-    world.edit("settings = { ", "settings = { redirect_uri = \"https://acme.example/done?x=1\", ");
+    world.edit(
+        "settings = { ",
+        "settings = { redirect_uri = \"https://acme.example/done?x=1\", ",
+    );
     let ran = world.run(&event(ANN)).await;
-    parked(&world, &ran, &["&redirect_uri=https%3A%2F%2Facme.example%2Fdone%3Fx%3D1"]);
+    parked(
+        &world,
+        &ran,
+        &["&redirect_uri=https%3A%2F%2Facme.example%2Fdone%3Fx%3D1"],
+    );
 }
 
 #[tokio::test]
 async fn a_user_of_another_environment_is_named() {
     let world = world().await;
     world.edit(world.simulator.user_id(), SOMEBODY);
-    let said = [SOMEBODY, "settings.user_id", "user_not_found", "https://account-d.docusign.com"];
+    let said = [
+        SOMEBODY,
+        "settings.user_id",
+        "user_not_found",
+        "https://account-d.docusign.com",
+    ];
     parked(&world, &world.run(&event(ANN)).await, &said);
 }
 
@@ -106,7 +130,9 @@ async fn a_user_of_another_environment_is_named() {
 async fn a_user_who_is_not_active_cannot_sign_in() {
     let world = world().await;
     let id = world.simulator.user_id().to_owned();
-    world.simulator.update_user(&id, |user| user.status = Status::ActivationSent);
+    world
+        .simulator
+        .update_user(&id, |user| user.status = Status::ActivationSent);
     let ran = world.run(&event(ANN)).await;
     ran.ended_because("parked", 4, &[&id, "active user", "user_not_found"]);
     assert_eq!(world.seen("POST", "/oauth/token").len(), 1);
@@ -115,15 +141,27 @@ async fn a_user_who_is_not_active_cannot_sign_in() {
 #[tokio::test]
 async fn an_invalid_subject_is_the_users_id() {
     let world = world().await;
-    answers(&world, &json!({"error": "invalid_grant", "error_description": "invalid_subject"}));
-    parked(&world, &world.run(&event(ANN)).await, &["settings.user_id", "GUID", "invalid_subject"]);
+    answers(
+        &world,
+        &json!({"error": "invalid_grant", "error_description": "invalid_subject"}),
+    );
+    parked(
+        &world,
+        &world.run(&event(ANN)).await,
+        &["settings.user_id", "GUID", "invalid_subject"],
+    );
 }
 
 #[tokio::test]
 async fn an_integration_key_of_another_environment_is_named() {
     let world = world().await;
     world.edit(world.simulator.integration_key(), SOMEBODY);
-    let said = [SOMEBODY, "issuer_not_found", "https://account.docusign.com", "endpoint `account`"];
+    let said = [
+        SOMEBODY,
+        "issuer_not_found",
+        "https://account.docusign.com",
+        "endpoint `account`",
+    ];
     parked(&world, &world.run(&event(ANN)).await, &said);
 }
 
@@ -132,7 +170,12 @@ async fn a_private_key_of_another_pair_is_named() {
     let world = world().await;
     let other = Simulator::start(Options::default()).await.expect("another simulator");
     world.write_secret("tenants/acme/docusign.pem", other.private_key_pem());
-    let said = ["keys.signing", world.simulator.integration_key(), "no_valid_keys_or_signatures", "Apps and Keys"];
+    let said = [
+        "keys.signing",
+        world.simulator.integration_key(),
+        "no_valid_keys_or_signatures",
+        "Apps and Keys",
+    ];
     parked(&world, &world.run(&event(ANN)).await, &said);
 }
 
@@ -145,9 +188,16 @@ async fn any_keypair_of_the_integration_key_will_do() {
     // Rotation: the old pair is still registered beside the new one, and no `kid` says which one signed.
     for pem in [other.private_key_pem(), world.simulator.private_key_pem()] {
         let public = end_to_end::pem::public_key(pem);
-        world.simulator.state().add_public_key(&key, &public).expect("a public key");
+        world
+            .simulator
+            .state()
+            .add_public_key(&key, &public)
+            .expect("a public key");
     }
-    world.simulator.state().set_consent(&key, world.simulator.user_id(), "signature impersonation");
+    world
+        .simulator
+        .state()
+        .set_consent(&key, world.simulator.user_id(), "signature impersonation");
     world.run(&event(ANN)).await.ended("closed", 0);
 }
 
@@ -155,14 +205,23 @@ async fn any_keypair_of_the_integration_key_will_do() {
 async fn an_assertion_that_comes_too_late_points_at_the_clock() {
     let world = world().await;
     world.simulator.advance(Duration::from_secs(2 * 3600));
-    parked(&world, &world.run(&event(ANN)).await, &["expired_grant", "set the clock of this machine"]);
+    parked(
+        &world,
+        &world.run(&event(ANN)).await,
+        &["expired_grant", "set the clock of this machine"],
+    );
 }
 
 #[tokio::test]
 async fn a_refusal_without_description_says_what_to_check() {
     let world = world().await;
     answers(&world, &json!({"error": "invalid_grant"}));
-    let said = ["does not say why", world.simulator.integration_key(), world.simulator.user_id(), "`signing`"];
+    let said = [
+        "does not say why",
+        world.simulator.integration_key(),
+        world.simulator.user_id(),
+        "`signing`",
+    ];
     parked(&world, &world.run(&event(ANN)).await, &said);
 }
 
@@ -170,14 +229,25 @@ async fn a_refusal_without_description_says_what_to_check() {
 async fn a_malformed_request_points_at_the_endpoint() {
     let world = world().await;
     answers(&world, &json!({"error": "invalid_request"}));
-    parked(&world, &world.run(&event(ANN)).await, &["malformed", "endpoint `account`", "invalid_request"]);
+    parked(
+        &world,
+        &world.run(&event(ANN)).await,
+        &["malformed", "endpoint `account`", "invalid_request"],
+    );
 }
 
 #[tokio::test]
 async fn an_error_that_is_not_known_is_repeated() {
     let world = world().await;
-    answers(&world, &json!({"error": "unauthorized_client", "error_description": "not\r\nthis\u{1b}[31m app"}));
-    let job = parked(&world, &world.run(&event(ANN)).await, &["unauthorized_client: not", "app", "HTTP 400"]);
+    answers(
+        &world,
+        &json!({"error": "unauthorized_client", "error_description": "not\r\nthis\u{1b}[31m app"}),
+    );
+    let job = parked(
+        &world,
+        &world.run(&event(ANN)).await,
+        &["unauthorized_client: not", "app", "HTTP 400"],
+    );
     let reason = job["reason"].as_str().expect("a reason");
     assert!(!reason.contains(|c: char| c.is_control()), "{reason:?}");
 }
@@ -185,16 +255,30 @@ async fn an_error_that_is_not_known_is_repeated() {
 #[tokio::test]
 async fn an_account_host_that_does_not_sign_in_is_named() {
     let world = world().await;
-    world.simulator.fault(Fault::new(FaultKind::Html { status: 404 }).path("/oauth/token"));
-    parked(&world, &world.run(&event(ANN)).await, &["does not sign in", "https://account-d.docusign.com for demo"]);
+    world
+        .simulator
+        .fault(Fault::new(FaultKind::Html { status: 404 }).path("/oauth/token"));
+    parked(
+        &world,
+        &world.run(&event(ANN)).await,
+        &["does not sign in", "https://account-d.docusign.com for demo"],
+    );
 }
 
 #[tokio::test]
 async fn the_401_of_userinfo_is_no_outage() {
     let world = world().await;
-    userinfo_answers(&world, 401, &json!({"error": "internal_server_error", "reference_id": SOMEBODY}));
+    userinfo_answers(
+        &world,
+        401,
+        &json!({"error": "internal_server_error", "reference_id": SOMEBODY}),
+    );
     let ran = world.run(&event(ANN)).await;
-    parked(&world, &ran, &["does not accept a token", "internal_server_error", "HTTP 401"]);
+    parked(
+        &world,
+        &ran,
+        &["does not accept a token", "internal_server_error", "HTTP 401"],
+    );
     assert_eq!(world.seen("GET", "/oauth/userinfo").len(), 1, "it is not tried again");
 }
 
@@ -206,7 +290,11 @@ async fn an_account_on_another_host_gives_the_line_to_write() {
         account.base_uri = "https://na2.docusign.net".to_owned();
     }
     let line = "endpoints = { account = \"https://account-d.docusign.com\", esign = \"https://na2.docusign.net\" }";
-    parked(&world, &world.run(&event(ANN)).await, &["https://demo.docusign.net", line]);
+    parked(
+        &world,
+        &world.run(&event(ANN)).await,
+        &["https://demo.docusign.net", line],
+    );
 }
 
 #[tokio::test]
@@ -216,10 +304,20 @@ async fn an_account_that_the_user_is_not_in_is_told_with_those_it_is_in() {
     world.edit(&own, SOMEBODY);
     let second = {
         let mut other = Account::new("Acme Holding");
-        other.add(User::new("docusign.api@acme.example").with_id(world.simulator.user_id()).admin());
+        other.add(
+            User::new("docusign.api@acme.example")
+                .with_id(world.simulator.user_id())
+                .admin(),
+        );
         world.simulator.state().add_account(other)
     };
-    let said = [SOMEBODY, "settings.account_id", own.as_str(), second.as_str(), "Acme Holding"];
+    let said = [
+        SOMEBODY,
+        "settings.account_id",
+        own.as_str(),
+        second.as_str(),
+        "Acme Holding",
+    ];
     parked(&world, &world.run(&event(ANN)).await, &said);
 }
 
@@ -227,7 +325,11 @@ async fn an_account_that_the_user_is_not_in_is_told_with_those_it_is_in() {
 async fn a_user_without_any_account_is_told_so() {
     let world = world().await;
     userinfo_answers(&world, 200, &json!({"sub": world.simulator.user_id(), "accounts": []}));
-    parked(&world, &world.run(&event(ANN)).await, &["belongs to no account", "settings.user_id"]);
+    parked(
+        &world,
+        &world.run(&event(ANN)).await,
+        &["belongs to no account", "settings.user_id"],
+    );
 }
 
 #[tokio::test]
@@ -238,7 +340,11 @@ async fn is_default_may_be_a_boolean_or_its_name() {
             "account_id": world.simulator.account_id().to_uppercase(), "is_default": is_default,
             "account_name": "Acme", "base_uri": "HTTPS://Demo.DocuSign.net:443/"
         });
-        userinfo_answers(&world, 200, &json!({"sub": world.simulator.user_id(), "accounts": [account]}));
+        userinfo_answers(
+            &world,
+            200,
+            &json!({"sub": world.simulator.user_id(), "accounts": [account]}),
+        );
         world.run(&event(ANN)).await.ended("closed", 0);
     }
 }
@@ -255,9 +361,16 @@ async fn a_used_up_allowance_of_userinfo_is_waited_for() {
 #[tokio::test]
 async fn an_answer_without_a_token_makes_no_sense() {
     let world = world().await;
-    let kind = FaultKind::Answer { status: 200, headers: Vec::new(), body: r#"{"token_type":"Bearer"}"#.to_owned() };
+    let kind = FaultKind::Answer {
+        status: 200,
+        headers: Vec::new(),
+        body: r#"{"token_type":"Bearer"}"#.to_owned(),
+    };
     world.simulator.fault(Fault::new(kind).path("/oauth/token").forever());
-    world.run(&event(ANN)).await.ended_because("failed", 4, &["makes no sense", "no token"]);
+    world
+        .run(&event(ANN))
+        .await
+        .ended_because("failed", 4, &["makes no sense", "no token"]);
     assert_eq!(world.seen("POST", "/oauth/token").len(), 1);
     not_asked(&world);
 }
@@ -265,7 +378,11 @@ async fn an_answer_without_a_token_makes_no_sense() {
 #[tokio::test]
 async fn an_outage_of_the_sign_in_is_tried_again() {
     let outages = [
-        FaultKind::Status { status: 503, error_code: "x".to_owned(), message: String::new() },
+        FaultKind::Status {
+            status: 503,
+            error_code: "x".to_owned(),
+            message: String::new(),
+        },
         FaultKind::Html { status: 502 },
         FaultKind::Drop,
         FaultKind::Answer {

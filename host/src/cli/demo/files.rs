@@ -8,7 +8,8 @@ use serde_json::Value;
 use super::simulator::Addresses;
 
 /// SailPoint's native-change payload, in the official shape.
-const EVENT: &str = include_str!("../../../testdata/sailpoint/constructed-leaver-native-change-userStatus-inactive.json");
+const EVENT: &str =
+    include_str!("../../../testdata/sailpoint/constructed-leaver-native-change-userStatus-inactive.json");
 
 /// Writes `exeunt.toml`, `tenants/acme.toml` and the key; returns the tenant file's path.
 pub(super) fn write(folder: &Path, plugins: &Path, addresses: &Addresses) -> anyhow::Result<PathBuf> {
@@ -17,7 +18,8 @@ pub(super) fn write(folder: &Path, plugins: &Path, addresses: &Addresses) -> any
     let key = secrets.join("docusign.pem");
     std::fs::copy(&addresses.private_key, &key).context("cannot copy the private key")?;
     #[cfg(unix)]
-    std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).context("cannot protect the private key")?;
+    std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600))
+        .context("cannot protect the private key")?;
     std::fs::write(folder.join("exeunt.toml"), host_file(plugins, addresses)).context("cannot write exeunt.toml")?;
     let tenant = folder.join("tenants/acme.toml");
     std::fs::write(&tenant, tenant_file(addresses)).context("cannot write the tenant file")?;
@@ -25,7 +27,12 @@ pub(super) fn write(folder: &Path, plugins: &Path, addresses: &Addresses) -> any
 }
 
 fn host_file(plugins: &Path, addresses: &Addresses) -> String {
-    let Addresses { account_addr, esign_addr, ca, .. } = addresses;
+    let Addresses {
+        account_addr,
+        esign_addr,
+        ca,
+        ..
+    } = addresses;
     let ca = ca.file_name().unwrap_or_default().to_string_lossy();
     format!(
         "plugins = {plugins:?}\n\n\
@@ -36,7 +43,12 @@ fn host_file(plugins: &Path, addresses: &Addresses) -> String {
 }
 
 fn tenant_file(addresses: &Addresses) -> String {
-    let Addresses { account_id, integration_key, user_id, .. } = addresses;
+    let Addresses {
+        account_id,
+        integration_key,
+        user_id,
+        ..
+    } = addresses;
     format!(
         "[sources.hr]\n\
          kind   = \"sailpoint\"\n\

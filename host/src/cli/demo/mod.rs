@@ -45,20 +45,29 @@ impl Demo {
         let program = std::env::current_exe().context("cannot tell where this program is")?;
         let beside = |name: &str| program.parent().map(|folder| folder.join(name)).unwrap_or_default();
         let plugins = self.plugins.unwrap_or_else(|| beside("../plugins"));
-        let plugins = plugins
-            .canonicalize()
-            .with_context(|| format!("there is no folder {}; `make plugins` builds the plugins", plugins.display()))?;
+        let plugins = plugins.canonicalize().with_context(|| {
+            format!(
+                "there is no folder {}; `make plugins` builds the plugins",
+                plugins.display()
+            )
+        })?;
         if !plugins.join("docusign.wasm").exists() {
             bail!("{} has no docusign.wasm; `make plugins` builds it", plugins.display());
         }
         let folder = tempfile::tempdir().context("cannot make a folder for the demonstration")?;
-        let simulator = Simulator::start(&self.simulator.unwrap_or_else(|| beside("docusign-sim")), folder.path()).await?;
+        let simulator =
+            Simulator::start(&self.simulator.unwrap_or_else(|| beside("docusign-sim")), folder.path()).await?;
         let file = files::write(folder.path(), &plugins, &simulator.addresses)?;
         let host = HostConfig::locate(None, &file)?;
         let tenant = Tenant::load(&file, &host)?;
         let source = source(&tenant, "hr")?;
         let connectors = connectors(&runtime()?, &tenant, &source).await?;
-        let mut stage = Stage { simulator, connectors, source, failures: Vec::new() };
+        let mut stage = Stage {
+            simulator,
+            connectors,
+            source,
+            failures: Vec::new(),
+        };
         stage.play().await?;
         let exit = stage.verdict();
         if !self.once {
@@ -72,10 +81,14 @@ impl Stage {
     async fn play(&mut self) -> anyhow::Result<()> {
         let ann = self.person("ann.english@acme.example", "Ann English").await?;
         let event = files::event("Ann.English@acme.example", "Ann English")?;
-        title(1, "SailPoint says that Ann English left: her DocuSign account is closed, and proved closed");
+        title(
+            1,
+            "SailPoint says that Ann English left: her DocuSign account is closed, and proved closed",
+        );
         self.scene(&event, &ann, false, Outcome::Closed, "Closed").await?;
         title(2, "the same event again: nothing left to do, and nothing is done");
-        self.scene(&event, &ann, false, Outcome::AlreadyClosed, "Closed").await?;
+        self.scene(&event, &ann, false, Outcome::AlreadyClosed, "Closed")
+            .await?;
 
         let letty = self.person("letty.wilson@acme.example", "Letty Wilson").await?;
         let event = files::event("letty.wilson@acme.example", "Letty Wilson")?;
@@ -90,7 +103,10 @@ impl Stage {
         let martin = self.person("martin.heath@acme.example", "Martin Heath").await?;
         let event = files::event("martin.heath@acme.example", "Martin Heath")?;
         self.simulator.refuse_close(&martin).await?;
-        title(5, "a target that lies: 200 OK with an error inside. A workflow step would turn green here");
+        title(
+            5,
+            "a target that lies: 200 OK with an error inside. A workflow step would turn green here",
+        );
         self.scene(&event, &martin, false, Outcome::Failed, "Active").await
     }
 
@@ -98,7 +114,14 @@ impl Stage {
         self.simulator.add_user(email, name).await
     }
 
-    async fn scene(&mut self, event: &[u8], id: &str, dry_run: bool, wanted: Outcome, status: &str) -> anyhow::Result<()> {
+    async fn scene(
+        &mut self,
+        event: &[u8],
+        id: &str,
+        dry_run: bool,
+        wanted: Outcome,
+        status: &str,
+    ) -> anyhow::Result<()> {
         let before = self.simulator.status(id).await?;
         let report = handle(&self.connectors, &self.source, event, dry_run).await;
         let after = self.simulator.status(id).await?;
@@ -106,10 +129,12 @@ impl Stage {
         print!("{}", timeline::report(&report));
         println!("docusign {after} (after)");
         if outcome(&report) != Some(wanted) {
-            self.failures.push(format!("expected {wanted:?}, got {:?}", outcome(&report)));
+            self.failures
+                .push(format!("expected {wanted:?}, got {:?}", outcome(&report)));
         }
         if after != status {
-            self.failures.push(format!("expected the simulator to hold {status}, it holds {after}"));
+            self.failures
+                .push(format!("expected the simulator to hold {status}, it holds {after}"));
         }
         Ok(())
     }
@@ -127,14 +152,25 @@ impl Stage {
     }
 
     async fn stay(&self, file: &std::path::Path) -> anyhow::Result<()> {
-        let folder = file.parent().and_then(std::path::Path::parent).context("the tenant file has no folder")?;
+        let folder = file
+            .parent()
+            .and_then(std::path::Path::parent)
+            .context("the tenant file has no folder")?;
         let event = folder.join("event.json");
         let person = self.person("paula.norman@acme.example", "Paula Norman").await?;
-        std::fs::write(&event, files::event("paula.norman@acme.example", "Paula Norman")?).context("cannot write an event")?;
+        std::fs::write(&event, files::event("paula.norman@acme.example", "Paula Norman")?)
+            .context("cannot write an event")?;
         println!("\nThe simulator stays up until Ctrl-C. Try it yourself, in another terminal:");
         println!("  exeunt check --tenant {}", file.display());
-        println!("  exeunt run --tenant {} --source hr --event {}", file.display(), event.display());
-        println!("  curl -s http://{}/_sim/users/{person}", self.simulator.addresses.control_addr);
+        println!(
+            "  exeunt run --tenant {} --source hr --event {}",
+            file.display(),
+            event.display()
+        );
+        println!(
+            "  curl -s http://{}/_sim/users/{person}",
+            self.simulator.addresses.control_addr
+        );
         tokio::signal::ctrl_c().await.context("cannot wait for Ctrl-C")
     }
 }

@@ -44,7 +44,12 @@ impl Simulator {
             .stdout(Stdio::null())
             .kill_on_drop(true)
             .spawn()
-            .with_context(|| format!("cannot start the simulator {}; `make demo` builds it", program.display()))?;
+            .with_context(|| {
+                format!(
+                    "cannot start the simulator {}; `make demo` builds it",
+                    program.display()
+                )
+            })?;
         let file = folder.join("sim.json");
         let addresses = tokio::time::timeout(START_WITHIN, async {
             loop {
@@ -59,27 +64,46 @@ impl Simulator {
         })
         .await
         .context("the simulator did not start in time")??;
-        let client = reqwest::Client::builder().no_proxy().build().context("cannot build a client")?;
-        Ok(Self { _process: process, addresses, client })
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .build()
+            .context("cannot build a client")?;
+        Ok(Self {
+            _process: process,
+            addresses,
+            client,
+        })
     }
 
     /// Adds a user and returns its id.
     pub(super) async fn add_user(&self, email: &str, name: &str) -> anyhow::Result<String> {
         let user = serde_json::json!({"email": email, "user_name": name, "status": "Active"});
         let added = self.ask(reqwest::Method::POST, "users", Some(&user)).await?;
-        added["user_ids"][0].as_str().map(str::to_owned).context("the simulator named no user id")
+        added["user_ids"][0]
+            .as_str()
+            .map(str::to_owned)
+            .context("the simulator named no user id")
     }
 
     /// The status of a user in the simulator's own books.
     pub(super) async fn status(&self, id: &str) -> anyhow::Result<String> {
         let user = self.ask(reqwest::Method::GET, &format!("users/{id}"), None).await?;
-        user["status"].as_str().map(str::to_owned).context("the simulator named no status")
+        user["status"]
+            .as_str()
+            .map(str::to_owned)
+            .context("the simulator named no status")
     }
 
     /// Makes it answer closures of `id` with 200 and an error inside, as DocuSign does.
     pub(super) async fn refuse_close(&self, id: &str) -> anyhow::Result<()> {
-        let error = serde_json::json!({"error_code": "USER_LACKS_PERMISSIONS", "message": "This user cannot be closed."});
-        self.ask(reqwest::Method::PATCH, "switches", Some(&serde_json::json!({"refuse_close": {id: error}}))).await?;
+        let error =
+            serde_json::json!({"error_code": "USER_LACKS_PERMISSIONS", "message": "This user cannot be closed."});
+        self.ask(
+            reqwest::Method::PATCH,
+            "switches",
+            Some(&serde_json::json!({"refuse_close": {id: error}})),
+        )
+        .await?;
         Ok(())
     }
 
@@ -87,7 +111,9 @@ impl Simulator {
         let url = format!("http://{}/_sim/{path}", self.addresses.control_addr);
         let mut request = self.client.request(method, url);
         if let Some(body) = body {
-            request = request.header("content-type", "application/json").body(body.to_string());
+            request = request
+                .header("content-type", "application/json")
+                .body(body.to_string());
         }
         let answer = request.send().await.context("the simulator does not answer")?;
         let status = answer.status();
@@ -95,6 +121,10 @@ impl Simulator {
         if !status.is_success() {
             bail!("the simulator answered {status}: {text}");
         }
-        if text.is_empty() { Ok(Value::Null) } else { serde_json::from_str(&text).context("the simulator's answer is not JSON") }
+        if text.is_empty() {
+            Ok(Value::Null)
+        } else {
+            serde_json::from_str(&text).context("the simulator's answer is not JSON")
+        }
     }
 }

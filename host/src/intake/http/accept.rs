@@ -28,10 +28,20 @@ impl Answer {
     fn new(accepted: Accepted, decision: Decision, reason: String) -> Self {
         let event = accepted.event;
         match accepted.duplicate {
-            None => Self { event, decision, reason, duplicate: false, jobs: None },
-            Some(first) => {
-                Self { event, decision: first.decision, reason: first.reason, duplicate: true, jobs: None }
-            }
+            None => Self {
+                event,
+                decision,
+                reason,
+                duplicate: false,
+                jobs: None,
+            },
+            Some(first) => Self {
+                event,
+                decision: first.decision,
+                reason: first.reason,
+                duplicate: true,
+                jobs: None,
+            },
         }
     }
 
@@ -39,7 +49,12 @@ impl Answer {
         let body = serde_json::to_string(self).unwrap_or_default();
         let json = HeaderValue::from_static("application/json");
         let no_store = HeaderValue::from_static("no-store");
-        (status, [(header::CONTENT_TYPE, json), (header::CACHE_CONTROL, no_store)], body).into_response()
+        (
+            status,
+            [(header::CONTENT_TYPE, json), (header::CACHE_CONTROL, no_store)],
+            body,
+        )
+            .into_response()
     }
 }
 
@@ -52,10 +67,16 @@ pub(super) fn jobs<'c>(
         None => NewState::Queued,
         Some((why, reason)) => {
             let detail = serde_json::json!({ "reason": reason }).to_string();
-            NewState::Held { why: why.to_owned(), detail: Some(detail) }
+            NewState::Held {
+                why: why.to_owned(),
+                detail: Some(detail),
+            }
         }
     };
-    let job = |connector: &String| NewJob { connector: connector.clone(), state: state.clone() };
+    let job = |connector: &String| NewJob {
+        connector: connector.clone(),
+        state: state.clone(),
+    };
     connectors.into_iter().map(job).collect()
 }
 
@@ -64,7 +85,11 @@ pub(super) async fn record(shared: &Shared, event: NewEvent) -> Result<(Accepted
     let labels = [("tenant", event.tenant.clone()), ("source", event.source.clone())];
     let (decision, reason) = (event.decision, event.reason.clone());
     let accepted = shared.intake.journal.accept(event).await?;
-    let word = if accepted.duplicate.is_some() { "duplicate" } else { decision.as_str() };
+    let word = if accepted.duplicate.is_some() {
+        "duplicate"
+    } else {
+        decision.as_str()
+    };
     let [tenant, source] = labels;
     tracing::debug!(event = %accepted.event, decision = word, "recorded");
     metrics::counter!("exeunt_events_total", &[tenant, source, ("decision", word.to_owned())]).increment(1);
@@ -80,9 +105,13 @@ pub(super) async fn answer(
     at_once: StatusCode,
 ) -> Result<Response, Problem> {
     const APPLIED: HeaderName = HeaderName::from_static("preference-applied");
-    let Some(most) = super::prefer::wait(headers) else { return Ok(answer.response(at_once)) };
+    let Some(most) = super::prefer::wait(headers) else {
+        return Ok(answer.response(at_once));
+    };
     // A preference may be passed over; too many that wait would keep the journal busy with their questions.
-    let Ok(_room) = shared.waiters.try_acquire() else { return Ok(answer.response(StatusCode::ACCEPTED)) };
+    let Ok(_room) = shared.waiters.try_acquire() else {
+        return Ok(answer.response(StatusCode::ACCEPTED));
+    };
     let standing = wait::settled(shared, answer.event, most).await;
     let status = standing.status(answer.decision);
     answer.jobs = Some(standing.jobs);

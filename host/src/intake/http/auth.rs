@@ -39,9 +39,10 @@ impl Auth {
             Ok(secret_text)
         };
         match config {
-            SourceAuth::Bearer(secrets) => {
-                all(secrets, |secret| plain(secret).map(|text| digest(text.expose_secret().as_bytes()))).map(Self::Bearer)
-            }
+            SourceAuth::Bearer(secrets) => all(secrets, |secret| {
+                plain(secret).map(|text| digest(text.expose_secret().as_bytes()))
+            })
+            .map(Self::Bearer),
             SourceAuth::Basic { user, password } => {
                 let password = password.resolve()?;
                 let pair = SecretString::from(format!("{user}:{}", password.expose_secret()));
@@ -74,7 +75,9 @@ impl fmt::Debug for Auth {
 
 fn all<T>(secrets: &[SecretRef], read: impl Fn(&SecretRef) -> Result<T, ConfigError>) -> Result<Vec<T>, ConfigError> {
     let mut errors = Vec::new();
-    let read = secrets.iter().filter_map(|secret| read(secret).map_err(|error| errors.push(error)).ok());
+    let read = secrets
+        .iter()
+        .filter_map(|secret| read(secret).map_err(|error| errors.push(error)).ok());
     let read = read.collect();
     ConfigError::collect(errors).map(|()| read)
 }
@@ -107,7 +110,10 @@ enum Authorization {
 impl Presented {
     pub(super) fn read(headers: &HeaderMap) -> Self {
         let authorization = super::router::only(headers, &header::AUTHORIZATION).and_then(Authorization::parse);
-        Self { authorization, signed: Signed::read(headers) }
+        Self {
+            authorization,
+            signed: Signed::read(headers),
+        }
     }
 
     /// Whether the body is needed to tell.
@@ -160,7 +166,9 @@ fn in_vain(fits: bool) -> bool {
 }
 
 fn any(given: &Digest, known: &[Digest]) -> bool {
-    let fits = known.iter().fold(Choice::from(0), |fits, known| fits | known.ct_eq(given));
+    let fits = known
+        .iter()
+        .fold(Choice::from(0), |fits, known| fits | known.ct_eq(given));
     fits.into()
 }
 

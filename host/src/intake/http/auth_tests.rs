@@ -21,11 +21,24 @@ fn any_of_the_bearer_secrets_fits() {
     for line in ["Bearer one", "bearer two", "BEARER  two "] {
         assert!(fits(&auth, line), "{line}");
     }
-    for line in ["Bearer three", "Bearer", "Bearer ", "one", "Bearer one two", "Basic b25l", "Bearerone", "", "Token one"] {
+    for line in [
+        "Bearer three",
+        "Bearer",
+        "Bearer ",
+        "one",
+        "Bearer one two",
+        "Basic b25l",
+        "Bearerone",
+        "",
+        "Token one",
+    ] {
         assert!(!fits(&auth, line), "{line}");
     }
     let twice = presented(&["Bearer one", "Bearer one"]);
-    assert!(!twice.fits(Some(&auth), b"", Timestamp::UNIX_EPOCH), "two headers are two opinions");
+    assert!(
+        !twice.fits(Some(&auth), b"", Timestamp::UNIX_EPOCH),
+        "two headers are two opinions"
+    );
 }
 
 #[test]
@@ -43,7 +56,10 @@ fn user_and_password_must_both_fit() {
 #[test]
 fn a_secret_of_one_scheme_is_none_of_another() {
     let text = "isc:secret";
-    let (bearer, basic) = (Auth::Bearer(vec![digest(text.as_bytes())]), Auth::Basic(digest(text.as_bytes())));
+    let (bearer, basic) = (
+        Auth::Bearer(vec![digest(text.as_bytes())]),
+        Auth::Basic(digest(text.as_bytes())),
+    );
     assert!(!fits(&bearer, &format!("Basic {}", STANDARD.encode(text))));
     assert!(!fits(&basic, &format!("Bearer {text}")));
 }

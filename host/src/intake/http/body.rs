@@ -27,7 +27,10 @@ pub(super) struct Buffers {
 
 impl Buffers {
     pub(super) fn new(bytes: usize, time: Duration) -> Self {
-        Self { room: Arc::new(Semaphore::new(bytes.clamp(1, u32::MAX as usize))), time }
+        Self {
+            room: Arc::new(Semaphore::new(bytes.clamp(1, u32::MAX as usize))),
+            time,
+        }
     }
 
     /// Reads a JSON body of at most `most` bytes.
@@ -37,7 +40,9 @@ impl Buffers {
             let detail = format!("the body did not arrive within {} seconds", self.time.as_secs());
             Problem::new(StatusCode::REQUEST_TIMEOUT, detail)
         };
-        tokio::time::timeout(self.time, self.collect(body, most)).await.map_err(late)?
+        tokio::time::timeout(self.time, self.collect(body, most))
+            .await
+            .map_err(late)?
     }
 
     // Room is taken for what has arrived, not for what was announced: otherwise a few senders that announce much and
@@ -48,7 +53,9 @@ impl Buffers {
         let mut bytes = BytesMut::new();
         while let Some(frame) = body.frame().await {
             let broken = |_| Problem::new(StatusCode::BAD_REQUEST, "the body ended early");
-            let Ok(piece) = frame.map_err(broken)?.into_data() else { continue };
+            let Ok(piece) = frame.map_err(broken)?.into_data() else {
+                continue;
+            };
             if bytes.len() + piece.len() > most {
                 return Err(too_large(most));
             }
@@ -60,7 +67,10 @@ impl Buffers {
             }
             bytes.extend_from_slice(&piece);
         }
-        Ok(Received { bytes: bytes.freeze(), _room: room })
+        Ok(Received {
+            bytes: bytes.freeze(),
+            _room: room,
+        })
     }
 }
 
@@ -76,7 +86,9 @@ fn check_headers(headers: &HeaderMap, most: usize) -> Result<(), Problem> {
         let detail = "the body must not be compressed; send it without Content-Encoding";
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
     }
-    let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    let announced = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     match announced {
         Some(length) if length > most as u64 => Err(too_large(most)),
         _ => Ok(()),
@@ -90,7 +102,10 @@ fn is_json(kind: &str) -> bool {
 }
 
 fn too_large(most: usize) -> Problem {
-    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is over {most} bytes, the limit"))
+    Problem::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        format!("the body is over {most} bytes, the limit"),
+    )
 }
 
 #[cfg(test)]
@@ -99,10 +114,21 @@ mod tests {
 
     #[test]
     fn json_is_told_by_its_type() {
-        for kind in ["application/json", "Application/JSON; charset=utf-8", "application/cloudevents+json"] {
+        for kind in [
+            "application/json",
+            "Application/JSON; charset=utf-8",
+            "application/cloudevents+json",
+        ] {
             assert!(is_json(kind), "{kind}");
         }
-        for kind in ["", "text/json", "text/plain", "application/jsonx", "application/x-www-form-urlencoded", "+json"] {
+        for kind in [
+            "",
+            "text/json",
+            "text/plain",
+            "application/jsonx",
+            "application/x-www-form-urlencoded",
+            "+json",
+        ] {
             assert!(!is_json(kind), "{kind}");
         }
     }
@@ -114,7 +140,10 @@ mod tests {
         let take = |text: &'static str| buffers.receive(&none, Body::from(text), 8);
         let first = take("12345678").await.unwrap();
         assert_eq!(take("123").await.unwrap_err().status, StatusCode::SERVICE_UNAVAILABLE);
-        assert_eq!(take("123456789").await.unwrap_err().status, StatusCode::PAYLOAD_TOO_LARGE);
+        assert_eq!(
+            take("123456789").await.unwrap_err().status,
+            StatusCode::PAYLOAD_TOO_LARGE
+        );
         drop(first);
         assert_eq!(take("12345678").await.unwrap().bytes, "12345678");
     }
@@ -123,7 +152,9 @@ mod tests {
     async fn pieces_are_joined_in_their_order() {
         let pieces = ["{\"a\"", ":", "1}"].map(|piece| Ok::<_, std::io::Error>(Bytes::from(piece)));
         let body = Body::from_stream(futures_util::stream::iter(pieces));
-        let received = Buffers::new(100, Duration::from_secs(1)).receive(&HeaderMap::new(), body, 7).await;
+        let received = Buffers::new(100, Duration::from_secs(1))
+            .receive(&HeaderMap::new(), body, 7)
+            .await;
         assert_eq!(received.unwrap().bytes, "{\"a\":1}");
     }
 }

@@ -60,9 +60,18 @@ async fn http<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     serving: Serving,
     idle: std::time::Duration,
 ) {
-    let Serving { router, limits, mut stop, .. } = serving;
+    let Serving {
+        router,
+        limits,
+        mut stop,
+        ..
+    } = serving;
     let phase = Arc::new(Phase::default());
-    let times = Times { idle, head: limits.head, write: limits.write };
+    let times = Times {
+        idle,
+        head: limits.head,
+        write: limits.write,
+    };
     let stream = TokioIo::new(Paced::new(stream, Arc::clone(&phase), times));
     let service = service_fn(move |request: Request<Incoming>| {
         phase.begin();
@@ -75,7 +84,10 @@ async fn http<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     });
     let mut builder = http1::Builder::new();
     // The stream has its own times.
-    builder.header_read_timeout(None).max_headers(MAX_HEADERS).max_buf_size(MAX_HEAD_BYTES);
+    builder
+        .header_read_timeout(None)
+        .max_headers(MAX_HEADERS)
+        .max_buf_size(MAX_HEAD_BYTES);
     let connection = builder.serve_connection(stream, service);
     tokio::pin!(connection);
     let ended = tokio::select! {

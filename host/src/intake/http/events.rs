@@ -48,11 +48,16 @@ async fn take(
     if !presented.is_signed() && !fits(&[]) {
         return Err(Problem::unauthorized());
     }
-    let received = shared.buffers.receive(&parts.headers, body, shared.intake.limits.event_bytes).await?;
+    let received = shared
+        .buffers
+        .receive(&parts.headers, body, shared.intake.limits.event_bytes)
+        .await?;
     if presented.is_signed() && !fits(&received.bytes) {
         return Err(Problem::unauthorized());
     }
-    let Some(source) = found else { return Err(Problem::unauthorized()) };
+    let Some(source) = found else {
+        return Err(Problem::unauthorized());
+    };
     shared.rates.check_tenant(tenant)?;
     let (reading, received) = judge(shared, &source, received).await?;
     let signed_id = presented.signed_id().filter(|_| source.auth().is_signature());
@@ -67,11 +72,7 @@ async fn take(
     accept::answer(shared, &parts.headers, answer, at_once).await
 }
 
-async fn judge(
-    shared: &Shared,
-    source: &Arc<OpenSource>,
-    received: Received,
-) -> Result<(Reading, Received), Problem> {
+async fn judge(shared: &Shared, source: &Arc<OpenSource>, received: Received) -> Result<(Reading, Received), Problem> {
     if received.bytes.len() <= INLINE_BYTES {
         return Ok((source.source().read(&received.bytes), received));
     }
@@ -141,5 +142,9 @@ fn dedupe(mark: Option<Mark>, signed_id: Option<&str>) -> Dedupe {
 
 /// What an operator would search the person by.
 pub(super) fn person_key(person: &Person) -> Option<String> {
-    person.email.clone().or_else(|| person.target_id.clone()).or_else(|| person.id.clone())
+    person
+        .email
+        .clone()
+        .or_else(|| person.target_id.clone())
+        .or_else(|| person.id.clone())
 }

@@ -17,7 +17,11 @@ fn signed(secret: &str, id: &str, at: i64, body: &str) -> [(&'static str, String
     let mut mac = Hmac::<Sha256>::new_from_slice(&key).unwrap();
     mac.update(format!("{id}.{at}.{body}").as_bytes());
     let signature = format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()));
-    [("webhook-id", id.to_owned()), ("webhook-timestamp", at.to_string()), ("webhook-signature", signature)]
+    [
+        ("webhook-id", id.to_owned()),
+        ("webhook-timestamp", at.to_string()),
+        ("webhook-signature", signature),
+    ]
 }
 
 async fn send_signed(house: &House, secret: &str, id: &str, at: i64, body: &Value) -> Reply {
@@ -29,9 +33,15 @@ async fn send_signed(house: &House, secret: &str, id: &str, at: i64, body: &Valu
 
 async fn states(house: &House, reply: &Reply) -> Vec<(String, JobState)> {
     let event = house.recorded(reply).await.summary.id;
-    let filter = JobFilter { event: Some(event), ..JobFilter::default() };
+    let filter = JobFilter {
+        event: Some(event),
+        ..JobFilter::default()
+    };
     let jobs = house.journal.jobs(&filter, Page::default()).await.unwrap();
-    let mut jobs: Vec<_> = jobs.into_iter().map(|job| (job.lane.connector().to_owned(), job.state)).collect();
+    let mut jobs: Vec<_> = jobs
+        .into_iter()
+        .map(|job| (job.lane.connector().to_owned(), job.state))
+        .collect();
     jobs.sort_by(|one, other| one.0.cmp(&other.0));
     jobs
 }
@@ -48,18 +58,30 @@ async fn a_leaver_from_sailpoint_is_on_disk_with_its_jobs_when_200_comes() {
     assert_eq!(reply.status, 200, "{reply:?}");
     assert_eq!(reply.header("content-type"), Some("application/json"));
     let answer = reply.json();
-    assert_eq!((&answer["decision"], &answer["duplicate"]), (&json!("leaver"), &json!(false)));
+    assert_eq!(
+        (&answer["decision"], &answer["duplicate"]),
+        (&json!("leaver"), &json!(false))
+    );
     assert_eq!(answer["reason"], "userStatus became \"inactive\" (was \"active\")");
     assert_eq!(answer.as_object().unwrap().len(), 4, "{answer}");
 
     let record = house.recorded(&reply).await;
     assert_eq!(record.body, event.to_string().into_bytes());
-    assert_eq!((record.summary.tenant.as_str(), record.summary.source.as_str()), ("acme", "hr"));
+    assert_eq!(
+        (record.summary.tenant.as_str(), record.summary.source.as_str()),
+        ("acme", "hr")
+    );
     let person: Value = serde_json::from_str(record.summary.person.as_deref().unwrap()).unwrap();
-    assert_eq!(person, json!({"id": "identity-ann", "email": "ann@acme.example", "name": "ann"}));
+    assert_eq!(
+        person,
+        json!({"id": "identity-ann", "email": "ann@acme.example", "name": "ann"})
+    );
     let queued = |name: &str| (name.to_owned(), JobState::Queued);
     assert_eq!(states(&house, &reply).await, [queued("docusign"), queued("second")]);
-    let by_person = JobFilter { person: Some("Ann@acme.example".to_owned()), ..JobFilter::default() };
+    let by_person = JobFilter {
+        person: Some("Ann@acme.example".to_owned()),
+        ..JobFilter::default()
+    };
     assert_eq!(house.journal.jobs(&by_person, Page::default()).await.unwrap().len(), 2);
 }
 
@@ -69,9 +91,14 @@ async fn a_source_feeds_the_connectors_that_it_names() {
     let pair = STANDARD.encode(format!("isc:{NEW}"));
     let headers = [("authorization", format!("Basic {pair}"))];
     let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    let reply = house.post(&events("basic"), &headers, native_change("ann").to_string()).await;
+    let reply = house
+        .post(&events("basic"), &headers, native_change("ann").to_string())
+        .await;
     assert_eq!(reply.status, 200, "{reply:?}");
-    assert_eq!(states(&house, &reply).await, [("docusign".to_owned(), JobState::Queued)]);
+    assert_eq!(
+        states(&house, &reply).await,
+        [("docusign".to_owned(), JobState::Queued)]
+    );
 }
 
 #[tokio::test]
@@ -91,7 +118,9 @@ async fn what_is_no_leaver_is_recorded_without_jobs() {
     assert!(house.recorded(&reply).await.summary.reason.contains("not correlated"));
 
     let bearer = format!("Bearer {NEW}");
-    let reply = house.post(&events("hr"), &[("authorization", &bearer)], "no JSON").await;
+    let reply = house
+        .post(&events("hr"), &[("authorization", &bearer)], "no JSON")
+        .await;
     assert_eq!((reply.status, &reply.json()["decision"]), (200, &json!("refused")));
     assert_eq!(house.recorded(&reply).await.body, b"no JSON");
 }
@@ -133,12 +162,23 @@ async fn while_a_secret_is_changed_the_old_and_the_new_one_hold() {
     let house = House::open().await;
     for secret in [OLD, NEW] {
         let bearer = format!("Bearer {secret}");
-        let reply = house.post(&events("hr"), &[("authorization", &bearer)], native_change("ann").to_string()).await;
+        let reply = house
+            .post(
+                &events("hr"),
+                &[("authorization", &bearer)],
+                native_change("ann").to_string(),
+            )
+            .await;
         assert_eq!(reply.status, 200);
     }
     let leaver = json!({"type": "left", "email": "ann@acme.example"});
     for (id, secret) in [("msg_1", SIGN_OLD), ("msg_2", SIGN_NEW)] {
-        assert_eq!(send_signed(&house, secret, id, seconds_from_now(0), &leaver).await.status, 202);
+        assert_eq!(
+            send_signed(&house, secret, id, seconds_from_now(0), &leaver)
+                .await
+                .status,
+            202
+        );
     }
 }
 
@@ -178,26 +218,50 @@ async fn the_same_content_is_a_duplicate_however_it_is_written() {
         "ACCOUNT_UPDATED","singleValueAttributeChanges":[{"newValue":"inactive","oldValue":"on leave","name":"userStatus"}],
         "source":{"id":"source-7"},"identity":{"id":"identity-ann","email":"Ann@acme.example"}}"#;
     for body in [spaced.as_str(), turned] {
-        let again = house.post(&events("hr"), &[("authorization", &bearer)], body).await.json();
-        assert_eq!((&again["duplicate"], &again["event"]), (&json!(true), &first["event"]), "{body}");
-        assert_eq!((&again["decision"], &again["reason"]), (&first["decision"], &first["reason"]));
+        let again = house
+            .post(&events("hr"), &[("authorization", &bearer)], body)
+            .await
+            .json();
+        assert_eq!(
+            (&again["duplicate"], &again["event"]),
+            (&json!(true), &first["event"]),
+            "{body}"
+        );
+        assert_eq!(
+            (&again["decision"], &again["reason"]),
+            (&first["decision"], &first["reason"])
+        );
     }
     let others: [(&str, &dyn Fn(&mut Value)); 6] = [
         ("source", &|event| event["source"]["id"] = json!("source-8")),
         ("account", &|event| event["account"]["id"] = json!("account-2")),
         ("identity", &|event| event["identity"]["id"] = json!("identity-2")),
-        ("address", &|event| event["identity"]["email"] = json!("ann.english@acme.example")),
-        ("value", &|event| event["singleValueAttributeChanges"][0]["newValue"] = json!("INACTIVE")),
+        ("address", &|event| {
+            event["identity"]["email"] = json!("ann.english@acme.example")
+        }),
+        ("value", &|event| {
+            event["singleValueAttributeChanges"][0]["newValue"] = json!("INACTIVE")
+        }),
         ("type", &|event| event["eventType"] = json!("ACCOUNT_CREATED")),
     ];
     for (what, change) in others {
         let mut event = native_change("ann");
         change(&mut event);
         let other = house.event("hr", &event).await.json();
-        assert_eq!((&other["duplicate"], &other["decision"]), (&json!(false), &json!("leaver")), "another {what}");
+        assert_eq!(
+            (&other["duplicate"], &other["decision"]),
+            (&json!(false), &json!("leaver")),
+            "another {what}"
+        );
     }
     let pair = format!("Basic {}", STANDARD.encode(format!("isc:{NEW}")));
-    let elsewhere = house.post(&events("basic"), &[("authorization", &pair)], native_change("ann").to_string()).await;
+    let elsewhere = house
+        .post(
+            &events("basic"),
+            &[("authorization", &pair)],
+            native_change("ann").to_string(),
+        )
+        .await;
     assert_eq!(elsewhere.json()["duplicate"], false, "another source");
 }
 
@@ -205,16 +269,35 @@ async fn the_same_content_is_a_duplicate_however_it_is_written() {
 async fn a_mapped_id_tells_repetitions_and_one_that_is_missing_leaves_it_to_the_content() {
     let house = House::open().await;
     let at = super::testing::NOW;
-    let first = house.event("shop", &json!({"type": "left", "email": "a@b.example", "id": 17, "at": at})).await;
+    let first = house
+        .event(
+            "shop",
+            &json!({"type": "left", "email": "a@b.example", "id": 17, "at": at}),
+        )
+        .await;
     assert_eq!(first.status, 202);
     assert_eq!(house.recorded(&first).await.summary.source_id.as_deref(), Some("17"));
-    let again = house.event("shop", &json!({"type": "left", "email": "other@b.example", "id": "17", "at": at})).await;
-    assert_eq!((&again.json()["duplicate"], &again.json()["event"]), (&json!(true), &first.json()["event"]));
+    let again = house
+        .event(
+            "shop",
+            &json!({"type": "left", "email": "other@b.example", "id": "17", "at": at}),
+        )
+        .await;
+    assert_eq!(
+        (&again.json()["duplicate"], &again.json()["event"]),
+        (&json!(true), &first.json()["event"])
+    );
 
     let without = json!({"type": "left", "email": "a@b.example", "at": at});
     let first = house.event("shop", &without).await.json();
     assert_eq!(first["duplicate"], false);
-    assert!(first["reason"].as_str().unwrap().contains("the mapping id = \"$.id\" leads to nothing"), "{first}");
+    assert!(
+        first["reason"]
+            .as_str()
+            .unwrap()
+            .contains("the mapping id = \"$.id\" leads to nothing"),
+        "{first}"
+    );
     assert_eq!(house.event("shop", &without).await.json()["event"], first["event"]);
 }
 
@@ -226,7 +309,10 @@ async fn an_event_that_made_no_job_is_judged_again() {
     assert_eq!(refused.json()["decision"], "refused");
     let repaired = json!({"type": "left", "email": "ann@acme.example"});
     let corrected = send_signed(&house, SIGN_NEW, "msg_1", now, &repaired).await;
-    assert_eq!((&corrected.json()["decision"], &corrected.json()["duplicate"]), (&json!("leaver"), &json!(false)));
+    assert_eq!(
+        (&corrected.json()["decision"], &corrected.json()["duplicate"]),
+        (&json!("leaver"), &json!(false))
+    );
 }
 
 #[tokio::test]
@@ -246,7 +332,10 @@ async fn an_event_that_is_too_old_or_of_unknown_age_waits_for_somebody() {
     let cases = [
         (json!(seconds_from_now(-two_days)), JobState::Queued),
         (json!(seconds_from_now(-two_days - 1)), held("old-event")),
-        (json!((seconds_from_now(-two_days) * 1000).to_string()), JobState::Queued),
+        (
+            json!((seconds_from_now(-two_days) * 1000).to_string()),
+            JobState::Queued,
+        ),
         (json!(seconds_from_now(-two_days) * 1000 - 1), held("old-event")),
         (json!("2026-11-21T14:00:00+02:00"), JobState::Queued),
         (json!("2026-11-21T13:59:59+02:00"), held("old-event")),
@@ -275,15 +364,24 @@ async fn a_body_may_have_its_limit_and_not_a_byte_more() {
         event["padding"] = json!("x".repeat(bytes - short));
         event.to_string()
     };
-    let reply = house.post(&events("hr"), &[("authorization", &bearer)], sized(MAX_EVENT_BYTES)).await;
+    let reply = house
+        .post(&events("hr"), &[("authorization", &bearer)], sized(MAX_EVENT_BYTES))
+        .await;
     assert_eq!((reply.status, &reply.json()["decision"]), (200, &json!("leaver")));
-    let reply = house.post(&events("hr"), &[("authorization", &bearer)], sized(MAX_EVENT_BYTES + 1)).await;
+    let reply = house
+        .post(&events("hr"), &[("authorization", &bearer)], sized(MAX_EVENT_BYTES + 1))
+        .await;
     assert!(reply.problem(413).contains("1048576 bytes"));
 
     let chunked = |bytes: usize| {
         let head = [("authorization", bearer.as_str()), ("transfer-encoding", "chunked")];
         let body = sized(bytes);
-        let chunks = [format!("{:x}\r\n", body.len()).as_bytes(), body.as_bytes(), b"\r\n0\r\n\r\n"].concat();
+        let chunks = [
+            format!("{:x}\r\n", body.len()).as_bytes(),
+            body.as_bytes(),
+            b"\r\n0\r\n\r\n",
+        ]
+        .concat();
         request(&events("hr"), &head, &chunks)
     };
     assert_eq!(send(house.address, &chunked(MAX_EVENT_BYTES)).await.status, 200);
@@ -303,34 +401,49 @@ async fn a_body_must_be_plain_json_by_its_headers() {
         ("content-encoding", "gzip", 415),
     ] {
         let headers = [("authorization", bearer.as_str()), (name, value)];
-        let reply = house.post(&events("hr"), &headers, native_change("ann").to_string()).await;
+        let reply = house
+            .post(&events("hr"), &headers, native_change("ann").to_string())
+            .await;
         assert_eq!(reply.status, status, "{name}: {value}");
     }
 }
 
 #[tokio::test]
 async fn a_body_that_does_not_arrive_is_not_waited_for() {
-    let limits = IntakeLimits { body_time: std::time::Duration::from_millis(50), ..IntakeLimits::default() };
+    let limits = IntakeLimits {
+        body_time: std::time::Duration::from_millis(50),
+        ..IntakeLimits::default()
+    };
     let house = House::with(limits).await;
     let bearer = format!("Bearer {NEW}");
     let headers = [("authorization", bearer.as_str()), ("content-length", "100")];
-    send(house.address, &request(&events("hr"), &headers, b"{\"a\":")).await.problem(408);
+    send(house.address, &request(&events("hr"), &headers, b"{\"a\":"))
+        .await
+        .problem(408);
     assert_eq!(house.count().await, 0);
 }
 
 #[tokio::test]
 async fn a_stranger_is_not_read_and_uses_up_nothing_of_a_tenants() {
-    let limits = IntakeLimits { events_per_second: 1, ..IntakeLimits::default() };
+    let limits = IntakeLimits {
+        events_per_second: 1,
+        ..IntakeLimits::default()
+    };
     let house = House::with(limits).await;
     for _ in 0..5 {
         let headers = [("authorization", "Bearer wrong"), ("content-length", "100")];
-        send(house.address, &request(&events("hr"), &headers, b"{")).await.problem(401);
+        send(house.address, &request(&events("hr"), &headers, b"{"))
+            .await
+            .problem(401);
     }
     // One a second comes back, so on a slow machine more than two may pass before the first that does not.
     for number in 1..50 {
         let reply = house.event("hr", &native_change("ann")).await;
         if reply.status == 429 {
-            assert!(number > 2 && reply.problem(429).contains("too many events of this tenant"), "{number}");
+            assert!(
+                number > 2 && reply.problem(429).contains("too many events of this tenant"),
+                "{number}"
+            );
             assert_eq!(reply.header("retry-after"), Some("1"));
             return;
         }
@@ -341,7 +454,10 @@ async fn a_stranger_is_not_read_and_uses_up_nothing_of_a_tenants() {
 
 #[tokio::test]
 async fn all_together_are_counted_before_anything_else() {
-    let limits = IntakeLimits { requests_per_second: 1, ..IntakeLimits::default() };
+    let limits = IntakeLimits {
+        requests_per_second: 1,
+        ..IntakeLimits::default()
+    };
     let house = House::with(limits).await;
     house.post(&events("hr"), &[], "{}").await.problem(401);
     for _ in 1..50 {
@@ -376,7 +492,10 @@ async fn only_post_is_taken() {
 fn a_source_without_auth_is_not_opened() {
     let lines = "kind = 'sailpoint'\nfilter = '$.a'\n";
     let error = open_source(lines).unwrap_err().to_string();
-    assert!(error.contains("acme.toml:1: sources.s: has no `auth`") && error.contains("write auth = "), "{error}");
+    assert!(
+        error.contains("acme.toml:1: sources.s: has no `auth`") && error.contains("write auth = "),
+        "{error}"
+    );
     assert!(open_source(&format!("{lines}auth = {{ bearer = 'file:new' }}")).is_ok());
 }
 
@@ -387,11 +506,19 @@ fn what_is_wrong_with_a_source_is_said_at_once_and_no_secret_with_it() {
     )
     .unwrap_err()
     .to_string();
-    for expected in [":3: sources.s.filter: ", ":4: sources.s.id: ", ":5: sources.s.time: ", "webhook.0: is not a signing", "webhook.1: "]
-    {
+    for expected in [
+        ":3: sources.s.filter: ",
+        ":4: sources.s.id: ",
+        ":5: sources.s.time: ",
+        "webhook.0: is not a signing",
+        "webhook.1: ",
+    ] {
         assert!(error.contains(expected), "{expected}: {error}");
     }
     assert!(!error.contains(NEW), "{error}");
-    let shown = format!("{:?}", open_source("kind = 'sailpoint'\nfilter = '$.a'\nauth = { bearer = 'file:new' }").unwrap());
+    let shown = format!(
+        "{:?}",
+        open_source("kind = 'sailpoint'\nfilter = '$.a'\nauth = { bearer = 'file:new' }").unwrap()
+    );
     assert!(!shown.contains(NEW), "{shown}");
 }

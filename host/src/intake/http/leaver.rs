@@ -25,7 +25,11 @@ impl LeaverRequest {
     pub(super) fn parse(body: &[u8]) -> Result<Self, String> {
         let members = parse(body)?;
         if let Some(unknown) = members.keys().find(|key| !KEYS.contains(&key.as_str())) {
-            return Err(format!("unknown member {}; {}", quoted(unknown), did_you_mean(unknown, KEYS)));
+            return Err(format!(
+                "unknown member {}; {}",
+                quoted(unknown),
+                did_you_mean(unknown, KEYS)
+            ));
         }
         let person = Person {
             id: field(&members, "id")?,
@@ -47,11 +51,19 @@ impl LeaverRequest {
     /// One that the tenant does not have; none at all.
     pub(super) fn connectors(&self, known: &[String]) -> Result<Vec<String>, String> {
         let Some(named) = &self.connectors else {
-            return if known.is_empty() { Err("the tenant has no connector".to_owned()) } else { Ok(known.to_vec()) };
+            return if known.is_empty() {
+                Err("the tenant has no connector".to_owned())
+            } else {
+                Ok(known.to_vec())
+            };
         };
         if let Some(unknown) = named.iter().find(|name| !known.contains(name)) {
             let known = known.iter().map(String::as_str);
-            return Err(format!("there is no connector {}; {}", quoted(unknown), did_you_mean(unknown, known)));
+            return Err(format!(
+                "there is no connector {}; {}",
+                quoted(unknown),
+                did_you_mean(unknown, known)
+            ));
         }
         let mut names = named.clone();
         names.sort();
@@ -72,7 +84,10 @@ fn field(members: &Map<String, Value>, name: &str) -> Result<Option<String>, Str
 fn connectors(value: Option<&Value>) -> Result<Option<Vec<String>>, String> {
     let name = |value: &Value| match value {
         Value::String(name) => Ok(name.clone()),
-        other => Err(format!("`connectors` must be a list of names, holds {}", type_of(other))),
+        other => Err(format!(
+            "`connectors` must be a list of names, holds {}",
+            type_of(other)
+        )),
     };
     match value {
         None | Some(Value::Null) => Ok(None),

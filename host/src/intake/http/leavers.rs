@@ -45,7 +45,9 @@ fn authorize(shared: &Shared, tenant: &str, headers: &HeaderMap) -> Result<Strin
                       for the host";
         Problem::new(StatusCode::FORBIDDEN, detail)
     };
-    tokens.authorize(bearer, Some(tenant), Role::Operate).ok_or_else(forbidden)
+    tokens
+        .authorize(bearer, Some(tenant), Role::Operate)
+        .ok_or_else(forbidden)
 }
 
 async fn take(
@@ -103,14 +105,19 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
         return Ok(None);
     }
     let key = only(headers, &NAME).map(str::trim);
-    let key = key.map(|key| key.strip_prefix('"').and_then(|key| key.strip_suffix('"')).unwrap_or(key));
+    let key = key.map(|key| {
+        key.strip_prefix('"')
+            .and_then(|key| key.strip_suffix('"'))
+            .unwrap_or(key)
+    });
     let fits = |key: &&str| {
         (1..=MAX_IDEMPOTENCY_KEY_BYTES).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic() || b == b' ')
     };
     match key.filter(fits) {
         Some(key) => Ok(Some(key)),
         None => {
-            let detail = format!("Idempotency-Key must be one text of 1 to {MAX_IDEMPOTENCY_KEY_BYTES} ASCII characters");
+            let detail =
+                format!("Idempotency-Key must be one text of 1 to {MAX_IDEMPOTENCY_KEY_BYTES} ASCII characters");
             Err(Problem::new(StatusCode::BAD_REQUEST, detail))
         }
     }

@@ -30,7 +30,14 @@ async fn a_leaver_is_recorded_with_who_reported_it() {
     assert_eq!(record.summary.source, ON_DEMAND);
     assert_eq!(record.summary.reason, "reported with the API token acme");
     assert_eq!(record.jobs.len(), 2);
-    let reply = post(&house, "host", PATH, &[], &json!({"email": "ann@acme.example", "connectors": ["second"]})).await;
+    let reply = post(
+        &house,
+        "host",
+        PATH,
+        &[],
+        &json!({"email": "ann@acme.example", "connectors": ["second"]}),
+    )
+    .await;
     assert_eq!(house.recorded(&reply).await.jobs.len(), 1);
     assert_eq!(reply.json()["duplicate"], false, "without a key each request is meant");
 }
@@ -52,11 +59,18 @@ async fn tokens_reach_their_tenant_in_their_role() {
         let reply = post(&house, token, path, &[], &ann()).await;
         assert_eq!(reply.status, status, "{token} {path}");
     }
-    let bodies = [post(&house, "other", PATH, &[], &ann()).await, post(&house, "other", nobody, &[], &ann()).await];
+    let bodies = [
+        post(&house, "other", PATH, &[], &ann()).await,
+        post(&house, "other", nobody, &[], &ann()).await,
+    ];
     assert_eq!(bodies[0], bodies[1]);
     let unknown = format!("Bearer exeunt_{}", "x".repeat(43));
     let of_a_source = format!("Bearer {NEW}");
-    for headers in [&[][..], &[("authorization", unknown.as_str())], &[("authorization", of_a_source.as_str())]] {
+    for headers in [
+        &[][..],
+        &[("authorization", unknown.as_str())],
+        &[("authorization", of_a_source.as_str())],
+    ] {
         house.post(PATH, headers, ann().to_string()).await.problem(401);
     }
     assert_eq!(house.count().await, 2);
@@ -65,10 +79,17 @@ async fn tokens_reach_their_tenant_in_their_role() {
 #[tokio::test]
 async fn what_cannot_be_done_is_said_and_not_recorded() {
     let house = House::open().await;
-    let reply = leaver(&house, &[], &json!({"email": "ann@acme.example", "connectors": ["docusing"]})).await;
+    let reply = leaver(
+        &house,
+        &[],
+        &json!({"email": "ann@acme.example", "connectors": ["docusing"]}),
+    )
+    .await;
     assert!(reply.problem(422).contains("did you mean `docusign`?"));
     leaver(&house, &[], &json!({"emial": "x"})).await.problem(422);
-    leaver(&house, &[("content-type", "text/plain")], &ann()).await.problem(415);
+    leaver(&house, &[("content-type", "text/plain")], &ann())
+        .await
+        .problem(415);
     assert_eq!(house.count().await, 0);
 }
 
@@ -94,7 +115,15 @@ async fn a_key_makes_a_repetition_the_first_request() {
     let again = leaver(&house, &[("idempotency-key", "\"run-17\"")], &json!([ann()])).await;
     assert_eq!((again.status, &again.json()["duplicate"]), (202, &json!(true)));
     assert_eq!(again.json()["event"], first.json()["event"]);
-    assert_eq!(house.journal.jobs(&JobFilter::default(), Page::default()).await.unwrap().len(), 2);
+    assert_eq!(
+        house
+            .journal
+            .jobs(&JobFilter::default(), Page::default())
+            .await
+            .unwrap()
+            .len(),
+        2
+    );
 
     let other = leaver(&house, &key, &json!({"email": "bob@acme.example"})).await;
     assert!(other.problem(422).contains("sent before with another leaver"));

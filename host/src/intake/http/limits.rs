@@ -84,7 +84,9 @@ impl Rates {
 
     /// Counts a request of anybody.
     pub(super) fn check_all(&self) -> Result<(), Problem> {
-        self.all.check().map_err(|not_until| self.too_many(&not_until, "too many requests at the moment"))
+        self.all
+            .check()
+            .map_err(|not_until| self.too_many(&not_until, "too many requests at the moment"))
     }
 
     /// Counts a request of a tenant. Only for tenants that exist and senders that may send for them, so that strangers
@@ -117,7 +119,11 @@ mod tests {
 
     // One a second comes back, and no test takes that long: a slow machine would only let more through.
     fn rates(events: u32, requests: u32) -> Rates {
-        Rates::new(&IntakeLimits { events_per_second: events, requests_per_second: requests, ..IntakeLimits::default() })
+        Rates::new(&IntakeLimits {
+            events_per_second: events,
+            requests_per_second: requests,
+            ..IntakeLimits::default()
+        })
     }
 
     #[test]

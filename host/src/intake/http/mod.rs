@@ -27,11 +27,11 @@ mod tls;
 mod wait;
 
 #[cfg(test)]
-mod testing;
-#[cfg(test)]
 mod events_tests;
 #[cfg(test)]
 mod leavers_tests;
+#[cfg(test)]
+mod testing;
 #[cfg(test)]
 mod wait_tests;
 

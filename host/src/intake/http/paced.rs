@@ -111,7 +111,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
         let before = buffer.filled().len();
         if let Poll::Ready(read) = Pin::new(&mut this.stream).poll_read(cx, buffer) {
             if buffer.filled().len() > before {
-                let begins = this.phase.0.compare_exchange(IDLE, HEAD, Ordering::Relaxed, Ordering::Relaxed);
+                let begins = this
+                    .phase
+                    .0
+                    .compare_exchange(IDLE, HEAD, Ordering::Relaxed, Ordering::Relaxed);
                 if begins.is_ok() {
                     this.last = HEAD;
                     this.read.at = Some(Instant::now() + this.times.head);

@@ -3,7 +3,11 @@ use tokio::time::advance;
 
 use super::*;
 
-const TIMES: Times = Times { idle: Duration::from_secs(75), head: Duration::from_secs(10), write: Duration::from_secs(5) };
+const TIMES: Times = Times {
+    idle: Duration::from_secs(75),
+    head: Duration::from_secs(10),
+    write: Duration::from_secs(5),
+};
 
 fn pair(room: usize) -> (Paced<DuplexStream>, Arc<Phase>, DuplexStream) {
     let (ours, theirs) = duplex(room);

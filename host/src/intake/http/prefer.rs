@@ -11,7 +11,9 @@ use super::limits::MAX_WAIT;
 /// Of several `wait`s the first counts, as the RFC has it; one that is no number is as if it were not there.
 pub(super) fn wait(headers: &HeaderMap) -> Option<Duration> {
     let lines = headers.get_all("prefer").iter().filter_map(|line| line.to_str().ok());
-    let first = lines.flat_map(preferences).find(|(name, _)| name.eq_ignore_ascii_case("wait"));
+    let first = lines
+        .flat_map(preferences)
+        .find(|(name, _)| name.eq_ignore_ascii_case("wait"));
     let seconds = first?.1?.parse::<u64>().ok()?;
     Some(Duration::from_secs(seconds).min(MAX_WAIT))
 }
@@ -43,7 +45,10 @@ fn split(text: &str, mark: char) -> impl Iterator<Item = &str> {
 }
 
 fn unquoted(value: &str) -> &str {
-    value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value)
+    value
+        .strip_prefix('"')
+        .and_then(|value| value.strip_suffix('"'))
+        .unwrap_or(value)
 }
 
 #[cfg(test)]

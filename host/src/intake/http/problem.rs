@@ -22,7 +22,11 @@ pub(super) struct Problem {
 
 impl Problem {
     pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self { status, detail: detail.into(), retry_after: None }
+        Self {
+            status,
+            detail: detail.into(),
+            retry_after: None,
+        }
     }
 
     /// 401, the same for an unknown tenant, an unknown source, and credentials that are wrong or missing.
@@ -32,7 +36,10 @@ impl Problem {
 
     /// 503 or 429: later it may go well.
     pub(super) fn later(status: StatusCode, seconds: u64, detail: impl Into<String>) -> Self {
-        Self { retry_after: Some(seconds.max(1)), ..Self::new(status, detail) }
+        Self {
+            retry_after: Some(seconds.max(1)),
+            ..Self::new(status, detail)
+        }
     }
 
     /// 503: there is no room at the moment.
@@ -60,7 +67,10 @@ impl IntoResponse for Problem {
         let body = json!({ "title": title, "status": self.status.as_u16(), "detail": self.detail });
         let mut response = (self.status, body.to_string()).into_response();
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if self.status == StatusCode::UNAUTHORIZED {
             for scheme in ["Bearer realm=\"exeunt\"", "Basic realm=\"exeunt\""] {

@@ -71,13 +71,21 @@ impl Server {
     /// A server that does not run yet, without TLS.
     #[must_use]
     pub fn new(listener: TcpListener, router: Router) -> Self {
-        Self { listener, router, tls: None, limits: ConnectionLimits::default() }
+        Self {
+            listener,
+            router,
+            tls: None,
+            limits: ConnectionLimits::default(),
+        }
     }
 
     /// Serves over TLS only.
     #[must_use]
     pub fn tls(self, certificates: &Certificates) -> Self {
-        Self { tls: Some(certificates.clone()), ..self }
+        Self {
+            tls: Some(certificates.clone()),
+            ..self
+        }
     }
 
     /// Replaces the default limits.
@@ -89,7 +97,12 @@ impl Server {
     /// Serves until `stop` turns true (or nobody is left who could say so), then takes no more connections, lets open
     /// requests end within [`ConnectionLimits::grace`], and returns.
     pub async fn run(self, mut stop: watch::Receiver<bool>) {
-        let Self { listener, router, tls, limits } = self;
+        let Self {
+            listener,
+            router,
+            tls,
+            limits,
+        } = self;
         let serving = Serving {
             router,
             tls: tls.map(|certificates| TlsAcceptor::from(certificates.config())),
@@ -132,7 +145,9 @@ pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
 /// The next connection, once there is room for it.
 async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> (TcpStream, OwnedSemaphorePermit) {
     loop {
-        let Ok(place) = Arc::clone(room).acquire_owned().await else { return std::future::pending().await };
+        let Ok(place) = Arc::clone(room).acquire_owned().await else {
+            return std::future::pending().await;
+        };
         match listener.accept().await {
             Ok((stream, _)) => return (stream, place),
             Err(error) if is_the_peers(&error) => {}

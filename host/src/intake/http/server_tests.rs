@@ -50,12 +50,21 @@ impl Running {
             .route("/", get(async || "hello"))
             .route("/wait", get(waiting))
             .route("/big", get(async || vec![0_u8; BIG]))
-            .route("/refuse", post(async || (axum::http::StatusCode::PAYLOAD_TOO_LARGE, "no")));
+            .route(
+                "/refuse",
+                post(async || (axum::http::StatusCode::PAYLOAD_TOO_LARGE, "no")),
+            );
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = watch::channel(false);
         let server = change(Server::new(listener, router).limits(limits));
-        Self { address, stop, server: tokio::spawn(server.run(stopped)), entered, leave }
+        Self {
+            address,
+            stop,
+            server: tokio::spawn(server.run(stopped)),
+            entered,
+            leave,
+        }
     }
 
     async fn connect(&self) -> TcpStream {
@@ -103,7 +112,12 @@ async fn pipelined_garbage_ends_its_connection_and_nothing_else() {
         assert_eq!(reply.status, 400);
     }
     end(&mut stream).await;
-    for first in [&b"\x16\x03\x01\x02\x00"[..], b"\0\0\0\0\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"GET\r\n\r\n"] {
+    for first in [
+        &b"\x16\x03\x01\x02\x00"[..],
+        b"\0\0\0\0\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"GET\r\n\r\n",
+    ] {
         let mut stream = running.connect().await;
         stream.write_all(first).await.unwrap();
         stream.shutdown().await.unwrap();
@@ -120,7 +134,10 @@ async fn a_head_may_have_its_limit_and_not_a_byte_more() {
         format!("GET / HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n", "y".repeat(bytes - empty))
     };
     assert_eq!(send(running.address, head(MAX_HEAD_BYTES).as_bytes()).await.status, 200);
-    assert_eq!(send(running.address, head(MAX_HEAD_BYTES + 1).as_bytes()).await.status, 431);
+    assert_eq!(
+        send(running.address, head(MAX_HEAD_BYTES + 1).as_bytes()).await.status,
+        431
+    );
     let address = format!("GET /{} HTTP/1.1\r\nhost: x\r\n\r\n", "y".repeat(MAX_HEAD_BYTES));
     assert_eq!(send(running.address, address.as_bytes()).await.status, 431);
 
@@ -129,12 +146,19 @@ async fn a_head_may_have_its_limit_and_not_a_byte_more() {
         format!("GET / HTTP/1.1\r\nhost: x\r\n{headers}\r\n")
     };
     assert_eq!(send(running.address, many(MAX_HEADERS).as_bytes()).await.status, 200);
-    assert_eq!(send(running.address, many(MAX_HEADERS + 1).as_bytes()).await.status, 431);
+    assert_eq!(
+        send(running.address, many(MAX_HEADERS + 1).as_bytes()).await.status,
+        431
+    );
 }
 
 #[tokio::test]
 async fn who_sends_nothing_or_half_a_head_is_let_go() {
-    let running = Running::start(ConnectionLimits { head: SHORT, ..limits() }).await;
+    let running = Running::start(ConnectionLimits {
+        head: SHORT,
+        ..limits()
+    })
+    .await;
     let mut silent = running.connect().await;
     end(&mut silent).await;
     let mut half = running.connect().await;
@@ -150,7 +174,11 @@ async fn who_sends_nothing_or_half_a_head_is_let_go() {
 
 #[tokio::test]
 async fn an_idle_connection_is_closed_after_its_time() {
-    let running = Running::start(ConnectionLimits { idle: SHORT, ..limits() }).await;
+    let running = Running::start(ConnectionLimits {
+        idle: SHORT,
+        ..limits()
+    })
+    .await;
     let mut stream = running.connect().await;
     assert_eq!(ask(&mut stream).await, "hello");
     end(&mut stream).await;
@@ -158,9 +186,17 @@ async fn an_idle_connection_is_closed_after_its_time() {
 
 #[tokio::test]
 async fn a_request_that_takes_long_is_not_idle() {
-    let running = Running::start(ConnectionLimits { idle: SHORT, head: SHORT, ..limits() }).await;
+    let running = Running::start(ConnectionLimits {
+        idle: SHORT,
+        head: SHORT,
+        ..limits()
+    })
+    .await;
     let mut stream = running.connect().await;
-    stream.write_all(b"GET /wait HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    stream
+        .write_all(b"GET /wait HTTP/1.1\r\nhost: x\r\n\r\n")
+        .await
+        .unwrap();
     running.entered.notified().await;
     // Another connection lives and dies meanwhile.
     end(&mut running.connect().await).await;
@@ -170,7 +206,12 @@ async fn a_request_that_takes_long_is_not_idle() {
 
 #[tokio::test]
 async fn who_does_not_read_makes_room_for_others() {
-    let running = Running::start(ConnectionLimits { connections: 1, write: SHORT, ..limits() }).await;
+    let running = Running::start(ConnectionLimits {
+        connections: 1,
+        write: SHORT,
+        ..limits()
+    })
+    .await;
     let mut deaf = running.connect().await;
     deaf.write_all(b"GET /big HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
     // There is room for one, so this is served once the other is given up.
@@ -182,7 +223,11 @@ async fn who_does_not_read_makes_room_for_others() {
 
 #[tokio::test]
 async fn connections_over_the_limit_wait_for_one_to_end() {
-    let running = Running::start(ConnectionLimits { connections: 2, ..limits() }).await;
+    let running = Running::start(ConnectionLimits {
+        connections: 2,
+        ..limits()
+    })
+    .await;
     let (mut first, mut second) = (running.connect().await, running.connect().await);
     assert_eq!(ask(&mut first).await, "hello");
     assert_eq!(ask(&mut second).await, "hello");
@@ -199,7 +244,11 @@ async fn connections_over_the_limit_wait_for_one_to_end() {
 #[tokio::test]
 async fn hundreds_that_only_connect_do_not_keep_anybody_out() {
     // The mechanism of 10,000; so many descriptors are not everywhere.
-    let limits = ConnectionLimits { connections: 300, head: Duration::from_secs(1), ..limits() };
+    let limits = ConnectionLimits {
+        connections: 300,
+        head: Duration::from_secs(1),
+        ..limits()
+    };
     let running = Running::start(limits).await;
     let mut silent = Vec::new();
     for _ in 0..400 {
@@ -224,7 +273,11 @@ async fn an_early_answer_is_not_lost_to_who_still_sends() {
 #[tokio::test]
 async fn a_stop_lets_open_requests_end_and_takes_no_others() {
     let running = Running::start(limits()).await;
-    let (mut idle, mut busy, mut silent) = (running.connect().await, running.connect().await, running.connect().await);
+    let (mut idle, mut busy, mut silent) = (
+        running.connect().await,
+        running.connect().await,
+        running.connect().await,
+    );
     assert_eq!(ask(&mut idle).await, "hello");
     busy.write_all(b"GET /wait HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
     running.entered.notified().await;
@@ -239,7 +292,11 @@ async fn a_stop_lets_open_requests_end_and_takes_no_others() {
 
 #[tokio::test]
 async fn a_stop_cuts_off_what_does_not_end() {
-    let running = Running::start(ConnectionLimits { grace: SHORT, ..limits() }).await;
+    let running = Running::start(ConnectionLimits {
+        grace: SHORT,
+        ..limits()
+    })
+    .await;
     let mut busy = running.connect().await;
     busy.write_all(b"GET /wait HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
     running.entered.notified().await;
@@ -260,7 +317,11 @@ fn certificate() -> (Vec<u8>, SecretString, TlsConnector) {
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
-    (chain, SecretString::from(made.signing_key.serialize_pem()), TlsConnector::from(Arc::new(client)))
+    (
+        chain,
+        SecretString::from(made.signing_key.serialize_pem()),
+        TlsConnector::from(Arc::new(client)),
+    )
 }
 
 async fn ask_over_tls(running: &Running, client: &TlsConnector) -> std::io::Result<String> {
@@ -274,11 +335,23 @@ async fn ask_over_tls(running: &Running, client: &TlsConnector) -> std::io::Resu
 async fn tls_is_served_and_its_certificate_can_be_replaced() {
     let (chain, key, client) = certificate();
     let certificates = Certificates::new(&chain, &key).unwrap();
-    let running = Running::with(ConnectionLimits { head: SHORT * 4, ..limits() }, |server| server.tls(&certificates)).await;
+    let running = Running::with(
+        ConnectionLimits {
+            head: SHORT * 4,
+            ..limits()
+        },
+        |server| server.tls(&certificates),
+    )
+    .await;
     assert_eq!(ask_over_tls(&running, &client).await.unwrap(), "hello");
 
     let (renewed, renewed_key, new_client) = certificate();
-    assert!(certificates.replace(&renewed, &key).unwrap_err().contains("cannot be used together"));
+    assert!(
+        certificates
+            .replace(&renewed, &key)
+            .unwrap_err()
+            .contains("cannot be used together")
+    );
     assert_eq!(ask_over_tls(&running, &client).await.unwrap(), "hello");
     certificates.replace(&renewed, &renewed_key).unwrap();
     assert_eq!(ask_over_tls(&running, &new_client).await.unwrap(), "hello");
@@ -297,7 +370,14 @@ async fn tls_is_served_and_its_certificate_can_be_replaced() {
 async fn a_handshake_that_does_not_go_on_is_given_up() {
     let (chain, key, _) = certificate();
     let certificates = Certificates::new(&chain, &key).unwrap();
-    let running = Running::with(ConnectionLimits { handshake: SHORT, ..limits() }, |server| server.tls(&certificates)).await;
+    let running = Running::with(
+        ConnectionLimits {
+            handshake: SHORT,
+            ..limits()
+        },
+        |server| server.tls(&certificates),
+    )
+    .await;
     let mut half = running.connect().await;
     half.write_all(b"\x16\x03\x01").await.unwrap();
     end(&mut half).await;
@@ -309,7 +389,13 @@ fn a_certificate_that_cannot_be_used_says_why_and_nothing_of_the_key() {
     let error = |chain: &[u8], key: &str| Certificates::new(chain, &SecretString::from(key)).unwrap_err();
     use secrecy::ExposeSecret as _;
     assert!(error(b"", key.expose_secret()).contains("no BEGIN CERTIFICATE"));
-    let shown = error(&chain, "-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n");
-    assert!(shown.contains("cannot be used together") && !shown.contains("c2VjcmV0"), "{shown}");
+    let shown = error(
+        &chain,
+        "-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n",
+    );
+    assert!(
+        shown.contains("cannot be used together") && !shown.contains("c2VjcmV0"),
+        "{shown}"
+    );
     assert!(error(&chain, "sesame").contains("not a private key in PEM"));
 }

@@ -65,7 +65,9 @@ impl SigningSecret {
 
     fn sign(&self, id: &str, timestamp: &str, body: &[u8]) -> [u8; 32] {
         // HMAC takes keys of any length.
-        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.0) else { return [0; 32] };
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.0) else {
+            return [0; 32];
+        };
         for part in [id.as_bytes(), b".", timestamp.as_bytes(), b".", body] {
             mac.update(part);
         }
@@ -100,7 +102,12 @@ impl Signed {
         let plain = timestamp.bytes().all(|b| b.is_ascii_digit()) && !timestamp.starts_with('0');
         let seconds = timestamp.parse().ok().filter(|_| plain)?;
         let signatures = signatures(super::router::only(headers, &SIGNATURE)?)?;
-        Some(Self { id: id.to_owned(), timestamp: timestamp.to_owned(), seconds, signatures })
+        Some(Self {
+            id: id.to_owned(),
+            timestamp: timestamp.to_owned(),
+            seconds,
+            signatures,
+        })
     }
 
     /// The sender's id of the message.
@@ -132,7 +139,9 @@ fn signatures(header: &str) -> Option<Vec<[u8; 32]>> {
     let mut signatures = Vec::new();
     for part in header.split(' ').filter(|part| !part.is_empty()) {
         let Some(text) = part.strip_prefix("v1,") else { continue };
-        let Some(signature) = STANDARD.decode(text).ok().and_then(|bytes| bytes.try_into().ok()) else { continue };
+        let Some(signature) = STANDARD.decode(text).ok().and_then(|bytes| bytes.try_into().ok()) else {
+            continue;
+        };
         if signatures.len() == MAX_SIGNATURES {
             return None;
         }

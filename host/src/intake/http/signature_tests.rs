@@ -41,12 +41,17 @@ fn one_of_several_signatures_and_secrets_is_enough() {
     for line in [
         format!("{wrong} {EXPECTED}"),
         format!("{EXPECTED} {wrong}"),
-        format!("v1a,hnO3f9T8Ytu9HwrXslvumlUpqtNVqkhqw/enGzPCXe5BdqzCInXqYXFymVJaA7AZdpXwVLPo3mNl8EM+m7TBAg== {EXPECTED}"),
+        format!(
+            "v1a,hnO3f9T8Ytu9HwrXslvumlUpqtNVqkhqw/enGzPCXe5BdqzCInXqYXFymVJaA7AZdpXwVLPo3mNl8EM+m7TBAg== {EXPECTED}"
+        ),
         format!("v2,x  {EXPECTED} v1 v1,"),
     ] {
         assert!(verified("1614265330", &line, BODY, AT), "{line}");
     }
-    let (old, new) = (secret("whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYX").unwrap(), secret(SECRET).unwrap());
+    let (old, new) = (
+        secret("whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYX").unwrap(),
+        secret(SECRET).unwrap(),
+    );
     let signed = Signed::read(&headers(MESSAGE_ID, "1614265330", EXPECTED)).unwrap();
     assert!(signed.verify([&old, &new], BODY, Timestamp::from_second(AT).unwrap()));
     assert!(!signed.verify([&old], BODY, Timestamp::from_second(AT).unwrap()));
@@ -75,7 +80,14 @@ fn headers_that_make_no_sense_are_none() {
     for timestamp in ["", "x", "-1", "+1", "01", "0", "1.5", " 1", "99999999999999999999"] {
         assert_eq!(read(MESSAGE_ID, timestamp, EXPECTED), None, "{timestamp:?}");
     }
-    for signature in ["", "v1", "v1,", "v1,AAAA", "v1a,AAAA", "g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="] {
+    for signature in [
+        "",
+        "v1",
+        "v1,",
+        "v1,AAAA",
+        "v1a,AAAA",
+        "g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
+    ] {
         assert_eq!(read(MESSAGE_ID, "1", signature), None, "{signature:?}");
     }
     assert!(read(&"x".repeat(MAX_WEBHOOK_ID_BYTES), "1", EXPECTED).is_some());
@@ -99,7 +111,10 @@ fn a_secret_has_the_length_that_the_specification_says() {
     assert!(sized(23).unwrap_err().contains("23 bytes"));
     assert!(sized(65).unwrap_err().contains("65 bytes"));
     let shown = secret("whsec_not base64!").unwrap_err();
-    assert!(shown.contains("whsec_ and base64") && !shown.contains("not base64!"), "{shown}");
+    assert!(
+        shown.contains("whsec_ and base64") && !shown.contains("not base64!"),
+        "{shown}"
+    );
     assert!(secret(SECRET.trim_start_matches("whsec_")).is_ok());
     assert_eq!(format!("{:?}", secret(SECRET).unwrap()), "SigningSecret(…)");
 }

@@ -38,8 +38,17 @@ impl OpenSource {
             Some(auth) => Auth::resolve(auth),
             None => Err(config.at("").error(WRITE)),
         };
-        ConfigError::collect([source.as_ref().err(), auth.as_ref().err()].into_iter().flatten().cloned())?;
-        Ok(Self { source: source?, kind: config.kind, auth: auth? })
+        ConfigError::collect(
+            [source.as_ref().err(), auth.as_ref().err()]
+                .into_iter()
+                .flatten()
+                .cloned(),
+        )?;
+        Ok(Self {
+            source: source?,
+            kind: config.kind,
+            auth: auth?,
+        })
     }
 
     /// Its rule and mapping.

@@ -100,7 +100,10 @@ impl House {
     pub(super) async fn with(limits: IntakeLimits) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let clock = Arc::new(ManualClock::new(NOW.parse().unwrap()));
-        let options = Options { clock: clock.clone(), ..Options::default() };
+        let options = Options {
+            clock: clock.clone(),
+            ..Options::default()
+        };
         let url = format!("sqlite:{}", folder.path().join("exeunt.db").display());
         let journal = Journal::open(&url, options).await.unwrap();
         let (tokens, texts) = tokens(&folder.path().join("tokens.toml"));
@@ -117,7 +120,15 @@ impl House {
         let address = listener.local_addr().unwrap();
         let server = Server::new(listener, router(intake)).limits(ConnectionLimits::default());
         let running = tokio::spawn(server.run(stopped));
-        Self { address, journal, clock, stop, running, tokens: texts, _folder: folder }
+        Self {
+            address,
+            journal,
+            clock,
+            stop,
+            running,
+            tokens: texts,
+            _folder: folder,
+        }
     }
 
     /// Sends a request on a connection of its own.
@@ -128,7 +139,8 @@ impl House {
     /// Sends an event with a bearer token.
     pub(super) async fn event(&self, source: &str, body: &Value) -> Reply {
         let bearer = format!("Bearer {NEW}");
-        self.post(&events(source), &[("authorization", &bearer)], body.to_string()).await
+        self.post(&events(source), &[("authorization", &bearer)], body.to_string())
+            .await
     }
 
     /// What the journal holds of an answer's event.
@@ -139,7 +151,11 @@ impl House {
 
     /// How many events the journal has.
     pub(super) async fn count(&self) -> usize {
-        self.journal.events("acme", None, Default::default()).await.unwrap().len()
+        self.journal
+            .events("acme", None, Default::default())
+            .await
+            .unwrap()
+            .len()
     }
 }
 
@@ -151,22 +167,41 @@ pub(super) fn events(source: &str) -> String {
 pub(super) fn tenant(folder: &Path, text: &str) -> Tenant {
     let secrets = folder.join("tenants/acme");
     std::fs::create_dir_all(&secrets).unwrap();
-    for (name, secret) in [("old", OLD), ("new", NEW), ("sign-old", SIGN_OLD), ("sign-new", SIGN_NEW)] {
+    for (name, secret) in [
+        ("old", OLD),
+        ("new", NEW),
+        ("sign-old", SIGN_OLD),
+        ("sign-new", SIGN_NEW),
+    ] {
         write_secret(&secrets.join(name), secret);
     }
-    Tenant::parse(text, &folder.join("tenants/acme.toml"), &HostConfig::default_for(folder)).unwrap()
+    Tenant::parse(
+        text,
+        &folder.join("tenants/acme.toml"),
+        &HostConfig::default_for(folder),
+    )
+    .unwrap()
 }
 
 pub(super) fn write_secret(path: &Path, secret: &str) {
     let mut options = std::fs::OpenOptions::new();
-    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path).unwrap();
+    let mut file = options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
+        .unwrap();
     std::io::Write::write_all(&mut file, secret.as_bytes()).unwrap();
 }
 
 /// Opens the source `s` of a tenant whose file has these lines in it.
 pub(super) fn open_source(lines: &str) -> Result<OpenSource, ConfigError> {
     let folder = tempfile::tempdir().unwrap();
-    let tenant = tenant(folder.path(), &format!("[sources.s]\n{lines}\n[connectors.docusign]\nplugin = 'p.wasm'"));
+    let tenant = tenant(
+        folder.path(),
+        &format!("[sources.s]\n{lines}\n[connectors.docusign]\nplugin = 'p.wasm'"),
+    );
     OpenSource::open(&tenant.sources["s"])
 }
 
@@ -175,7 +210,9 @@ fn directory(folder: &Path) -> Fixed {
     let mut directory = Fixed::default();
     for (name, config) in &tenant.sources {
         let source = OpenSource::open(config).unwrap();
-        directory.sources.insert((tenant.name.clone(), name.clone()), Arc::new(source));
+        directory
+            .sources
+            .insert((tenant.name.clone(), name.clone()), Arc::new(source));
     }
     let connectors = tenant.connectors.keys().cloned().collect();
     directory.connectors.insert(tenant.name.clone(), connectors);
@@ -221,7 +258,10 @@ impl Reply {
     }
 
     pub(super) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// Asserts that this is a problem as RFC 9457 has it, and returns its detail.
@@ -235,7 +275,10 @@ impl Reply {
 
 pub(super) fn request(path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
     let mut text = format!("POST {path} HTTP/1.1\r\nhost: exeunt\r\n");
-    if !headers.iter().any(|(name, _)| ["content-length", "transfer-encoding"].contains(name)) {
+    if !headers
+        .iter()
+        .any(|(name, _)| ["content-length", "transfer-encoding"].contains(name))
+    {
         text.push_str(&format!("content-length: {}\r\n", body.len()));
     }
     for (name, value) in headers {
@@ -269,12 +312,21 @@ pub(super) async fn try_read_reply(stream: &mut (impl tokio::io::AsyncRead + Unp
     let head = String::from_utf8(head).unwrap();
     let mut lines = head.lines();
     let status = lines.next()?.split(' ').nth(1)?.parse().unwrap();
-    let headers = lines.filter_map(|line| line.split_once(": ")).map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let headers = lines
+        .filter_map(|line| line.split_once(": "))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()));
     let headers: Vec<(String, String)> = headers.filter(|(name, _)| name != "date").collect();
-    let length = headers.iter().find(|(name, _)| name == "content-length").map_or(0, |(_, value)| value.parse().unwrap());
+    let length = headers
+        .iter()
+        .find(|(name, _)| name == "content-length")
+        .map_or(0, |(_, value)| value.parse().unwrap());
     let mut body = vec![0; length];
     stream.read_exact(&mut body).await.ok()?;
-    Some(Reply { status, headers, body: String::from_utf8(body).unwrap() })
+    Some(Reply {
+        status,
+        headers,
+        body: String::from_utf8(body).unwrap(),
+    })
 }
 
 /// A SailPoint event that is a leaver, of this person; no ids of the published samples.

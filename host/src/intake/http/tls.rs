@@ -41,7 +41,10 @@ impl Certificates {
             .with_no_client_auth()
             .with_cert_resolver(resolver);
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self { current, config: Arc::new(config) })
+        Ok(Self {
+            current,
+            config: Arc::new(config),
+        })
     }
 
     /// Takes another certificate for connections from now on, as after a renewal.

@@ -117,7 +117,10 @@ async fn stopped(mut stop: watch::Receiver<bool>) {
 }
 
 async fn look(shared: &Shared, event: EventId, deadline: Instant) -> Result<Standing, JournalError> {
-    let filter = JobFilter { event: Some(event), ..JobFilter::default() };
+    let filter = JobFilter {
+        event: Some(event),
+        ..JobFilter::default()
+    };
     let found = shared.intake.journal.jobs(&filter, Page::default()).await?;
     let end = shared.intake.clock.now() + deadline.saturating_duration_since(Instant::now());
     // Newest first in the journal; here in the order in which they were made.
@@ -129,7 +132,10 @@ fn describe(job: JobSummary, end: Timestamp) -> JobAnswer {
     let (state, outcome, why, end) = match job.state {
         JobState::Queued => ("queued", None, None, End::Open),
         JobState::Running { .. } => ("running", None, None, End::Open),
-        JobState::Parked { until: Some(until), why } if until <= end => ("parked", None, Some(why), End::Open),
+        JobState::Parked {
+            until: Some(until),
+            why,
+        } if until <= end => ("parked", None, Some(why), End::Open),
         JobState::Parked { until: Some(_), why } => ("parked", None, Some(why), End::Later),
         JobState::Parked { until: None, why } => ("parked", None, Some(why), End::Withheld),
         JobState::Held { why } => ("held", None, Some(why), End::Withheld),

@@ -10,7 +10,11 @@ use crate::journal::{ClaimedJob, Finish, Journal, Outcome};
 const LEASE: Duration = Duration::from_secs(60);
 
 fn end(outcome: Outcome) -> Finish {
-    Finish::End { outcome, reason: format!("it is {outcome}"), detail: None }
+    Finish::End {
+        outcome,
+        reason: format!("it is {outcome}"),
+        detail: None,
+    }
 }
 
 /// Waits for jobs as a dispatcher does.
@@ -30,7 +34,10 @@ fn work(journal: &Journal, ends: Vec<(&'static str, Finish)>) -> JoinHandle<()> 
     tokio::spawn(async move {
         for _ in 0..ends.len() {
             let job = claim(&journal).await;
-            let end = ends.iter().find(|(connector, _)| *connector == job.connector()).unwrap();
+            let end = ends
+                .iter()
+                .find(|(connector, _)| *connector == job.connector())
+                .unwrap();
             journal.finish(&job.fence, end.1.clone(), None).await.unwrap();
         }
     })
@@ -40,7 +47,9 @@ fn work(journal: &Journal, ends: Vec<(&'static str, Finish)>) -> JoinHandle<()> 
 async fn leaver(house: &House, wait: &str) -> Reply {
     let bearer = format!("Bearer {}", house.tokens["acme"]);
     let headers = [("authorization", bearer.as_str()), ("prefer", wait)];
-    house.post("/v1/tenants/acme/leavers", &headers, r#"{"email": "ann@acme.example"}"#).await
+    house
+        .post("/v1/tenants/acme/leavers", &headers, r#"{"email": "ann@acme.example"}"#)
+        .await
 }
 
 #[tokio::test]
@@ -52,20 +61,28 @@ async fn an_answer_with_the_outcome_is_one_object() {
     );
     let reply = leaver(&house, "wait=60").await;
     working.await.unwrap();
-    assert_eq!((reply.status, reply.header("preference-applied")), (200, Some("wait=60")));
+    assert_eq!(
+        (reply.status, reply.header("preference-applied")),
+        (200, Some("wait=60"))
+    );
     assert_eq!(reply.header("content-type"), Some("application/json"));
     let mut jobs = reply.json()["jobs"].as_array().unwrap().clone();
-    jobs.iter_mut().for_each(|job| assert!(job.as_object_mut().unwrap().remove("id").is_some()));
-    let job = |connector: &str, outcome: &str| {
-        json!({"connector": connector, "state": "ended", "outcome": outcome, "reason": format!("it is {outcome}")})
-    };
+    jobs.iter_mut()
+        .for_each(|job| assert!(job.as_object_mut().unwrap().remove("id").is_some()));
+    let job = |connector: &str, outcome: &str| json!({"connector": connector, "state": "ended", "outcome": outcome, "reason": format!("it is {outcome}")});
     assert_eq!(jobs, [job("docusign", "closed"), job("second", "no_account")]);
 }
 
 #[tokio::test]
 async fn the_status_is_that_of_the_worst_job() {
-    let held = |why: &str| Finish::Hold { why: why.to_owned(), detail: None };
-    let soon = |seconds: i64| Finish::Retry { at: super::testing::NOW.parse::<jiff::Timestamp>().unwrap() + jiff::SignedDuration::from_secs(seconds), reason: "away".to_owned() };
+    let held = |why: &str| Finish::Hold {
+        why: why.to_owned(),
+        detail: None,
+    };
+    let soon = |seconds: i64| Finish::Retry {
+        at: super::testing::NOW.parse::<jiff::Timestamp>().unwrap() + jiff::SignedDuration::from_secs(seconds),
+        reason: "away".to_owned(),
+    };
     for (first, second, expected) in [
         (end(Outcome::Closed), end(Outcome::AlreadyClosed), 200),
         (end(Outcome::Planned), end(Outcome::NoAccount), 200),
@@ -74,12 +91,21 @@ async fn the_status_is_that_of_the_worst_job() {
         (end(Outcome::Closed), end(Outcome::Cancelled), 409),
         (end(Outcome::Closed), held("breaker"), 409),
         (held("admin"), end(Outcome::Failed), 424),
-        (end(Outcome::Closed), Finish::Park { reason: "wrong key".to_owned() }, 409),
+        (
+            end(Outcome::Closed),
+            Finish::Park {
+                reason: "wrong key".to_owned(),
+            },
+            409,
+        ),
         // After the caller's time, so there is nothing to wait for.
         (end(Outcome::Failed), soon(3600), 202),
     ] {
         let house = House::open().await;
-        let working = work(&house.journal, vec![("docusign", first.clone()), ("second", second.clone())]);
+        let working = work(
+            &house.journal,
+            vec![("docusign", first.clone()), ("second", second.clone())],
+        );
         let reply = leaver(&house, "wait=80").await;
         working.await.unwrap();
         assert_eq!(reply.status, expected, "{first:?} {second:?} {reply:?}");
@@ -95,7 +121,13 @@ async fn events_of_sources_are_waited_for_as_well() {
     let path = super::testing::events("hr");
     let failed = vec![("docusign", end(Outcome::Failed)), ("second", end(Outcome::Closed))];
     let working = work(&house.journal, failed);
-    assert_eq!(house.post(&path, &headers, native_change("ann").to_string()).await.status, 424);
+    assert_eq!(
+        house
+            .post(&path, &headers, native_change("ann").to_string())
+            .await
+            .status,
+        424
+    );
     working.await.unwrap();
     // A repetition gets the outcome of the first.
     let again = house.post(&path, &headers, native_change("ann").to_string()).await;
@@ -133,12 +165,18 @@ async fn a_stop_ends_the_wait_and_not_the_answer() {
     claim(&house.journal).await;
     house.stop.send(true).unwrap();
     let reply = reply.await.unwrap();
-    assert_eq!((reply.status, &reply.json()["jobs"][0]["connector"]), (202, &json!("docusign")));
+    assert_eq!(
+        (reply.status, &reply.json()["jobs"][0]["connector"]),
+        (202, &json!("docusign"))
+    );
 }
 
 #[tokio::test]
 async fn too_many_that_wait_are_answered_at_once() {
-    let limits = super::IntakeLimits { waiters: 0, ..super::IntakeLimits::default() };
+    let limits = super::IntakeLimits {
+        waiters: 0,
+        ..super::IntakeLimits::default()
+    };
     let house = House::with(limits).await;
     let reply = leaver(&house, "wait=80").await;
     assert_eq!((reply.status, reply.json().get("jobs")), (202, None));
