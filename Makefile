@@ -32,6 +32,7 @@ lint: format
 # Guests are core modules first; the host's own encoder makes components of them.
 plugins: build
 	scripts/build-plugin.sh plugin-docusign docusign
+	scripts/build-plugin.sh plugin-hostile hostile
 	@for core in target/plugins/core/*.wasm; do \
 	    component=target/plugins/$$(basename $$core); \
 	    if [ ! -e $$component ] || [ $$core -nt $$component ]; then $(EXEUNT) plugin build $$core -o $$component; fi; \
