@@ -69,21 +69,19 @@ pub(crate) fn redirected(reply: &Reply) -> Failure {
 
 /// The limit that an answer says is used up, if it does.
 pub(crate) fn limit(now: u64, reply: &Reply, complaint: &Complaint) -> Option<Limit> {
-    let remaining = |name| reply.header(name).and_then(|value| value.parse::<u64>().ok());
     let kind = if complaint.is(&["HOURLY_APIINVOCATION_LIMIT_EXCEEDED"]) {
         LimitKind::Quota
-    } else if complaint.is(&["BURST_APIINVOCATION_LIMIT_EXCEEDED"]) {
+    } else if is_burst(complaint) {
         LimitKind::Burst
     } else if reply.status() != 429 {
         return None;
-    } else if remaining("X-RateLimit-Remaining") == Some(0) {
+    } else if count(reply, "X-RateLimit-Remaining") == Some(0) {
         LimitKind::Quota
     } else {
         LimitKind::Burst
     };
-    // `X-RateLimit-Reset` is about the hour and comes with every answer; about a burst, DocuSign says nothing.
     let until = match kind {
-        LimitKind::Quota => remaining("X-RateLimit-Reset").filter(|&reset| reset > now),
+        LimitKind::Quota => reset(now, reply),
         LimitKind::Burst => None,
     };
     Some(Limit {
@@ -91,6 +89,20 @@ pub(crate) fn limit(now: u64, reply: &Reply, complaint: &Complaint) -> Option<Li
         until,
         message: reply.words(),
     })
+}
+
+/// Whether DocuSign says that the short allowance is used up.
+pub(crate) fn is_burst(complaint: &Complaint) -> bool {
+    complaint.is(&["BURST_APIINVOCATION_LIMIT_EXCEEDED"])
+}
+
+/// When the hour's allowance is fresh again. It comes with every answer; about a burst, DocuSign says nothing.
+pub(crate) fn reset(now: u64, reply: &Reply) -> Option<u64> {
+    count(reply, "X-RateLimit-Reset").filter(|&reset| reset > now)
+}
+
+fn count(reply: &Reply, name: &str) -> Option<u64> {
+    reply.header(name).and_then(|value| value.parse().ok())
 }
 
 fn wrong_host<H: Host>(host: &H, words: &str) -> Failure {

@@ -25,7 +25,7 @@ pub fn find<H: Host>(host: &H, person: &Person, token: &H::Token) -> Result<Vec<
     let users = Users::new(host, token)?;
     match (&person.target_id, &person.email) {
         (Some(id), email) => by_id(&users, id, email.as_deref()),
-        (None, Some(email)) => by_email(&users, email),
+        (None, Some(email)) => by_email(&users, email).map(|found| found.accounts),
         (None, None) => Err(refused(
             "NOBODY_NAMED",
             "the event names neither a DocuSign user ID nor an e-mail address".into(),
@@ -70,32 +70,48 @@ fn by_id<H: Host>(users: &Users<'_, H>, id: &str, email: Option<&str>) -> Result
 /// "no account" would be too.
 fn nobody_else_open<H: Host>(users: &Users<'_, H>, id: &str, email: &str) -> Result<Vec<Account>, Failure> {
     let others = by_email(users, email)?;
-    match others.iter().find(|other| other.standing != Standing::Closed) {
+    match others.accounts.iter().find(|other| other.standing != Standing::Closed) {
         None => Ok(Vec::new()),
         Some(other) => Err(refused(
             "TARGET_ID_DOES_NOT_FIT",
             format!(
                 "DocuSign knows no user {id}, but the event's address has the open user {}; map person.target_id to the \
-                 DocuSign User ID, or leave it out to search by address",
-                other.id
+                 DocuSign User ID, or leave it out to search by address ({})",
+                other.id, others.place
             ),
         )),
     }
 }
 
-fn by_email<H: Host>(users: &Users<'_, H>, email: &str) -> Result<Vec<Account>, Failure> {
+/// What a search by address gave.
+#[derive(Default)]
+struct Found {
+    accounts: Vec<Account>,
+    /// Where to look the last answer up.
+    place: String,
+}
+
+fn by_email<H: Host>(users: &Users<'_, H>, email: &str) -> Result<Found, Failure> {
     if !is_address(email) {
         return Err(refused(
             "INVALID_EMAIL",
             format!("`{}` is not an e-mail address", quote(email)),
         ));
     }
-    let mut accounts: Vec<Account> = Vec::new();
+    let Found {
+        mut accounts,
+        mut place,
+    } = Found::default();
     let mut start = Some(0);
     while let Some(position) = start {
         let Some(listing) = users.with_email(email, position)? else {
-            return if position == 0 { Ok(accounts) } else { Err(not_whole()) };
+            return if position == 0 {
+                Ok(Found::default())
+            } else {
+                Err(not_whole(&place))
+            };
         };
+        place = listing.reply.place();
         let listed = listing.accounts.len();
         let theirs: Vec<Account> = listing
             .accounts
@@ -123,7 +139,7 @@ fn by_email<H: Host>(users: &Users<'_, H>, email: &str) -> Result<Vec<Account>, 
             return Err(listing.reply.unexpected("lists more users than one address can have"));
         }
     }
-    Ok(accounts)
+    Ok(Found { accounts, place })
 }
 
 /// Whether `text` can be searched for. An empty filter would list everybody.
@@ -134,8 +150,10 @@ fn is_address(text: &str) -> bool {
             .any(|character| character.is_control() || character.is_whitespace())
 }
 
-fn not_whole() -> Failure {
-    Failure::Unexpected("DocuSign announced more users of the address, and knows none when asked for them".into())
+fn not_whole(place: &str) -> Failure {
+    Failure::Unexpected(format!(
+        "DocuSign announced more users of the address ({place}), and knows none when asked for them"
+    ))
 }
 
 fn has_address(account: &Account, email: &str) -> bool {

@@ -5,7 +5,9 @@ use serde_json::Value;
 use crate::descriptor::{ACCOUNT, ESIGN, SIGNING};
 use crate::reply::{Reply, quote};
 use crate::user::text;
-use crate::{Encoding, Failure, Grant, GrantError, Host, Level, Method, Request, Settings, Wire, errors, oauth};
+use crate::{
+    Encoding, Failure, Grant, GrantError, Host, Level, Limit, LimitKind, Method, Request, Settings, Wire, errors, oauth,
+};
 
 /// What a leaver's closure needs. `impersonation` must have been consented to for a JWT grant.
 pub(crate) const SCOPE: &str = "signature impersonation";
@@ -73,6 +75,12 @@ fn userinfo<H: Host>(host: &H, token: &H::Token) -> Result<Reply, Failure> {
     }
     // A bad token is a 401 whose body says `internal_server_error`; it is no outage.
     Err(match errors::failure(host, &reply) {
+        // Its limits are by the hour (platform/auth/reference/user-info), whatever the answer leaves unsaid.
+        Failure::RateLimited(limit) if !errors::is_burst(&reply.complaint()) => Failure::RateLimited(Limit {
+            kind: LimitKind::Quota,
+            until: errors::reset(host.now(), &reply),
+            ..limit
+        }),
         Failure::Refused(refusal) => {
             Failure::Misconfigured(format!("the sign-in host refuses userinfo: {}", refusal.message))
         }

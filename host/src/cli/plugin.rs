@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::Exit;
-use crate::sandbox::{CONTRACT, Sandbox, SandboxLimits};
+use crate::sandbox::{self, CONTRACT, Sandbox, SandboxLimits};
 
 /// Builds and inspects plugins.
 #[derive(Debug, Subcommand)]
@@ -67,6 +67,11 @@ fn encode(core: &[u8]) -> anyhow::Result<Vec<u8>> {
         .module(core)?
         .validate(true)
         .encode()
+        // The encoder makes an empty component of a module that names no world at all.
+        .and_then(|component| {
+            sandbox::inspect(&component)?;
+            Ok(component)
+        })
 }
 
 /// Writes whole or not at all: a host that watches the folder must never see half a plugin.

@@ -186,7 +186,10 @@ fn check_settings(plugin: &Plugin, config: &ConnectorConfig) -> Result<(), Confi
     let errors = schema.iter_errors(&config.settings).map(|error| {
         let pointer = error.instance_path().to_string();
         let described = describe_setting(&plugin.descriptor.settings_schema, &pointer);
-        config.settings_at(&pointer).error(format!("{error}{described}"))
+        // Without the value: it may be a key that was put into the wrong line.
+        config
+            .settings_at(&pointer)
+            .error(format!("{}{described}", error.masked()))
     });
     ConfigError::collect(errors)
 }

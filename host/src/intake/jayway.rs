@@ -78,6 +78,7 @@ impl<'t> Text<'t> {
             .or_else(|| (0..self.tokens.len()).find_map(|at| self.find_function(at)))
             .or_else(|| (0..self.tokens.len()).find_map(|at| self.find_operator(at)))
             .or_else(|| self.find_object_filter())
+            .or_else(|| self.find_scan_filter())
     }
 
     /// The whole text with these tokens replaced.
@@ -238,11 +239,41 @@ impl<'t> Text<'t> {
         }
         let start = self.operand_before(open)?;
         let absolute = self.kind(start)? == Kind::Root;
-        let names = (start + 1..open)
-            .step_by(2)
-            .map(|dot| (self.kind(dot) == Some(Kind::Dot)).then(|| self.word(dot + 1)));
-        let path = names.collect::<Option<Vec<_>>>()?.join(".");
-        (absolute && OBJECTS.contains(&path.as_str())).then(|| self.slice(start..open))
+        let mut names = Vec::new();
+        let mut at = start + 1;
+        while at < open {
+            match (self.kind(at)?, self.kind(at + 1)?) {
+                (Kind::Dot, Kind::Name) => {
+                    names.push(self.word(at + 1));
+                    at += 2;
+                }
+                (Kind::Open, Kind::Text) if self.kind(at + 2) == Some(Kind::Close) => {
+                    names.push(self.word(at + 1).trim_matches(['\'', '"']));
+                    at += 3;
+                }
+                _ => return None,
+            }
+        }
+        (absolute && OBJECTS.contains(&names.join(".").as_str())).then(|| self.slice(start..open))
+    }
+
+    /// A filter with `@` on whatever is found, or on every member: most of that is objects. What was meant cannot be
+    /// said for sure, so nothing is written instead.
+    fn find_scan_filter(&self) -> Option<Found> {
+        let open = match (self.kind(0)?, self.kind(1)?, self.kind(2)?) {
+            (Kind::Root, Kind::Descend, Kind::Open) => 2,
+            (Kind::Root, Kind::Dot | Kind::Descend, Kind::Star) if self.kind(3) == Some(Kind::Open) => 3,
+            _ => return None,
+        };
+        let close = self.closing(open)?;
+        let base = self.slice(0..open);
+        (!self.own_current(open, close).is_empty()).then(|| Found {
+            what: format!(
+                "`{base}[?…@…]` tests each object itself in Jayway, but each object's members in RFC 9535; name the list \
+                 that holds what you look for, or compare `$.` paths"
+            ),
+            rewritten: None,
+        })
     }
 
     /// The `@` that belong to the filter in this bracket, not to one inside it.

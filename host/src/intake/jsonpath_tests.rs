@@ -151,6 +151,10 @@ fn a_filter_on_an_object_with_at_is_refused_with_the_absolute_form() {
             "$.account[?(@.correlated == true)]",
             "$.account[?($.account.correlated == true)]",
         ),
+        (
+            "$['account'][?(@['correlated'] != true)]",
+            "$['account'][?($['account']['correlated'] != true)]",
+        ),
         ("$.c[?($[?(@.a == 1)])]", "$.c[?($[?($.a == 1)])]"),
         (
             "$[?(@.a in ['x'] && @.b =~ /y/)]",
@@ -163,6 +167,21 @@ fn a_filter_on_an_object_with_at_is_refused_with_the_absolute_form() {
     assert!(trap.message.contains("nearly always match"), "{}", trap.message);
     let never = Path::compile("$[?(@.status == 'Success')]").unwrap_err();
     assert!(never.message.contains("never match"), "{}", never.message);
+}
+
+#[test]
+fn a_filter_on_whatever_is_found_is_refused_and_nothing_is_guessed() {
+    for scan in [
+        "$..[?(@.eventType != 'X')]",
+        "$.*[?(@.name != 'X')]",
+        "$..*[?(@.name == 'X')]",
+    ] {
+        let refused = Path::compile(scan).unwrap_err();
+        assert!(refused.message.contains("name the list"), "{}", refused.message);
+        assert_eq!(refused.instead, None, "{scan}");
+    }
+    // A list that is named, wherever it is, is no such thing.
+    Path::compile("$..changes[?(@.attribute == 'x')]").unwrap();
 }
 
 #[test]

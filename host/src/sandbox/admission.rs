@@ -141,8 +141,12 @@ impl Sandbox {
     }
 }
 
-/// What kind of file it is, and the names of its imports if it is a connector.
-fn inspect(bytes: &[u8]) -> Result<Vec<String>, AdmissionError> {
+/// The names of a component's imports, if it is a connector of this host's world. Nothing is compiled.
+///
+/// # Errors
+///
+/// What it is instead.
+pub fn inspect(bytes: &[u8]) -> Result<Vec<String>, AdmissionError> {
     let mut imports = Vec::new();
     let mut exports = Vec::new();
     let mut depth = 0_u32;

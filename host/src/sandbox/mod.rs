@@ -13,7 +13,7 @@ mod imports;
 mod limiter;
 mod limits;
 
-pub use admission::{AdmissionError, CONTRACT, Plugin};
+pub use admission::{AdmissionError, CONTRACT, Plugin, inspect};
 pub use bindings::exeunt::connector::types::{Account, Failure, Limit, LimitKind, Person, Refusal, Standing};
 pub use bindings::exports::exeunt::connector::user_closure::Accounts;
 pub use call::{Ended, Fault};

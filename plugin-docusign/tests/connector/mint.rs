@@ -156,6 +156,12 @@ fn userinfo_has_limits_and_outages_too() {
     let limited = error("HOURLY_APIINVOCATION_LIMIT_EXCEEDED", "The hourly limit is 1000.");
     let host = Script::during(Verb::Mint).grants().then(USERINFO, (429, limited));
     assert_told(mint(&host), "rate-limited", &["The hourly limit is 1000.", TRACE]);
+    // What the answer leaves unsaid: userinfo's allowance is by the hour.
+    let host = Script::during(Verb::Mint).grants().then(USERINFO, (429, "<html>"));
+    let Err(Failure::RateLimited(limit)) = mint(&host) else {
+        panic!("no limit");
+    };
+    assert_eq!((limit.kind, limit.until), (LimitKind::Quota, Some(NOW + 300)));
     let host = Script::during(Verb::Mint).grants().then(USERINFO, (503, "<html>"));
     assert_told(mint(&host), "unavailable", &[TRACE]);
     let host = Script::during(Verb::Mint)

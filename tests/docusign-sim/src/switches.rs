@@ -11,8 +11,10 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Switches {
-    /// Error code of a list without a match, and of a user id that the account does not know (HTTP 400).
+    /// Error code of a list without a match, and of a user id that the account does not know.
     pub no_match: NoMatch,
+    /// HTTP status of that, and of a caller that is no member: 400 was seen, 404 would be usual.
+    pub no_match_status: u16,
     /// Whether `email=` finds addresses that only begin with the value.
     pub email_filter: EmailFilter,
     /// What closing a closed membership answers.
@@ -33,7 +35,7 @@ pub struct Switches {
     pub wrong_host_code: String,
     /// Whether a token response carries `scope`.
     pub token_scope_member: bool,
-    /// Whether the caller lost its membership: every eSignature call answers 400 `USER_LACKS_MEMBERSHIP`.
+    /// Whether the caller lost its membership: every eSignature call answers `USER_LACKS_MEMBERSHIP`.
     pub caller_lost_membership: bool,
     /// Hourly calls of `/oauth/userinfo` per user before it answers 429; such a limit exists, its number is not known.
     pub userinfo_hourly: Option<u32>,
@@ -49,6 +51,7 @@ impl Default for Switches {
     fn default() -> Self {
         Self {
             no_match: NoMatch::UserLacksMembership,
+            no_match_status: 400,
             email_filter: EmailFilter::Prefix,
             already_closed: AlreadyClosed::ErrorDetails,
             unknown_user: UnknownUser::ErrorDetails,
@@ -76,6 +79,9 @@ impl Switches {
                 "rate_limit_status is 400 or 429, not {}",
                 self.rate_limit_status
             ));
+        }
+        if ![400, 404].contains(&self.no_match_status) {
+            return Some(format!("no_match_status is 400 or 404, not {}", self.no_match_status));
         }
         if ![401, 403].contains(&self.lacks_permission_status) {
             return Some(format!(

@@ -299,10 +299,13 @@ protected = ["ceo@*"]
             .spawn()
             .expect("exeunt starts");
         let mut stdin = child.stdin.take().expect("standard input");
-        // It may refuse before it has read everything; then the pipe is closed, which is not this side's concern.
-        let _ = stdin.write_all(input).await;
-        drop(stdin);
-        let Output { status, stdout, stderr } = child.wait_with_output().await.expect("exeunt ends");
+        let write = async move {
+            // It may refuse before it has read everything; then the pipe is closed, which is not this side's concern.
+            let _ = stdin.write_all(input).await;
+        };
+        // Both at a time: while it waits for us to read what it says, it reads nothing.
+        let ((), output) = tokio::join!(write, child.wait_with_output());
+        let Output { status, stdout, stderr } = output.expect("exeunt ends");
         Ran {
             code: status.code().unwrap_or(-1),
             stdout: String::from_utf8_lossy(&stdout).into_owned(),

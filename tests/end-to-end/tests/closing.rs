@@ -301,9 +301,11 @@ async fn an_address_that_only_begins_alike_is_somebody_else() {
 
 #[tokio::test]
 async fn no_match_is_an_error_code_and_no_failure() {
-    for code in [NoMatch::UserLacksMembership, NoMatch::UserNotFound] {
+    for (code, status) in [(NoMatch::UserLacksMembership, 400), (NoMatch::UserNotFound, 404)] {
         let world = World::new().await;
-        world.simulator.switch(|switches| switches.no_match = code);
+        world
+            .simulator
+            .switch(|switches| (switches.no_match, switches.no_match_status) = (code, status));
         world.run(&event(ANN)).await.ended("no_account", 0);
         assert_eq!(
             world.seen("GET", world.simulator.user_id()).len(),

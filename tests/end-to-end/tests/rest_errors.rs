@@ -99,6 +99,22 @@ async fn a_burst_is_over_sooner_than_the_hour() {
 }
 
 #[tokio::test]
+async fn a_bare_429_is_a_burst() {
+    for body in ["", "<html>Too Many Requests</html>", "{}"] {
+        let (world, ann) = world().await;
+        let kind = FaultKind::Answer {
+            status: 429,
+            headers: Vec::new(),
+            body: body.to_owned(),
+        };
+        spoil_find(&world, kind);
+        let job = world.run(&event(ANN)).await.ended_because("parked", 4, &["HTTP 429"]);
+        assert!((20..=60).contains(&waits(&world, &job)), "{job:#}");
+        assert_eq!(world.status(&ann), Status::Active);
+    }
+}
+
+#[tokio::test]
 async fn a_limit_at_the_close_leaves_the_account_open_for_later() {
     let (world, ann) = world().await;
     world.simulator.fault(

@@ -354,7 +354,11 @@ async fn a_used_up_allowance_of_userinfo_is_waited_for() {
     let world = world().await;
     world.simulator.switch(|switches| switches.userinfo_hourly = Some(0));
     let job = world.run(&event(ANN)).await.ended_because("parked", 4, &["HTTP 429"]);
-    assert!(job["until"].is_string(), "{job:#}");
+    let until: jiff::Timestamp = job["until"]
+        .as_str()
+        .and_then(|text| text.parse().ok())
+        .expect("a time");
+    assert_eq!(until.as_second() % 3600, 0, "the top of the hour: {job:#}");
     not_asked(&world);
 }
 

@@ -108,7 +108,7 @@ fn close(state: &mut State, caller: &Caller, ids: &[String], removal: Removal) -
 fn refuse_all(state: &State, caller: &Caller, ids: &[String]) -> Option<Reply> {
     let account = &state.accounts[caller.account];
     if state.switches.unknown_user == UnknownUser::BadRequest && ids.iter().any(|id| account.user(id).is_none()) {
-        return Some(super::lacks_membership());
+        return Some(super::lacks_membership(state));
     }
     if state.switches.self_close == SelfClose::BadRequest && ids.contains(&caller.user_id) {
         let error = self_close_error();

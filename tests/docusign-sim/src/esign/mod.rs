@@ -89,7 +89,7 @@ fn within_account(
     let broken = state.accounts[caller.account].meter.count(&state.limits, now_ms);
     let mut reply = match broken {
         Some(which) => limits::exceeded(which, &state.limits, &state.switches),
-        None if !is_member(state, &caller) => lacks_membership(),
+        None if !is_member(state, &caller) => lacks_membership(state),
         None => answer(state, &caller),
     };
     state.accounts[caller.account]
@@ -142,8 +142,8 @@ fn lacks_permission(state: &State) -> Reply {
     )
 }
 
-fn lacks_membership() -> Reply {
-    Reply::error(400, LACKS_MEMBERSHIP, LACKS_MEMBERSHIP_TEXT)
+fn lacks_membership(state: &State) -> Reply {
+    Reply::error(state.switches.no_match_status, LACKS_MEMBERSHIP, LACKS_MEMBERSHIP_TEXT)
 }
 
 fn not_found() -> Reply {

@@ -188,8 +188,12 @@ pub(super) fn put(state: &mut State, call: &Call, caller: &Caller, user_id: &str
 
 fn no_match(state: &State) -> Reply {
     match state.switches.no_match {
-        NoMatch::UserLacksMembership => super::lacks_membership(),
-        NoMatch::UserNotFound => Reply::error(400, "USER_NOT_FOUND", "The User specified was not found."),
+        NoMatch::UserLacksMembership => super::lacks_membership(state),
+        NoMatch::UserNotFound => Reply::error(
+            state.switches.no_match_status,
+            "USER_NOT_FOUND",
+            "The User specified was not found.",
+        ),
     }
 }
 
