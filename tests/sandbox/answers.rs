@@ -1,7 +1,7 @@
 //! Wrong answers: what the plugin says is checked, or not believed.
 
 use exeunt::capability::Verb;
-use exeunt::dispatch::{Gate, Stop, attempt, run_job};
+use exeunt::dispatch::{Gate, attempt, run_job};
 use exeunt::evidence::{JobRecord, Outcome};
 use exeunt::sandbox::SandboxLimits;
 
@@ -47,6 +47,20 @@ pub(crate) async fn somebody_elses_account_fails_the_job() {
 }
 
 #[tokio::test]
+async fn an_account_that_is_found_twice_fails_the_job() {
+    let house = House::new().await;
+    let job = job(&house, Attack::WrongAccount, "twice", 0).await;
+    assert_eq!(job.outcome, Some(Outcome::Failed), "{}", job.reason);
+    assert!(
+        job.reason
+            .contains("broke the contract: `find` returned the account LEAVER twice"),
+        "{}",
+        job.reason
+    );
+    nothing_was_closed(&house);
+}
+
+#[tokio::test]
 pub(crate) async fn a_thousand_accounts_fail_the_job() {
     let house = House::new().await;
     let SandboxLimits {
@@ -88,9 +102,9 @@ pub(crate) async fn an_account_id_is_neither_empty_nor_endless() {
 
 /// Reads go on for half a minute before the job fails. This plugin touches the network in none of its verbs, so the
 /// time may be skipped.
-async fn job_without_network(attack: Attack) -> JobRecord {
+async fn job_without_network(attack: Attack, kind: &str) -> JobRecord {
     let house = House::new().await;
-    let connector = house.attack(attack).connector().await;
+    let connector = house.attack(attack).kind(kind).connector().await;
     tokio::time::pause();
     let job = run_job(&connector, &leaver(), false).await;
     tokio::time::resume();
@@ -103,12 +117,12 @@ async fn job_without_network(attack: Attack) -> JobRecord {
 
 #[tokio::test]
 pub(crate) async fn verification_wants_the_account_that_was_closed() {
-    job_without_network(Attack::ReadAnother).await;
+    job_without_network(Attack::ReadAnother, "").await;
 }
 
 #[tokio::test]
 pub(crate) async fn a_closure_that_did_not_happen_is_found_out() {
-    let job = job_without_network(Attack::LieClosed).await;
+    let job = job_without_network(Attack::LieClosed, "").await;
     assert!(
         job.reason.contains("the target accepted the closure, but"),
         "{}",
@@ -118,30 +132,39 @@ pub(crate) async fn a_closure_that_did_not_happen_is_found_out() {
 }
 
 #[tokio::test]
-pub(crate) async fn a_failure_that_hides_a_closure_ends_closed_at_the_next_attempt() {
-    let house = House::new().await;
-    let connector = house.attack(Attack::LieOpen).kind("refused").connector().await;
-    let mut gate = Gate::in_memory();
-    let first = attempt(&connector, &leaver(), false, &mut gate).await;
-    assert!(matches!(first.end, Err(Stop::Failed(_))), "{first:?}");
-    let (outcome, reason) = attempt(&connector, &leaver(), false, &mut gate).await.end.unwrap();
-    assert_eq!(outcome, Outcome::Closed, "{reason}");
-
-    let job = job(&house, Attack::LieOpen, "unavailable", 0).await;
+async fn a_search_that_says_closed_is_not_believed_either() {
+    let job = job_without_network(Attack::LieClosed, "found").await;
+    assert!(job.reason.contains("the search found it closed, but"), "{}", job.reason);
     assert_eq!(
-        job.outcome,
-        Some(Outcome::Closed),
-        "the host reads and sees: {}",
-        job.reason
+        (job.accounts[0].before.as_str(), job.accounts[0].after.as_deref()),
+        ("closed", Some("active"))
     );
-    let closures = house
-        .api
-        .arrived()
-        .iter()
-        .filter(|request| request.method == "DELETE")
-        .count();
-    assert_eq!(closures, 1);
+}
+
+#[tokio::test]
+pub(crate) async fn a_failure_that_hides_a_closure_is_found_out_by_reading() {
+    let house = House::new().await;
+    for kind in ["refused", "unavailable", "unauthorized"] {
+        let job = job(&house, Attack::LieOpen, kind, 0).await;
+        assert_eq!(job.outcome, Some(Outcome::Closed), "{kind}: {}", job.reason);
+        assert_eq!(house.api.closures(), 1, "{kind}: nothing is asked for again unread");
+    }
     house.neighbour_is_unharmed().await;
+}
+
+#[tokio::test]
+async fn what_an_earlier_attempt_closed_is_told_from_what_somebody_else_closed() {
+    let house = House::new().await;
+    let connector = house.honest().await;
+    let mut gate = Gate::in_memory();
+    for (number, reason) in ["closed, and", "closed by an earlier attempt"].into_iter().enumerate() {
+        let (outcome, said) = attempt(&connector, &leaver(), false, &mut gate).await.end.unwrap();
+        assert_eq!(outcome, Outcome::Closed, "attempt {number}: {said}");
+        assert!(said.contains(reason), "attempt {number}: {said}");
+    }
+    let job = run_job(&connector, &leaver(), false).await;
+    assert_eq!(job.outcome, Some(Outcome::AlreadyClosed), "{}", job.reason);
+    assert_eq!(house.api.closures(), 1);
 }
 
 #[tokio::test]
@@ -184,12 +207,6 @@ pub(crate) async fn a_trap_after_the_closure_is_settled_by_reading() {
     let job = job(&house, Attack::TrapAfterClose, "", 0).await;
     assert_eq!(job.outcome, Some(Outcome::Closed), "{}", job.reason);
     assert!(!house.api.is_open("leaver") && house.api.is_open("bystander"));
-    let closures = house
-        .api
-        .arrived()
-        .iter()
-        .filter(|request| request.method == "DELETE")
-        .count();
-    assert_eq!(closures, 1);
+    assert_eq!(house.api.closures(), 1);
     house.neighbour_is_unharmed().await;
 }

@@ -96,7 +96,7 @@ impl House {
         self.install(&plugin::hostile());
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 

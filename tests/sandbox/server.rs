@@ -83,6 +83,12 @@ impl Server {
         self.inside.arrived.lock().unwrap().clone()
     }
 
+    /// How many requests asked for a closure.
+    pub(crate) fn closures(&self) -> usize {
+        let arrived = self.inside.arrived.lock().unwrap();
+        arrived.iter().filter(|request| request.method == "DELETE").count()
+    }
+
     pub(crate) fn remembered(&self) -> Vec<String> {
         self.inside.remembered.lock().unwrap().clone()
     }

@@ -4,16 +4,19 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::run::feeds_one;
 use super::timeline::clean;
 use super::{Exit, runtime};
-use crate::dispatch::{Stop, probe};
-use crate::intake;
-use crate::tenant::{HostConfig, Mode, Tenant};
+use crate::dispatch::{Connector, Stop, probe};
+use crate::intake::Source;
+use crate::intake::http::OpenSource;
+use crate::tenant::{ConfigError, HostConfig, Mode, SourceConfig, Tenant};
 
 /// Checks a tenant: everything short of closing.
 ///
-/// Reads the files, loads the plugins, holds the settings against their schemas, mints a token and reads the first
-/// page of accounts of each connector. Exit code 0: all is well. 1: a target said no. 2: the files are wrong.
+/// Reads the files, resolves the secrets, loads the plugins, holds the settings against their schemas, mints a token and
+/// reads the first page of accounts of each connector that loads. Exit code 0: all is well. 1: a target said no. 2: the
+/// files are wrong.
 #[derive(Debug, Args)]
 pub(super) struct Check {
     /// Tenant file.
@@ -29,43 +32,72 @@ impl Check {
         let host = HostConfig::locate(self.config.as_deref(), &self.tenant)?;
         let tenant = Tenant::load(&self.tenant, &host)?;
         println!("tenant     {}: {} reads well", tenant.name, tenant.file.display());
-        for source in intake::sources(&tenant)?.values() {
-            println!("source     {}: feeds {}", source.name(), source.connectors().join(", "));
+        // One mistake must not hide the next: errors are gathered, and what is well is tried all the same.
+        let mut errors = Vec::new();
+        for config in tenant.sources.values() {
+            if let Err(error) = check_source(&tenant, config) {
+                errors.push(error);
+            }
         }
         let runtime = runtime()?;
         let mut exit = Exit::Success;
         for config in tenant.connectors.values() {
-            let connector = runtime.connector(&tenant, config).await?;
-            let identity = connector.identity();
-            println!(
-                "connector  {}: {} {}, {}",
-                config.name, identity.name, identity.version, identity.digest
-            );
-            let probe = probe(&connector).await;
-            for exchange in probe.transcript.iter().flat_map(|call| &call.exchanges) {
-                let status = exchange
-                    .status
-                    .map_or_else(|| "no answer".to_owned(), |status| status.to_string());
-                println!(
-                    "           {} {} {}: {status}",
-                    exchange.method,
-                    exchange.endpoint,
-                    clean(&exchange.path)
-                );
-            }
-            match probe.first_page {
-                Ok(count) => println!("           a token was minted, and the first page has {count} accounts"),
-                Err(stop) => {
-                    exit = Exit::Problem;
-                    println!("           PROBLEM {}", clean(&advice(&stop)));
-                }
-            }
-            if config.mode == Mode::DryRun {
-                println!("           mode is dry-run: nothing will be closed until the file says mode = \"enforce\"");
+            match runtime.connector(&tenant, config).await {
+                Ok(connector) => exit = exit.max(check_connector(&connector).await),
+                Err(error) => errors.push(error),
             }
         }
+        ConfigError::collect(errors)?;
         Ok(exit)
     }
+}
+
+fn check_source(tenant: &Tenant, config: &SourceConfig) -> Result<(), ConfigError> {
+    let source = match &config.auth {
+        Some(_) => OpenSource::open(config)?.source().clone(),
+        None => Source::new(config)?,
+    };
+    feeds_one(tenant, &source)?;
+    println!("source     {}: feeds {}", source.name(), source.connectors().join(", "));
+    if config.auth.is_none() {
+        println!("           it has no `auth`: `exeunt run` takes its events, `exeunt serve` does not");
+    }
+    Ok(())
+}
+
+/// Asks the target, and prints what it says.
+async fn check_connector(connector: &Connector) -> Exit {
+    let identity = connector.identity();
+    println!(
+        "connector  {}: {} {}, {}",
+        connector.name, identity.name, identity.version, identity.digest
+    );
+    let probe = probe(connector).await;
+    for exchange in probe.transcript.iter().flat_map(|call| &call.exchanges) {
+        let status = exchange
+            .status
+            .map_or_else(|| "no answer".to_owned(), |status| status.to_string());
+        println!(
+            "           {} {} {}: {status}",
+            exchange.method,
+            exchange.endpoint,
+            clean(&exchange.path)
+        );
+    }
+    let exit = match probe.first_page {
+        Ok(count) => {
+            println!("           a token was minted, and the first page has {count} accounts");
+            Exit::Success
+        }
+        Err(stop) => {
+            println!("           PROBLEM {}", clean(&advice(&stop)));
+            Exit::Problem
+        }
+    };
+    if connector.mode == Mode::DryRun {
+        println!("           mode is dry-run: nothing will be closed until the file says mode = \"enforce\"");
+    }
+    exit
 }
 
 fn advice(stop: &Stop) -> String {

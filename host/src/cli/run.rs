@@ -1,22 +1,25 @@
 //! `exeunt run`: one event, one process, no server.
 
+use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
 use clap::Args;
+use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{Exit, runtime, timeline};
 use crate::dispatch::{Connector, Runtime, run_job};
-use crate::evidence::{JobRecord, JobState, Outcome};
+use crate::evidence::{CallTranscript, JobRecord, JobState, Outcome};
 use crate::intake::{Decision, MAX_EVENT_BYTES, Person, Source};
-use crate::tenant::{ConfigError, HostConfig, Tenant, did_you_mean};
+use crate::tenant::{ConfigError, HostConfig, Location, Tenant, did_you_mean};
 
 /// Handles one event in this process, without a server.
 ///
 /// Exit code 0: every job is closed, already closed, without account or planned, or the event is not a leaver's.
-/// 3: a job is held or refused. 4: a job failed or is parked. 2: usage or configuration.
+/// 3: the event or a job is held or refused. 4: a job failed or is parked. 2: usage or configuration. 1: the
+/// transcript could not be written, though all jobs went well.
 #[derive(Debug, Args)]
 pub(super) struct Run {
     /// Tenant file.
@@ -34,7 +37,8 @@ pub(super) struct Run {
     /// Close nothing, whatever the tenant file says.
     #[arg(long)]
     dry_run: bool,
-    /// Print one JSON object instead of a timeline.
+    /// Print one JSON object instead of a timeline. A job's state is `done`, and then it has an outcome, `held` or
+    /// `parked`.
     #[arg(long)]
     json: bool,
     /// Write all exchanges with targets to this file, one JSON object a verb call. Secrets are blanked.
@@ -49,7 +53,14 @@ pub(super) struct Report {
     pub(super) jobs: Vec<JobRecord>,
 }
 
-/// What the source made of it.
+/// What is decided about an event whose person's accounts are to be closed.
+const LEAVER: &str = "leaver";
+/// A leaver's event that an operator has to look at first.
+const HELD: &str = "held";
+/// An event that cannot be acted on.
+const REFUSED: &str = "refused";
+
+/// What the source made of it: `leaver`, `held`, `not_a_leaver` or `refused`.
 #[derive(Debug, Serialize)]
 pub(super) struct EventReport {
     pub(super) decision: &'static str,
@@ -63,35 +74,58 @@ impl Run {
         let tenant = Tenant::load(&self.tenant, &host)?;
         let source = source(&tenant, &self.source)?;
         let event = read_event(&self.event)?;
-        let connectors = connectors(&runtime()?, &tenant, &source).await?;
-        let report = handle(&connectors, &source, &event, self.dry_run).await;
-        if let Some(path) = &self.transcript {
-            write_transcript(path, &report.jobs)?;
-        }
-        let mut out = std::io::stdout().lock();
-        if self.json {
-            serde_json::to_writer_pretty(&mut out, &report)?;
-            writeln!(out)?;
-        } else {
-            write!(out, "{}", timeline::report(&report))?;
+        let runtime = runtime()?;
+        let connectors = connectors(&runtime, &tenant, &source).await?;
+        // Before anything is closed: a path that cannot be written must not cost the report.
+        let transcript = self.transcript.as_deref().map(open_transcript).transpose()?;
+        let report = handle(&connectors, &source, &event, self.dry_run, runtime.clock().now()).await;
+        self.print(&report)?;
+        if let (Some(path), Some(file)) = (&self.transcript, transcript)
+            && let Err(error) = write_transcript(file, &report.jobs)
+        {
+            eprintln!("error: cannot write the transcript {}: {error}", path.display());
+            return Ok(exit(&report).max(Exit::Problem));
         }
         Ok(exit(&report))
     }
+
+    fn print(&self, report: &Report) -> anyhow::Result<()> {
+        let mut out = std::io::stdout().lock();
+        if self.json {
+            serde_json::to_writer_pretty(&mut out, report)?;
+            writeln!(out)?;
+        } else {
+            write!(out, "{}", timeline::report(report))?;
+        }
+        Ok(())
+    }
 }
 
-/// Decides about an event and runs its jobs, all connectors at once.
-pub(super) async fn handle(connectors: &[Connector], source: &Source, event: &[u8], dry_run: bool) -> Report {
-    let (decision, reason, person) = match source.decide(event) {
-        Decision::Leaver { person, reason } => ("leaver", reason, Some(person)),
-        Decision::NotALeaver { reason } => ("not_a_leaver", reason, None),
-        Decision::Refused { reason } => ("refused", reason, None),
+/// Decides about an event and runs its jobs, all connectors at once. An event that the server would hold makes no job
+/// here, since nobody could release it.
+pub(super) async fn handle(
+    connectors: &[Connector],
+    source: &Source,
+    event: &[u8],
+    dry_run: bool,
+    now: Timestamp,
+) -> Report {
+    let reading = source.read(event);
+    let objection = source.objection(&reading, now);
+    let (decision, reason, person) = match (reading.decision, objection) {
+        (Decision::Leaver { person, reason }, Some((_, objection))) => {
+            (HELD, format!("{reason}, but {objection}"), Some(person))
+        }
+        (Decision::Leaver { person, reason }, None) => (LEAVER, reason, Some(person)),
+        (Decision::NotALeaver { reason }, _) => ("not_a_leaver", reason, None),
+        (Decision::Refused { reason }, _) => (REFUSED, reason, None),
     };
     let jobs = match &person {
-        Some(person) => {
+        Some(person) if decision == LEAVER => {
             let jobs = connectors.iter().map(|connector| run_job(connector, person, dry_run));
             futures_util::future::join_all(jobs).await
         }
-        None => Vec::new(),
+        _ => Vec::new(),
     };
     Report {
         event: EventReport {
@@ -104,8 +138,9 @@ pub(super) async fn handle(connectors: &[Connector], source: &Source, event: &[u
 }
 
 /// The connectors that a source feeds. All are loaded before the first job runs: a mistake in the second one must not
-/// leave half an event done.
+/// leave half an event done. None at all is a mistake too: an event that closes nothing must not look well.
 pub(super) async fn connectors(runtime: &Runtime, tenant: &Tenant, source: &Source) -> anyhow::Result<Vec<Connector>> {
+    feeds_one(tenant, source)?;
     let mut connectors = Vec::new();
     let mut errors = Vec::new();
     for name in source.connectors() {
@@ -120,6 +155,22 @@ pub(super) async fn connectors(runtime: &Runtime, tenant: &Tenant, source: &Sour
     }
     ConfigError::collect(errors)?;
     Ok(connectors)
+}
+
+/// A source feeds the connectors that it names, all of the tenant's by default; so none means that there are none.
+///
+/// # Errors
+///
+/// It feeds none.
+pub(super) fn feeds_one(tenant: &Tenant, source: &Source) -> Result<(), ConfigError> {
+    if source.connectors().is_empty() {
+        let text = format!(
+            "has no [connectors.NAME], so [sources.{}] feeds none and nothing would ever be closed; write one",
+            source.name()
+        );
+        return Err(Location::file_only(&tenant.file).error(text));
+    }
+    Ok(())
 }
 
 /// A source of the tenant, by name.
@@ -145,7 +196,7 @@ fn read_event(path: &Path) -> anyhow::Result<Vec<u8>> {
             .read_to_end(&mut event)
             .context("cannot read the event from standard input")?;
     } else {
-        let file = std::fs::File::open(path).with_context(|| format!("cannot open the event {}", path.display()))?;
+        let file = File::open(path).with_context(|| format!("cannot open the event {}", path.display()))?;
         file.take(most)
             .read_to_end(&mut event)
             .with_context(|| format!("cannot read the event {}", path.display()))?;
@@ -153,41 +204,38 @@ fn read_event(path: &Path) -> anyhow::Result<Vec<u8>> {
     Ok(event)
 }
 
-fn write_transcript(path: &Path, jobs: &[JobRecord]) -> anyhow::Result<()> {
-    #[derive(Serialize)]
-    struct Line<'a> {
-        connector: &'a str,
-        #[serde(flatten)]
-        call: &'a crate::evidence::CallTranscript,
-    }
-    let mut options = std::fs::OpenOptions::new();
+fn open_transcript(path: &Path) -> anyhow::Result<File> {
+    let mut options = File::options();
     options.write(true).create(true).truncate(true);
     // It names people and what a target said of them.
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let file = options
+    options
         .open(path)
-        .with_context(|| format!("cannot write the transcript {}", path.display()))?;
+        .with_context(|| format!("cannot write the transcript {}", path.display()))
+}
+
+fn write_transcript(file: File, jobs: &[JobRecord]) -> std::io::Result<()> {
+    #[derive(Serialize)]
+    struct Line<'a> {
+        connector: &'a str,
+        #[serde(flatten)]
+        call: &'a CallTranscript,
+    }
     let mut file = std::io::BufWriter::new(file);
     for job in jobs {
         for call in &job.transcript {
-            serde_json::to_writer(
-                &mut file,
-                &Line {
-                    connector: &job.connector,
-                    call,
-                },
-            )?;
+            let connector = &job.connector;
+            serde_json::to_writer(&mut file, &Line { connector, call })?;
             writeln!(file)?;
         }
     }
     file.flush()
-        .with_context(|| format!("cannot write the transcript {}", path.display()))
 }
 
 /// The worst of the jobs decides.
 pub(super) fn exit(report: &Report) -> Exit {
-    if report.event.decision == "refused" {
+    if [HELD, REFUSED].contains(&report.event.decision) {
         return Exit::Withheld;
     }
     let of_job = |job: &JobRecord| match (job.state, job.outcome) {

@@ -59,7 +59,11 @@ fn write_job(text: &mut String, job: &JobRecord) {
         text.push('\n');
     }
     for account in &job.accounts {
-        let after = account.after.as_deref().unwrap_or("not touched");
+        let after = match (account.after.as_deref(), account.unverified) {
+            (_, true) => "not known: a closure was sent, and no read has been answered since",
+            (Some(after), false) => after,
+            (None, false) => "not touched",
+        };
         let note = if account.externally_managed {
             ", managed by an identity provider"
         } else {

@@ -11,7 +11,7 @@ use super::stop::Stop;
 use crate::capability::{Binding, Call, CallLimits, Grant, KeyKind, KeyMaterial, Network, TokenCell, Verb};
 use crate::clock::SharedClock;
 use crate::evidence::PluginIdentity;
-use crate::sandbox::{Plugin, Sandbox};
+use crate::sandbox::{Failure, Plugin, Sandbox};
 use crate::tenant::{ConfigError, ConnectorConfig, Location, Mode, Policy, SigningKey, Tenant};
 
 /// What every connector needs of the process.
@@ -169,6 +169,11 @@ impl Connector {
         if self.token_key == old.token_key {
             self.tokens = Arc::clone(&old.tokens);
         }
+    }
+
+    /// What a plugin's failure means for a job of this connector.
+    pub(super) fn stop(&self, failure: Failure) -> Stop {
+        Stop::from_failure(failure, self.grant.clock().now(), (&self.tenant, &self.name))
     }
 
     /// A verb call with this connector's grant.

@@ -59,15 +59,20 @@ impl<'a> Gate<'a> {
         self.kept
     }
 
-    /// Asks for all these closures, and remembers them.
+    /// Asks for this closure, and remembers it.
+    ///
+    /// One at a time: a pause or an open breaker stops the next one, also of a job that has closed some already.
+    /// Reserving all accounts of a job at once lost, since a pause would then not be seen between them, and an account
+    /// that was never tried would count as intended.
     ///
     /// # Errors
     ///
-    /// Why they may not happen now.
-    pub(super) async fn pass(&mut self, accounts: &[String], transcript: &[CallTranscript]) -> Result<(), Stop> {
+    /// Why it may not happen now.
+    pub(super) async fn pass(&mut self, account: &str, transcript: &[CallTranscript]) -> Result<(), Stop> {
         if let Some((journal, job, limit)) = self.journal {
-            let said = serde_json::to_vec(transcript).ok();
-            match journal.intend(&job.fence, accounts, Some(limit), said).await {
+            let said = serde_json::to_vec(transcript.get(self.kept..).unwrap_or_default()).ok();
+            let accounts = [account.to_owned()];
+            match journal.intend(&job.fence, &accounts, Some(limit), said).await {
                 Ok(Reservation::Reserved) => self.kept = transcript.len(),
                 Ok(Reservation::Tripped { reason }) => {
                     return Err(Stop::Held {
@@ -80,7 +85,7 @@ impl<'a> Gate<'a> {
                 Err(error) => return Err(Stop::Unavailable(format!("the intent cannot be kept: {error}"))),
             }
         }
-        self.intended.extend(accounts.iter().cloned());
+        self.intended.insert(account.to_owned());
         Ok(())
     }
 }

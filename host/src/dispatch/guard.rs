@@ -4,7 +4,7 @@ use super::connector::Connector;
 use super::gate::Gate;
 use super::stop::Stop;
 use crate::intake;
-use crate::sandbox::{Account, Standing};
+use crate::sandbox::{Account, Fault, Standing};
 
 /// Why an administrator's account is held.
 const HOLD_ADMINISTRATOR: &str = "administrator";
@@ -82,13 +82,18 @@ fn refuse_protected(connector: &Connector, person: &intake::Person, accounts: &[
     Ok(())
 }
 
-/// Checks that an account is the person's, whatever the plugin says.
+/// Checks that the accounts are the person's and that none stands there twice, whatever the plugin says.
 ///
 /// # Errors
 ///
 /// [`Stop::Failed`]: one wrong account means that the plugin's search cannot be trusted at all.
 pub(super) fn recheck(person: &intake::Person, accounts: &[Account]) -> Result<(), Stop> {
-    for account in accounts {
+    for (number, account) in accounts.iter().enumerate() {
+        let is_same = |other: &Account| other.id.eq_ignore_ascii_case(&account.id);
+        if accounts[..number].iter().any(is_same) {
+            let text = format!("`find` returned the account {} twice", account.id);
+            return Err(Stop::from_fault(&Fault::Contract(text)));
+        }
         if let Some(id) = &person.target_id
             && !id.eq_ignore_ascii_case(&account.id)
         {

@@ -1,7 +1,8 @@
 //! The leaver procedure for one job: find, guard, plan, close, verify.
 //!
 //! Every step reads before it acts, so the whole can be run again from the start after anything. What the host saw
-//! end ambiguously is read before anything is tried again, and a 200 is never taken for proof.
+//! end ambiguously is read before anything is tried again, and neither a 200 nor a search is ever taken for proof: what
+//! ends as closed has been read as closed, account by account.
 
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use super::connector::Connector;
 use super::gate::Gate;
 use super::guard;
 use super::stop::Stop;
-use super::verbs::Verbs;
+use super::verbs::{Closure, Verbs};
 use crate::capability::Effect;
 use crate::evidence::{AccountChange, CallTranscript, Outcome};
 use crate::intake;
@@ -80,17 +81,21 @@ impl Procedure<'_, '_> {
             ));
         }
         if open.is_empty() {
-            return Ok(self.closed_before(&found));
+            return self.closed_before(&found).await;
         }
         if dry_run || self.connector.mode == Mode::DryRun {
             let ids: Vec<&str> = open.iter().map(|account| account.id.as_str()).collect();
             return Ok((Outcome::Planned, format!("would close {}", ids.join(", "))));
         }
-        let ids: Vec<String> = open.into_iter().map(|account| account.id).collect();
-        self.gate.pass(&ids, &self.verbs.transcript).await?;
-        for id in &ids {
-            self.close(id).await?;
+        for (number, account) in open.iter().enumerate() {
+            // The first one was found just now. Before a further one, half a minute may have gone by.
+            if number > 0 && self.is_closed_meanwhile(person, &account.id).await? {
+                continue;
+            }
+            self.gate.pass(&account.id, &self.verbs.transcript).await?;
+            self.close(&account.id).await?;
         }
+        self.verify_closed(&found).await?;
         Ok((Outcome::Closed, "closed, and an independent read says so".to_owned()))
     }
 
@@ -101,46 +106,89 @@ impl Procedure<'_, '_> {
         Ok(found)
     }
 
-    fn closed_before(&mut self, found: &[Account]) -> (Outcome, String) {
-        for (change, account) in self.accounts.iter_mut().zip(found) {
-            change.after = Some(account.native_status.clone());
-        }
+    async fn closed_before(&mut self, found: &[Account]) -> Result<(Outcome, String), Stop> {
+        self.verify_closed(found).await?;
         if found.iter().any(|account| self.gate.was_intended(&account.id)) {
-            (
+            return Ok((
                 Outcome::Closed,
-                "closed by an earlier attempt, as this read shows".to_owned(),
-            )
-        } else {
-            (Outcome::AlreadyClosed, "was closed before".to_owned())
+                "closed by an earlier attempt, as an independent read shows".to_owned(),
+            ));
         }
+        Ok((
+            Outcome::AlreadyClosed,
+            "was closed before, as an independent read shows".to_owned(),
+        ))
+    }
+
+    /// Reads the accounts of which only the search has said that they are closed.
+    async fn verify_closed(&mut self, found: &[Account]) -> Result<(), Stop> {
+        for account in found.iter().filter(|account| account.standing == Standing::Closed) {
+            self.verify(&account.id, "the search found it closed").await?;
+        }
+        Ok(())
+    }
+
+    /// Reads an account and asks the guard about it once more. True where there is nothing left to close.
+    async fn is_closed_meanwhile(&mut self, person: &intake::Person, id: &str) -> Result<bool, Stop> {
+        let account = match self.read(id).await {
+            Ok(Some(account)) if account.id.eq_ignore_ascii_case(id) => account,
+            Ok(_) => {
+                return Err(Stop::Unavailable(format!(
+                    "account {id} was found, and a read does not know it"
+                )));
+            }
+            // Nothing was sent for this one yet, so the job may begin again.
+            Err(Stop::Failed(reason)) => {
+                return Err(Stop::Unavailable(format!("account {id} cannot be read: {reason}")));
+            }
+            Err(stop) => return Err(stop),
+        };
+        if account.standing == Standing::Closed {
+            return Ok(true);
+        }
+        guard::check(self.connector, person, std::slice::from_ref(&account), self.gate)?;
+        Ok(false)
     }
 
     /// Closes one account and proves it.
     async fn close(&mut self, id: &str) -> Result<(), Stop> {
-        let (closed, effect) = self.verbs.close(id).await?;
-        let problem = match closed {
-            Ok(()) => return self.verify(id, "the target accepted the closure").await,
-            Err(problem) => problem,
+        let Closure { answer, effect, status } = self.verbs.close(id).await?;
+        if effect != Effect::None {
+            self.note(id, |change| change.unverified = true);
+        }
+        let Err(problem) = answer else {
+            return self.verify(id, "the target accepted the closure").await;
         };
-        // Refused before anything left the host, or answered with a clear no: nothing can have happened.
-        if !may_have_happened(&problem, effect) {
-            // Somebody else may have been quicker, and targets refuse to close what is closed. One look tells.
-            let is_refusal = matches!(problem, Problem::Failure(Failure::Refused(_))) && effect == Effect::Answered;
-            if is_refusal && matches!(self.look(id).await, Ok((true, _))) {
-                return Ok(());
-            }
+        if effect == Effect::None {
             return Err(problem.into_stop(self.connector));
         }
-        let told = problem.to_string();
-        match self.verify(id, &told).await {
-            Ok(()) => Ok(()),
-            // It is still open, so the lost request did nothing and the job may try again.
+        if !may_have_happened(&problem, effect, status) {
+            return self.settle_refusal(id, problem).await;
+        }
+        match self.verify(id, &problem.to_string()).await {
+            // It is still open. Where the plugin has a reason of its own, another attempt would end there again.
+            Err(Stop::Failed(_)) if effect == Effect::Answered && problem.is_of_its_own() => {
+                Err(problem.into_stop(self.connector))
+            }
+            // The lost request did nothing, so the job may try again.
             Err(Stop::Failed(reason)) => Err(Stop::Unavailable(reason)),
-            Err(stop) => Err(stop),
+            settled => settled,
         }
     }
 
-    /// Reads until the target says closed.
+    /// After a clear no. Somebody else may have been quicker, and targets refuse to close what is closed: one look
+    /// tells.
+    async fn settle_refusal(&mut self, id: &str, problem: Problem) -> Result<(), Stop> {
+        let look = self.look(id).await;
+        match (look, problem.into_stop(self.connector)) {
+            (Ok((true, _)), _) => Ok(()),
+            // Why the target refused: the connector itself is in no state to close anything.
+            (Err(stop @ (Stop::Misconfigured(_) | Stop::Limited { .. })), Stop::Failed(_)) => Err(stop),
+            (_, stop) => Err(stop),
+        }
+    }
+
+    /// Reads until the target says closed. An answer that cannot be understood is one that is not there yet.
     async fn verify(&mut self, id: &str, told: &str) -> Result<(), Stop> {
         let deadline = Instant::now() + VERIFY_WITHIN;
         let mut pause = VERIFY_PAUSE;
@@ -148,7 +196,17 @@ impl Procedure<'_, '_> {
             let said = match self.look(id).await {
                 Ok((true, _)) => return Ok(()),
                 Ok((false, status)) => format!("account {id} is {status}"),
-                Err(Stop::Unavailable(reason)) => format!("account {id} cannot be read: {reason}"),
+                Err(Stop::Unavailable(reason) | Stop::Failed(reason)) => {
+                    format!("account {id} cannot be read: {reason}")
+                }
+                // Neither is over within half a minute.
+                Err(Stop::Misconfigured(reason)) => {
+                    return Err(Stop::Misconfigured(format!("{told}, not verified: {reason}")));
+                }
+                Err(Stop::Limited { until, reason }) => {
+                    let reason = format!("{told}, not verified: {reason}");
+                    return Err(Stop::Limited { until, reason });
+                }
                 Err(stop) => return Err(stop),
             };
             if Instant::now() + pause > deadline {
@@ -164,34 +222,46 @@ impl Procedure<'_, '_> {
 
     /// Reads once: whether the target says closed, and its own word for the account's status.
     async fn look(&mut self, id: &str) -> Result<(bool, String), Stop> {
-        let account = self.verbs.read(id).await?;
-        let status = account
-            .as_ref()
-            .map_or("unknown to the target", |account| account.native_status.as_str());
-        self.note_after(id, status);
+        let account = self.read(id).await?;
         let is_closed = account
             .as_ref()
             .is_some_and(|account| account.standing == Standing::Closed && account.id.eq_ignore_ascii_case(id));
-        Ok((is_closed, status.to_owned()))
+        Ok((is_closed, status(account.as_ref()).to_owned()))
     }
 
-    fn note_after(&mut self, id: &str, status: &str) {
-        if let Some(change) = self.accounts.iter_mut().find(|change| change.id == id) {
-            change.after = Some(status.to_owned());
+    /// Reads once, and keeps what the target says.
+    async fn read(&mut self, id: &str) -> Result<Option<Account>, Stop> {
+        let account = self.verbs.read(id).await?;
+        let after = status(account.as_ref());
+        self.note(id, |change| {
+            change.after = Some(after.to_owned());
+            change.unverified = false;
+        });
+        Ok(account)
+    }
+
+    fn note(&mut self, id: &str, change: impl FnOnce(&mut AccountChange)) {
+        if let Some(noted) = self.accounts.iter_mut().find(|change| change.id == id) {
+            change(noted);
         }
     }
 }
 
+/// The target's own word for an account's status.
+fn status(account: Option<&Account>) -> &str {
+    account.map_or("unknown to the target", |account| account.native_status.as_str())
+}
+
 /// Whether a closure that did not succeed may have been done all the same.
-fn may_have_happened(problem: &Problem, effect: Effect) -> bool {
-    match effect {
-        Effect::None => false,
-        Effect::Unknown => true,
+fn may_have_happened(problem: &Problem, effect: Effect, status: Option<u16>) -> bool {
+    match (effect, problem) {
+        (Effect::None, _) => false,
+        (Effect::Unknown, _) => true,
         // An answer came. A clear no is a no; a 5xx or a guest that died over the answer leaves it open.
-        Effect::Answered => matches!(
-            problem,
-            Problem::Fault(_) | Problem::Failure(Failure::Unavailable(_) | Failure::Unexpected(_))
-        ),
+        (_, Problem::Fault(_) | Problem::Failure(Failure::Unavailable(_) | Failure::Unexpected(_))) => true,
+        (_, Problem::Failure(Failure::Refused(_))) => false,
+        // The plugin stopped for a reason of its own, so the target's answer counts.
+        (Effect::Answered, Problem::Failure(_)) => status.is_some_and(|status| (200..300).contains(&status)),
     }
 }
 
@@ -201,6 +271,7 @@ fn change(account: &Account) -> AccountChange {
         email: account.email.clone(),
         before: account.native_status.clone(),
         after: None,
+        unverified: false,
         externally_managed: account.externally_managed,
     }
 }
@@ -218,18 +289,34 @@ impl Problem {
     /// What it means for the job.
     pub(super) fn into_stop(self, connector: &Connector) -> Stop {
         match self {
-            Self::Failure(failure) => Stop::from_failure(failure, connector.grant.clock().now()),
+            Self::Failure(failure) => connector.stop(failure),
             Self::Fault(fault) => Stop::from_fault(&fault),
         }
+    }
+
+    /// Whether the plugin stopped for a reason that has nothing to do with this account, and that stays.
+    fn is_of_its_own(&self) -> bool {
+        !matches!(
+            self,
+            Self::Fault(_) | Self::Failure(Failure::Unavailable(_) | Failure::Unexpected(_) | Failure::Refused(_))
+        )
     }
 }
 
 impl std::fmt::Display for Problem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Failure(Failure::Unavailable(text) | Failure::Unexpected(text)) => f.write_str(text),
-            Self::Failure(_) => f.write_str("the answer to the closure was lost"),
             Self::Fault(fault) => fault.fmt(f),
+            Self::Failure(
+                Failure::Misconfigured(text)
+                | Failure::ConsentRequired(text)
+                | Failure::Unauthorized(text)
+                | Failure::Unavailable(text)
+                | Failure::Unexpected(text)
+                | Failure::Denied(text),
+            ) => f.write_str(text),
+            Self::Failure(Failure::RateLimited(limit)) => f.write_str(&limit.message),
+            Self::Failure(Failure::Refused(refusal)) => f.write_str(&refusal.message),
         }
     }
 }

@@ -19,6 +19,17 @@ pub(super) struct Verbs<'a> {
     pub(super) transcript: Vec<CallTranscript>,
 }
 
+/// What came of asking for a closure.
+#[derive(Debug)]
+pub(super) struct Closure {
+    /// What the plugin says.
+    pub(super) answer: Result<(), Problem>,
+    /// What the host saw of its effect.
+    pub(super) effect: Effect,
+    /// The target's answer to the request that could close, where a whole one came.
+    pub(super) status: Option<u16>,
+}
+
 impl<'a> Verbs<'a> {
     pub(super) fn new(connector: &'a Connector) -> Self {
         Self {
@@ -42,7 +53,7 @@ impl<'a> Verbs<'a> {
             let started = Instant::now();
             let call = self.connector.call(Verb::Find, None);
             let ended = self.connector.plugin.find(call, &person, &token).await;
-            if let Some(answer) = self.settle(Verb::Find, &token, ended, started).await {
+            if let Some(answer) = self.settle(Verb::Find, &token, ended, started, true).await {
                 return answer.map_err(|problem| problem.into_stop(self.connector));
             }
         }
@@ -55,26 +66,28 @@ impl<'a> Verbs<'a> {
             let started = Instant::now();
             let call = self.connector.call(Verb::Read, Some(id));
             let ended = self.connector.plugin.read(call, id, &token).await;
-            if let Some(answer) = self.settle(Verb::Read, &token, ended, started).await {
+            if let Some(answer) = self.settle(Verb::Read, &token, ended, started, true).await {
                 return answer.map_err(|problem| problem.into_stop(self.connector));
             }
         }
     }
 
-    /// Asks for the closure. With the answer comes what the host saw of its effect.
+    /// Asks for the closure.
     ///
     /// # Errors
     ///
-    /// Outer: there is no token, so nothing was asked.
-    pub(super) async fn close(&mut self, id: &str) -> Result<(Result<(), Problem>, Effect), Stop> {
+    /// There is no token, so nothing was asked.
+    pub(super) async fn close(&mut self, id: &str) -> Result<Closure, Stop> {
         loop {
             let token = self.token().await?;
             let started = Instant::now();
             let call = self.connector.call(Verb::Close, Some(id));
             let ended = self.connector.plugin.close(call, id, &token).await;
-            let effect = ended.record.effect;
-            if let Some(answer) = self.settle(Verb::Close, &token, ended, started).await {
-                return Ok((answer, effect));
+            let (effect, status) = (ended.record.effect, unsafe_status(&ended.record));
+            // Whatever the plugin calls it: a closure that may have happened is read before it is asked for again.
+            let may_repeat = effect == Effect::None || (effect == Effect::Answered && status == Some(401));
+            if let Some(answer) = self.settle(Verb::Close, &token, ended, started, may_repeat).await {
+                return Ok(Closure { answer, effect, status });
             }
         }
     }
@@ -86,7 +99,7 @@ impl<'a> Verbs<'a> {
             let started = Instant::now();
             let call = self.connector.call(Verb::Page, None);
             let ended = self.connector.plugin.page(call, cursor, &token).await;
-            if let Some(answer) = self.settle(Verb::Page, &token, ended, started).await {
+            if let Some(answer) = self.settle(Verb::Page, &token, ended, started, true).await {
                 return answer.map_err(|problem| problem.into_stop(self.connector));
             }
         }
@@ -104,34 +117,43 @@ impl<'a> Verbs<'a> {
                 transcript.push(kept(Verb::Mint, &ended.record));
                 match ended.result {
                     Ok(Ok(token)) => Ok(token),
-                    Ok(Err(failure)) => Err(Stop::from_failure(failure, now)),
+                    Ok(Err(failure)) => Err(connector.stop(failure)),
                     Err(fault) => Err(Stop::from_fault(&fault)),
                 }
             })
             .await
     }
 
-    /// Keeps the record. None means: the token was not accepted and is discarded, call again.
+    /// Keeps the record, and discards a token that was not accepted. None means: call again, which happens only where
+    /// the call `may_repeat`.
     async fn settle<T>(
         &mut self,
         verb: Verb,
         token: &Token,
         ended: Ended<T>,
         started: Instant,
+        may_repeat: bool,
     ) -> Option<Result<T, Problem>> {
         metrics::histogram!("exeunt_verb_seconds", "verb" => verb.as_str()).record(started.elapsed().as_secs_f64());
         self.transcript.push(kept(verb, &ended.record));
         match ended.result {
             Ok(Ok(answer)) => Some(Ok(answer)),
-            Ok(Err(Failure::Unauthorized(_))) if !self.reminted => {
+            Ok(Err(failure @ Failure::Unauthorized(_))) if !self.reminted => {
                 self.reminted = true;
                 self.connector.tokens.discard(token).await;
-                None
+                (!may_repeat).then_some(Err(Problem::Failure(failure)))
             }
             Ok(Err(failure)) => Some(Err(Problem::Failure(failure))),
             Err(fault) => Some(Err(Problem::Fault(fault))),
         }
     }
+}
+
+/// The status that the target gave the last request that could change something.
+fn unsafe_status(record: &CallRecord) -> Option<u16> {
+    let mut sent = record.exchanges.iter().rev();
+    sent.find(|exchange| !matches!(exchange.method.as_str(), "GET" | "HEAD"))
+        .and_then(|exchange| exchange.status)
 }
 
 fn kept(verb: Verb, record: &CallRecord) -> CallTranscript {

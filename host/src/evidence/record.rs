@@ -6,15 +6,16 @@ use serde::{Deserialize, Serialize};
 use crate::capability::{Exchange, LogLine, Verb};
 use crate::journal::Outcome;
 
-/// Where a job stands.
+/// Where a job stands. In JSON the word is the variant's in lower case: `"state": "done"`, `"held"` or `"parked"`; only
+/// a job that is done has an `outcome`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum JobState {
-    /// It has its outcome.
+    /// `done`: it has its outcome, and nothing more is done.
     Done,
-    /// It waits for a person to decide.
+    /// `held`: it waits for a person to decide; `reason` says what about.
     Held,
-    /// It waits for a time, or for its connector to be mended.
+    /// `parked`: it waits for a time (`until`), or, where there is none, for its connector to be mended.
     Parked,
 }
 
@@ -29,6 +30,9 @@ pub struct AccountChange {
     pub before: String,
     /// Status at the last independent read; absent where nothing was done.
     pub after: Option<String>,
+    /// A closure was sent, and no read has been answered since: the account may be closed. Absent where false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unverified: bool,
     /// An identity provider owns it and may open it again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub externally_managed: bool,

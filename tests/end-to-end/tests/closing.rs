@@ -1,7 +1,8 @@
 //! Closing a membership and finding whose: each row of what is known about eSignature's `Users` resource.
 
 use docusign_sim::{
-    AlreadyClosed, Delegation, EmailFilter, ErrorDetails, Fault, FaultKind, NoMatch, Options, Status, UnknownUser, User,
+    AlreadyClosed, Delegation, EmailFilter, ErrorDetails, Fault, FaultKind, LimitKind, NoMatch, Options, Status,
+    UnknownUser, User,
 };
 use end_to_end::{World, event, event_with};
 use serde_json::{Value, json};
@@ -208,6 +209,70 @@ async fn a_close_that_settles_late_is_waited_for() {
         .switch(|switches| switches.close_visible_after_reads = 2);
     world.run(&event(ANN)).await.ended("closed", 0);
     assert_eq!(world.seen("GET", &ann).len(), 3);
+    assert_eq!(world.seen("DELETE", "/users").len(), 1);
+}
+
+#[tokio::test]
+async fn a_read_that_makes_no_sense_is_read_again() {
+    for kind in [
+        FaultKind::CutJson,
+        FaultKind::Html { status: 200 },
+        FaultKind::Empty { status: 200 },
+    ] {
+        let world = World::new().await;
+        let ann = world.user(ANN);
+        let user = format!("*/users/{ann}");
+        world
+            .simulator
+            .fault(Fault::new(kind.clone()).method("GET").path(&user));
+        let job = world.run(&event(ANN)).await.ended("closed", 0);
+        assert_eq!(job["accounts"][0]["after"], "Closed", "{kind:?}");
+        assert_eq!(world.seen("GET", &ann).len(), 2, "{kind:?}");
+        assert_eq!(world.seen("DELETE", "/users").len(), 1, "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_closure_that_cannot_be_verified_yet_is_reported_as_one() {
+    let world = World::new().await;
+    let ann = world.user(ANN);
+    let limit = FaultKind::RateLimit {
+        which: LimitKind::Hourly,
+    };
+    let user = format!("*/users/{ann}");
+    world
+        .simulator
+        .fault(Fault::new(limit).method("GET").path(&user).forever());
+    let said = ["the target accepted the closure, not verified: "];
+    let job = world.run(&event(ANN)).await.ended_because("parked", 4, &said);
+    assert_eq!(
+        job["accounts"][0],
+        json!({"id": ann, "email": ANN, "before": "Active", "after": null, "unverified": true})
+    );
+    assert_eq!(world.status(&ann), Status::Closed);
+    world.simulator.clear_faults();
+    let job = world.run(&event(ANN)).await.ended("already_closed", 0);
+    assert_eq!(job["accounts"][0]["unverified"], Value::Null);
+}
+
+#[tokio::test]
+async fn a_refusal_because_the_caller_lost_its_membership_parks_the_connector() {
+    let world = World::new().await;
+    let ann = world.user(ANN);
+    let own = world.simulator.user_id().to_owned();
+    let lacks =
+        json!({"errorCode": "USER_LACKS_MEMBERSHIP", "message": "The UserID does not have a valid membership."});
+    for (method, path) in [
+        ("DELETE", "*/users".to_owned()),
+        ("GET", format!("*/users/{ann}")),
+        ("GET", format!("*/users/{own}")),
+    ] {
+        world
+            .simulator
+            .fault(fault(400, &lacks).method(method).path(&path).forever());
+    }
+    let said = ["is not a member any more", "settings.account_id"];
+    world.run(&event(ANN)).await.ended_because("parked", 4, &said);
     assert_eq!(world.seen("DELETE", "/users").len(), 1);
 }
 

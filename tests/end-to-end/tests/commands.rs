@@ -82,6 +82,45 @@ async fn a_check_of_wrong_files_is_a_usage_error() {
 }
 
 #[tokio::test]
+async fn a_check_names_every_mistake_and_still_tries_what_is_well() {
+    let world = World::new().await;
+    let file = world.tenant_file();
+    let (_, connector) = file.split_once("[connectors.docusign]").expect("a connector");
+    let (connector, _) = connector.split_once("[policy]").expect("a policy");
+    let second = connector.replace("docusign.wasm", "none.wasm");
+    let third = connector.replace("file:docusign.pem", "file:none.pem");
+    world.edit(
+        "[policy]",
+        &format!("[connectors.second]{second}\n[connectors.third]{third}\n[policy]"),
+    );
+    let auth = "kind = \"sailpoint\"\nauth = { bearer = \"env:EXEUNT_ACME_HR_TOKEN\" }";
+    world.edit("kind = \"sailpoint\"", auth);
+    let ran = check(&world).await;
+    assert_eq!(ran.code, 2, "{}", ran.stdout);
+    let mistakes = [
+        "sources.hr.auth.bearer",
+        "EXEUNT_ACME_HR_TOKEN",
+        "connectors.second.plugin",
+        "none.wasm",
+        "connectors.third.keys.signing",
+        "none.pem",
+    ];
+    says(&ran.stderr, &mistakes);
+    says(&ran.stdout, &["connector  docusign: ", "the first page has "]);
+}
+
+#[tokio::test]
+async fn a_check_of_a_tenant_that_closes_nothing_is_a_usage_error() {
+    let world = World::new().await;
+    let file = world.tenant_file();
+    let (source, _) = file.split_once("[connectors.docusign]").expect("a connector");
+    world.write("tenants/acme.toml", source);
+    let ran = check(&world).await;
+    assert_eq!(ran.code, 2, "{}", ran.stdout);
+    says(&ran.stderr, &["has no [connectors.NAME]", "[sources.hr] feeds none"]);
+}
+
+#[tokio::test]
 async fn a_check_of_a_target_that_says_no_is_a_problem_with_the_line_to_write() {
     for (trouble, said) in [
         ("no consent", "/oauth/auth?response_type=code"),

@@ -116,6 +116,7 @@ async fn an_account_that_is_closed_is_left_alone() {
         (&job["accounts"][0]["before"], &job["accounts"][0]["after"]),
         (&json!("Closed"), &json!("Closed"))
     );
+    assert_eq!(world.seen("GET", &ann).len(), 1, "the search's word is no proof");
     world.was_only_read();
 }
 
@@ -373,6 +374,75 @@ async fn an_event_about_something_else_is_not_a_leaver() {
     );
     assert_eq!(world.status(&ann), Status::Active);
     world.was_not_asked();
+}
+
+#[tokio::test]
+async fn what_the_server_would_hold_is_held_here_too() {
+    let world = World::new().await;
+    let ann = world.user(ANN);
+    world.edit(
+        "kind = \"sailpoint\"",
+        "kind = \"sailpoint\"\ntime = \"$.time\"\nmax_age = \"2d\"",
+    );
+    let sample = event_with(ANN, |event| {
+        event["identity"]["id"] = json!("2c91808568c529c60168cca6f90c1313");
+    });
+    let old = event_with(ANN, |event| event["time"] = json!("2019-12-24T10:00:00Z"));
+    let of_no_age = event_with(ANN, |event| event["time"] = json!("yesterday"));
+    let cases = [
+        (sample, "SailPoint's published samples"),
+        (old, "longer ago than max_age"),
+        (of_no_age, "its age is not known"),
+    ];
+    for (event, said) in cases {
+        let ran = world.run(&event).await;
+        let report = ran.json();
+        assert_eq!(
+            (&report["event"]["decision"], ran.code),
+            (&json!("held"), 3),
+            "{report:#}"
+        );
+        assert_eq!(
+            (&report["event"]["person"]["email"], &report["jobs"]),
+            (&json!(ANN), &json!([]))
+        );
+        end_to_end::says(
+            report["event"]["reason"].as_str().expect("a reason"),
+            &["userStatus became", said],
+        );
+    }
+    assert_eq!(world.status(&ann), Status::Active);
+    world.was_not_asked();
+}
+
+#[tokio::test]
+async fn a_source_that_feeds_no_connector_is_a_configuration_error() {
+    let world = World::new().await;
+    let file = world.tenant_file();
+    let (source, _) = file.split_once("[connectors.docusign]").expect("a connector");
+    world.write("tenants/acme.toml", source);
+    let said = [
+        "tenants/acme.toml",
+        "has no [connectors.NAME]",
+        "[sources.hr] feeds none",
+    ];
+    world.run(&event(ANN)).await.was_misused(&said);
+}
+
+#[tokio::test]
+async fn a_transcript_that_cannot_be_written_is_known_before_anything_is_closed() {
+    let world = World::new().await;
+    let ann = world.user(ANN);
+    world
+        .run_with(&event(ANN), &["--transcript", "no/such/folder/transcript"])
+        .await
+        .was_misused(&["cannot write the transcript no/such/folder/transcript"]);
+    assert_eq!(world.status(&ann), Status::Active);
+    world.was_not_asked();
+    world
+        .run_with(&event(ANN), &["--transcript", "/dev/full"])
+        .await
+        .ended("closed", 1);
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ async fn waits_end_at_their_limits() {
         a_close_that_met_an_outage_is_asked_for_again(),
         an_answer_that_drips_for_ever_is_given_up_and_asked_for_again(),
         a_close_whose_answer_never_ends_is_found_out_by_reading(),
+        what_stood_before_a_lost_closure_is_not_forgotten_by_the_next_attempt(),
     );
 }
 
@@ -89,4 +90,32 @@ async fn a_close_whose_answer_never_ends_is_found_out_by_reading() {
     world.run(&event(ANN)).await.ended("closed", 0);
     let user = world.simulator.user(&ann).expect("Ann");
     assert_eq!((user.deletes, user.second_deletes), (1, 0));
+}
+
+async fn what_stood_before_a_lost_closure_is_not_forgotten_by_the_next_attempt() {
+    let world = World::new().await;
+    let ann = world.user(ANN);
+    let user = format!("*/users/{ann}");
+    let drop = Fault::new(FaultKind::Drop).method("DELETE").after_effect();
+    world.simulator.fault(drop);
+    let outage = Fault::new(FaultKind::Html { status: 503 }).method("GET").path(&user);
+    world.simulator.fault(outage.forever());
+    let mended_for_the_second_attempt = async {
+        while world.seen("GET", "/users").len() < 2 {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        world.simulator.clear_faults();
+        std::future::pending::<()>().await;
+    };
+    let event = event(ANN);
+    let ran = tokio::select! {
+        ran = world.run(&event) => ran,
+        () = mended_for_the_second_attempt => unreachable!("it never ends"),
+    };
+    let job = ran.ended_because("closed", 0, &["closed by an earlier attempt"]);
+    assert_eq!(
+        (&job["accounts"][0]["before"], &job["accounts"][0]["after"]),
+        (&"Active".into(), &"Closed".into())
+    );
+    assert_eq!(world.seen("DELETE", "/users").len(), 1);
 }

@@ -9,6 +9,7 @@ use clap::Args;
 
 use super::run::{Report, connectors, handle, source};
 use super::{Exit, runtime, timeline};
+use crate::clock::{Clock, SystemClock};
 use crate::dispatch::Connector;
 use crate::evidence::Outcome;
 use crate::intake::Source;
@@ -123,7 +124,7 @@ impl Stage {
         status: &str,
     ) -> anyhow::Result<()> {
         let before = self.simulator.status(id).await?;
-        let report = handle(&self.connectors, &self.source, event, dry_run).await;
+        let report = handle(&self.connectors, &self.source, event, dry_run, SystemClock.now()).await;
         let after = self.simulator.status(id).await?;
         println!("docusign {before} (the simulator's own books, before)");
         print!("{}", timeline::report(&report));

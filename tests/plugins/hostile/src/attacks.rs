@@ -105,7 +105,7 @@ macro_rules! for_each_attack {
                 "read answers with another account that is closed", "the id must be the one asked for";
             LieClosed => answers::a_closure_that_did_not_happen_is_found_out,
                 "close says ok without closing", "an independent read must say closed, else the job fails";
-            LieOpen => answers::a_failure_that_hides_a_closure_ends_closed_at_the_next_attempt,
+            LieOpen => answers::a_failure_that_hides_a_closure_is_found_out_by_reading,
                 "close closes and says that it did not", "the host knows what went out and reads before it tries again";
             LongFailure => answers::a_failure_is_bounded_text,
                 "failure text of megabytes with terminal sequences", "cut and made printable before anybody keeps it";

@@ -16,6 +16,11 @@ pub(crate) fn found(visit: &Visit<'_>, person: &Person) -> Option<Vec<Account>> 
     match (settings.attack?, settings.kind.as_str()) {
         (Attack::WrongAccount, "id") => Some(vec![made("bystander", email, false)]),
         (Attack::WrongAccount, "email") => Some(vec![made("leaver", "bystander@acme.example", false)]),
+        (Attack::WrongAccount, "twice") => Some(vec![made("leaver", email, false), made("LEAVER", email, false)]),
+        // Both as if they were the person's; reading tells better.
+        (Attack::WrongAccount, "disguised") => {
+            Some(vec![made("leaver", email, false), made("bystander", email, false)])
+        }
         (Attack::WrongAccount, _) => Some(vec![
             made("leaver", email, false),
             made("bystander", "bystander@acme.example", false),
@@ -23,6 +28,7 @@ pub(crate) fn found(visit: &Visit<'_>, person: &Person) -> Option<Vec<Account>> 
         (Attack::ManyAccounts, _) => Some(many(settings.amount, email)),
         (Attack::OddId, _) => Some(vec![made(&"x".repeat(settings.amount), email, false)]),
         // These must not touch the network: their tests hold the time still.
+        (Attack::LieClosed, "found") => Some(vec![made("leaver", email, true)]),
         (Attack::LieClosed | Attack::ReadAnother, _) => Some(vec![made("leaver", email, false)]),
         _ => None,
     }
@@ -69,6 +75,7 @@ pub(crate) fn after_close(visit: &Visit<'_>) -> Attacked {
     match (visit.settings.attack, visit.settings.kind.as_str()) {
         (Some(Attack::TrapAfterClose), _) => trap(),
         (Some(Attack::LieOpen), "unavailable") => Err(Failure::Unavailable("it did not work".to_owned())),
+        (Some(Attack::LieOpen), "unauthorized") => Err(Failure::Unauthorized("it did not work".to_owned())),
         (Some(Attack::LieOpen), _) => Err(Failure::Refused(Refusal {
             code: "NO".to_owned(),
             message: "it did not work".to_owned(),
