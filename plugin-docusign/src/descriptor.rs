@@ -66,6 +66,8 @@ fn reach() -> Vec<Reach> {
         endpoint: endpoint.into(),
         method,
         path,
+        query: Vec::new(),
+        body: None,
         optional: false,
     };
     vec![
@@ -75,7 +77,11 @@ fn reach() -> Vec<Reach> {
         line(Verb::Find, ESIGN, Method::Get, format!("{USERS}/{{any}}")),
         line(Verb::Read, ESIGN, Method::Get, format!("{USERS}/{{account}}")),
         line(Verb::Read, ESIGN, Method::Get, format!("{USERS}/{{settings:/user_id}}")),
-        line(Verb::Close, ESIGN, Method::Delete, USERS.into()),
+        Reach {
+            query: vec!["delete".into()],
+            body: Some(r#"{"users":[{"userId":"{account}"}]}"#.into()),
+            ..line(Verb::Close, ESIGN, Method::Delete, USERS.into())
+        },
         line(Verb::Page, ESIGN, Method::Get, USERS.into()),
         // What `wire = "article"` sends. DocuSign does not document it, so nobody gets it by default.
         Reach {

@@ -320,8 +320,8 @@ async fn call(connector: &Connector, verb: &str) -> Ended<String> {
     let token = token(connector).await;
     match verb {
         "find" => shown(plugin.find(of(Verb::Find, None), &person, &token).await),
-        "read" => shown(plugin.read(of(Verb::Read, id), "leaver", &token).await),
-        "close" => shown(plugin.close(of(Verb::Close, id), "leaver", &token).await),
+        "read" => shown(plugin.read(of(Verb::Read, id), &token).await),
+        "close" => shown(plugin.close(of(Verb::Close, id), &token).await),
         "page" => shown(plugin.page(of(Verb::Page, None), None, &token).await),
         other => panic!("no verb `{other}`"),
     }

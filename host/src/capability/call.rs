@@ -99,8 +99,8 @@ pub struct Call {
     pub(super) account: Option<String>,
     pub(super) used: Used,
     pub(super) minted: Option<Token>,
-    /// Find what this call sent or could send: tokens lent to it or made in it, assertions.
-    injected: Vec<Scrubber>,
+    /// Finds what this call sent or could send: the token lent to it or made in it, assertions.
+    injected: Scrubber,
     record: Arc<Mutex<CallRecord>>,
 }
 
@@ -114,7 +114,7 @@ impl Call {
             account,
             used: Used::default(),
             minted: None,
-            injected: Vec::new(),
+            injected: Scrubber::default(),
             record: Arc::default(),
         }
     }
@@ -134,7 +134,13 @@ impl Call {
     /// Lends a token to the call. Whatever a target sends from here on is searched for it, also in answer to requests
     /// without it: a target may show in one place what it was sent in another.
     pub fn lend(&mut self, token: &Token) {
-        self.injected(token.scrubber().clone());
+        self.injected(token.scrubber());
+    }
+
+    /// The id that `read` and `close` are called with; empty elsewhere.
+    #[must_use]
+    pub fn account(&self) -> &str {
+        self.account.as_deref().unwrap_or_default()
     }
 
     /// Whether `token` is the one made in this call.
@@ -178,32 +184,39 @@ impl Call {
     }
 
     /// Has something injected looked for in every answer and log line from here on.
-    pub(super) fn injected(&mut self, scrubber: Scrubber) {
-        self.injected.push(scrubber);
+    pub(super) fn injected(&mut self, scrubber: &Scrubber) {
+        self.injected = self.injected.and(scrubber);
+    }
+
+    /// What finds everything injected so far.
+    pub(super) fn scrubber(&self) -> &Scrubber {
+        &self.injected
     }
 
     /// Text of a target or guest without what the host injected.
-    pub(super) fn clean(&self, text: String) -> String {
-        let text = self.grant.scrubber.text(text);
-        self.injected.iter().fold(text, |text, scrubber| scrubber.text(text))
+    #[must_use]
+    pub fn clean(&self, text: String) -> String {
+        self.injected.text(self.grant.scrubber.text(text))
     }
 
     /// As [`Call::clean`], for bodies.
     pub(super) fn clean_bytes(&self, bytes: Vec<u8>) -> Vec<u8> {
-        let bytes = self.grant.scrubber.bytes(bytes);
-        self.injected
-            .iter()
-            .fold(bytes, |bytes, scrubber| scrubber.bytes(bytes))
+        self.injected.bytes(self.grant.scrubber.bytes(bytes))
     }
 
     pub(super) fn note(&self) -> MutexGuard<'_, CallRecord> {
         self.record.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes a denial for the operator and words it for the guest.
+    /// Notes a denial for the operator and words it for the guest. Only the first of a call is logged: a guest may
+    /// run into as many as it likes.
     pub(super) fn deny(&self, text: String) -> String {
-        tracing::warn!(tenant = self.grant.tenant, connector = self.grant.connector, verb = %self.verb, "denied: {text}");
-        self.note().denied = Some(text.clone());
+        let text = self.clean(text);
+        let earlier = self.note().denied.replace(text.clone());
+        if earlier.is_none() {
+            let (tenant, connector, verb) = (&self.grant.tenant, &self.grant.connector, self.verb);
+            tracing::warn!(tenant, connector, %verb, "denied: {text}");
+        }
         text
     }
 }

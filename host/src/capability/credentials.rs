@@ -8,17 +8,22 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::call::{Call, LimitReached};
 use super::descriptor::{Exchange, KeyKind, Method, Placement, Verb};
 use super::grant::KeyMaterial;
-use super::http::{Checked, HttpError, Response, join, quoted};
+use super::http::{Checked, HttpError, Response, join};
+use super::path::RequestPath;
 use super::scrub::Scrubber;
+use super::text::quoted;
 use super::token::Token;
 
 /// RFC 7523 section 2.1.
 const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+/// Longest token answer, in bytes: room for the token and for what stands beside it, such as an id token.
+const MAX_ANSWER: usize = 64 * 1024;
 /// Longest access token, in bytes; more does not fit in a request head.
 const MAX_TOKEN: usize = 12 * 1024;
 /// Life of a token whose server does not say, in seconds (RFC 6749 section 5.1 only recommends `expires_in`).
@@ -84,7 +89,8 @@ impl Call {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         // The signature alone is as useful to a thief as the whole, when header and claims are guessed.
-        self.injected(Scrubber::new(assertion.rsplit('.').take(1).chain([assertion.as_str()])));
+        let signature = assertion.rsplit('.').next().unwrap_or_default();
+        self.injected(&Scrubber::new([signature, assertion.as_str()]));
         self.redeem(&exchange, headers, body, usable_at).await
     }
 
@@ -99,7 +105,7 @@ impl Call {
         scope: &str,
     ) -> Result<Result<Token, GrantError>, LimitReached> {
         self.count()?;
-        let (basic, exchange, usable_at) = match self.permit(scope).and_then(|()| self.client(key)) {
+        let (pair, exchange, usable_at) = match self.permit(scope).and_then(|()| self.client(key)) {
             Ok(client) => client,
             Err(text) => return Ok(Err(GrantError::Denied(self.deny(text)))),
         };
@@ -107,7 +113,13 @@ impl Call {
         if !scope.is_empty() {
             members.push(("scope", scope));
         }
-        let Ok(mut authorization) = HeaderValue::from_str(&format!("Basic {}", basic.expose_secret())) else {
+        let encoded = SecretString::from(STANDARD.encode(pair.expose_secret()));
+        // The secret as it stands in the pair may be spelled unlike the secret itself.
+        let parts = pair.expose_secret().split(':').skip(1);
+        self.injected(&Scrubber::new(
+            parts.chain([pair.expose_secret(), encoded.expose_secret()]),
+        ));
+        let Ok(mut authorization) = HeaderValue::from_str(&format!("Basic {}", encoded.expose_secret())) else {
             return Ok(Err(GrantError::Denied(
                 self.deny("the client secret cannot be sent as HTTP Basic".to_owned()),
             )));
@@ -119,7 +131,6 @@ impl Call {
             CONTENT_TYPE,
             HeaderValue::from_static("application/x-www-form-urlencoded"),
         );
-        self.injected(Scrubber::new([basic.expose_secret()]));
         self.redeem(&exchange, headers, form(&members), usable_at).await
     }
 
@@ -146,7 +157,14 @@ impl Call {
         let Some((secret, placement, usable_at)) = found else {
             return Ok(Err(GrantError::Denied(self.deny(no_key(key, "static key")))));
         };
-        let token = Token::new(secret, placement, usable_at, self.grant.clock.now(), None);
+        let token = Token::new(
+            secret,
+            placement,
+            usable_at,
+            self.grant.clock.now(),
+            None,
+            self.scrubber(),
+        );
         self.minted = Some(token.clone());
         Ok(Ok(token))
     }
@@ -231,7 +249,7 @@ impl Call {
         let encode = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
         let pair = format!("{}:{}", encode(id), encode(secret.expose_secret()));
         Ok((
-            SecretString::from(STANDARD.encode(pair)),
+            SecretString::from(pair),
             exchange.clone(),
             declaration.usable_at.clone(),
         ))
@@ -244,6 +262,11 @@ impl Call {
         body: String,
         usable_at: Vec<String>,
     ) -> Result<Result<Token, GrantError>, LimitReached> {
+        let path = RequestPath::parse(&exchange.path);
+        let granted = path.and_then(|path| self.check_reach(&exchange.endpoint, Method::Post, &path).map(drop));
+        if let Err(text) = granted {
+            return Ok(Err(GrantError::Denied(self.deny(text))));
+        }
         let base = self.grant.endpoints.get(&exchange.endpoint);
         let url = match base.map(|base| join(base.url(), &exchange.path, &[])) {
             Some(Ok(url)) => url,
@@ -267,12 +290,8 @@ impl Call {
         };
         let response = match self.exchange(checked).await? {
             Ok(response) => response,
-            Err(
-                HttpError::Denied(text)
-                | HttpError::NotSent(text)
-                | HttpError::NoAnswer(text)
-                | HttpError::TooLarge(text),
-            ) => {
+            Err(HttpError::Denied(text)) => return Ok(Err(GrantError::Denied(text))),
+            Err(HttpError::NotSent(text) | HttpError::NoAnswer(text) | HttpError::TooLarge(text)) => {
                 return Ok(Err(GrantError::Unreachable(text)));
             }
         };
@@ -280,13 +299,19 @@ impl Call {
         Ok(match read_token(&response) {
             Some((secret, life)) => {
                 let expires = Timestamp::from_second(now.as_second().saturating_add(life)).ok();
-                let token = Token::new(secret, Placement::Bearer, usable_at, now, expires);
+                let token = Token::new(secret, Placement::Bearer, usable_at, now, expires, self.scrubber());
                 self.lend(&token);
                 self.clean_last_head();
                 self.minted = Some(token.clone());
                 Ok(token)
             }
-            None => Err(GrantError::Rejected(without_token(response))),
+            None => {
+                let response = without_token(response);
+                if response.headers.is_empty() {
+                    self.drop_last_head();
+                }
+                Err(GrantError::Rejected(response))
+            }
         })
     }
 }
@@ -304,26 +329,41 @@ impl Call {
         }
         exchange.trace_token = exchange.trace_token.take().map(|trace| self.clean(trace));
     }
+
+    /// The head of an answer that may hold a token which nobody can look for.
+    fn drop_last_head(&self) {
+        if let Some(exchange) = self.note().exchanges.last_mut() {
+            exchange.response_headers.clear();
+            exchange.trace_token = None;
+        }
+    }
+}
+
+/// The two members of a token answer that count. Everything else is passed over without being kept.
+#[derive(Deserialize)]
+struct TokenAnswer {
+    access_token: String,
+    #[serde(default)]
+    expires_in: Value,
 }
 
 /// The access token and its life in seconds, if the answer is one (RFC 6749 section 5.1).
 fn read_token(response: &Response) -> Option<(SecretString, i64)> {
-    if !(200..300).contains(&response.status) {
+    if !(200..300).contains(&response.status) || response.body.len() > MAX_ANSWER {
         return None;
     }
-    let mut answer: Value = serde_json::from_slice(&response.body).ok()?;
-    let life = match answer.get("expires_in") {
-        Some(Value::Number(seconds)) => seconds
+    let answer: TokenAnswer = serde_json::from_slice(&response.body).ok()?;
+    let life = match answer.expires_in {
+        Value::Number(seconds) => seconds
             .as_i64()
             .or_else(|| seconds.as_f64().map(|seconds| seconds as i64)),
-        Some(Value::String(seconds)) => seconds.trim().parse().ok(),
+        Value::String(seconds) => seconds.trim().parse().ok(),
         _ => None,
     };
-    let Some(Value::String(token)) = answer.get_mut("access_token").map(Value::take) else {
-        return None;
-    };
+    let token = answer.access_token;
     let sendable = token.bytes().all(|b| b.is_ascii_graphic());
-    (!token.is_empty() && token.len() <= MAX_TOKEN && sendable).then(|| {
+    let fits = !token.is_empty() && token.len() <= MAX_TOKEN && sendable;
+    fits.then(|| {
         (
             SecretString::from(token),
             life.unwrap_or(UNSTATED_LIFE).clamp(0, MAX_LIFE),
@@ -331,11 +371,12 @@ fn read_token(response: &Response) -> Option<(SecretString, i64)> {
     })
 }
 
-/// An answer that may hold a token in a shape that we cannot read goes to the guest without its body.
+/// An answer that may hold a token in a shape that we cannot read goes to the guest with its status only.
 fn without_token(mut response: Response) -> Response {
     let mentions = |needle: &[u8]| response.body.windows(needle.len()).any(|part| part == needle);
     if (200..300).contains(&response.status) || mentions(b"access_token") {
         response.body = Vec::new();
+        response.headers = Vec::new();
     }
     response
 }

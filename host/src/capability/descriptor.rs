@@ -7,7 +7,9 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
+use super::body::BodyTemplate;
 use super::path::PathTemplate;
+use super::text::printable;
 
 /// Most entries of one list in a descriptor; DocuSign's longest has 12.
 const MAX_ENTRIES: usize = 64;
@@ -111,14 +113,78 @@ pub struct Reach {
     pub method: Method,
     /// On which paths.
     pub path: PathTemplate,
+    /// Unsafe lines: query parameters that the request may have.
+    pub query: Vec<String>,
+    /// Unsafe lines: the body that the request must have.
+    pub body: Option<BodyTemplate>,
     /// Not granted unless the operator lists it.
     pub optional: bool,
 }
 
-/// The line as it stands in a tenant file: `close DELETE esign /users/{account}`.
+impl Reach {
+    /// The exchange of a key. It is granted and shown like any other request, though the host alone can send it.
+    fn exchange(exchange: &Exchange) -> Option<Self> {
+        Some(Self {
+            verb: Verb::Mint,
+            endpoint: exchange.endpoint.clone(),
+            method: Method::Post,
+            path: PathTemplate::parse(&exchange.path).ok()?,
+            query: Vec::new(),
+            body: None,
+            optional: false,
+        })
+    }
+
+    /// What is wrong with it by itself.
+    fn problems(&self) -> Vec<&'static str> {
+        let in_body = self.body.as_ref().is_some_and(BodyTemplate::names_account);
+        let names_account = self.path.names_account() || in_body;
+        let is_unsafe = !self.method.is_safe();
+        let odd_query = |name: &String| name.is_empty() || !name.bytes().all(|b| b.is_ascii_graphic());
+        let checks = [
+            (
+                is_unsafe && self.verb != Verb::Close,
+                "only `close` may use an unsafe method",
+            ),
+            (
+                names_account && !matches!(self.verb, Verb::Read | Verb::Close),
+                "`{account}` exists in `read` and `close` only",
+            ),
+            (
+                is_unsafe && !names_account,
+                "an unsafe line names `{account}` in its path or its body",
+            ),
+            (
+                is_unsafe && self.path.has_any(),
+                "an unsafe line cannot have `{any}` in its path",
+            ),
+            (
+                !is_unsafe && (self.body.is_some() || !self.query.is_empty()),
+                "`query` and `body` are for unsafe methods only",
+            ),
+            (
+                self.query.len() > MAX_ENTRIES || self.query.iter().any(odd_query),
+                "`query` has too many names, or one that is not printable ASCII",
+            ),
+        ];
+        checks
+            .into_iter()
+            .filter_map(|(wrong, text)| wrong.then_some(text))
+            .collect()
+    }
+}
+
+/// The line as it stands in a tenant file: `close POST api /users/close?notify {"id":"{account}"}`.
 impl fmt::Display for Reach {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} {} {}", self.verb, self.method, self.endpoint, self.path)
+        write!(f, "{} {} {} {}", self.verb, self.method, self.endpoint, self.path)?;
+        if !self.query.is_empty() {
+            write!(f, "?{}", self.query.join("&"))?;
+        }
+        match &self.body {
+            Some(body) => write!(f, " {body}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -194,6 +260,24 @@ pub struct KeyDeclaration {
     pub usable_at: Vec<String>,
 }
 
+impl KeyDeclaration {
+    /// Where it is exchanged for a token, if it is.
+    #[must_use]
+    pub fn exchange(&self) -> Option<&Exchange> {
+        match &self.kind {
+            KeyKind::SigningKey { exchange, .. } | KeyKind::ClientSecret { exchange, .. } => Some(exchange),
+            KeyKind::ApiKey { .. } => None,
+        }
+    }
+
+    /// Whether the secret or its token is sent to this endpoint.
+    #[must_use]
+    pub fn goes_to(&self, endpoint: &str) -> bool {
+        self.usable_at.iter().any(|name| name == endpoint)
+            || self.exchange().is_some_and(|exchange| exchange.endpoint == endpoint)
+    }
+}
+
 /// A connector's description of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Descriptor {
@@ -207,7 +291,7 @@ pub struct Descriptor {
     pub endpoints: Vec<EndpointDeclaration>,
     /// Keys.
     pub keys: Vec<KeyDeclaration>,
-    /// Requests.
+    /// Requests; exchanges of keys first.
     pub reach: Vec<Reach>,
     /// Response header that names a request in the target's logs.
     pub trace_header: Option<String>,
@@ -221,6 +305,28 @@ impl Descriptor {
     /// What is wrong with it.
     pub fn parse_schema(text: &str) -> Result<serde_json::Value, String> {
         super::schema::parse(text)
+    }
+
+    /// What checks settings against the schema.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the schema.
+    pub fn settings_validator(&self) -> Result<jsonschema::Validator, String> {
+        super::schema::validator(&self.settings_schema)
+    }
+
+    /// Puts the exchanges of its keys among its requests. Done once it is known to be sound.
+    pub fn declare_exchanges(&mut self) {
+        let mut exchanges: Vec<Reach> = Vec::new();
+        for key in &self.keys {
+            if let Some(line) = key.exchange().and_then(Reach::exchange)
+                && !exchanges.contains(&line)
+            {
+                exchanges.push(line);
+            }
+        }
+        self.reach.splice(0..0, exchanges);
     }
 
     /// Everything that is wrong with it; empty when it can be used.
@@ -340,13 +446,8 @@ impl Descriptor {
                     cut(&reach.endpoint)
                 ));
             }
-            if !reach.method.is_safe() && reach.verb != Verb::Close {
-                problems.push(format!("reach `{reach}`: only `close` may use {}", reach.method));
-            }
-            if reach.path.names_account() && !matches!(reach.verb, Verb::Read | Verb::Close) {
-                problems.push(format!(
-                    "reach `{reach}`: `{{account}}` exists in `read` and `close` only"
-                ));
+            for problem in reach.problems() {
+                problems.push(format!("reach `{}`: {problem}", cut(&reach.to_string())));
             }
         }
     }
@@ -396,8 +497,5 @@ fn is_header_name(name: &str) -> bool {
 
 /// Text of a guest in a message for the operator: short and without control characters.
 fn cut(text: &str) -> String {
-    text.chars()
-        .take(120)
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect()
+    printable(&text.chars().take(240).collect::<String>())
 }

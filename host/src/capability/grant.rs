@@ -10,7 +10,8 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
-use super::descriptor::{Descriptor, KeyDeclaration, KeyKind, Reach};
+use super::body::BodyTemplate;
+use super::descriptor::{Descriptor, KeyDeclaration, KeyKind, Placement, Reach, Verb};
 use super::limits::CallLimits;
 use super::network::Network;
 use super::scrub::{MIN_SECRET, Scrubber};
@@ -33,7 +34,7 @@ pub struct Binding {
     pub endpoints: BTreeMap<String, BaseUrl>,
     /// Secrets by key name.
     pub keys: BTreeMap<String, KeyMaterial>,
-    /// The reach lines that the operator grants; all that are not optional where absent.
+    /// The reach lines that the operator grants, in full; all that are not optional where absent.
     pub reach: Option<Vec<String>>,
     /// Longest life of an assertion.
     pub max_assertion: Option<Duration>,
@@ -68,6 +69,8 @@ pub struct Grant {
     pub(super) endpoints: BTreeMap<String, BaseUrl>,
     pub(super) reach: Vec<Reach>,
     pub(super) withheld: Vec<Reach>,
+    /// The granted lines as a tenant file has them.
+    lines: Vec<String>,
     pub(super) keys: BTreeMap<String, Key>,
     pub(super) trace_header: Option<String>,
     pub(super) max_assertion: Duration,
@@ -109,7 +112,9 @@ impl Grant {
         let mut problems = Vec::new();
         let endpoints = bind_endpoints(descriptor, binding.endpoints, &binding.network, &mut problems);
         let keys = bind_keys(descriptor, binding.keys, &binding.settings, &mut problems);
-        let (reach, withheld) = bind_reach(descriptor, binding.reach.as_deref(), &binding.settings, &mut problems);
+        let (granted, withheld) = bind_reach(descriptor, binding.reach.as_deref(), &mut problems);
+        let lines = granted.iter().map(ToString::to_string).collect();
+        let reach = resolve(granted, &binding.settings, &mut problems);
         if !problems.is_empty() {
             return Err(problems);
         }
@@ -126,6 +131,7 @@ impl Grant {
             endpoints,
             reach,
             withheld,
+            lines,
             keys,
             trace_header: descriptor.trace_header.as_ref().map(|name| name.to_ascii_lowercase()),
             max_assertion: binding.max_assertion.unwrap_or(DEFAULT_MAX_ASSERTION),
@@ -151,6 +157,20 @@ impl Grant {
         self.endpoints.get(name).map(BaseUrl::as_str)
     }
 
+    /// Where the operator writes, for the messages that say what.
+    pub(super) fn operator(&self) -> String {
+        format!(
+            "the operator of [connectors.{}] in tenants/{}.toml",
+            self.connector, self.tenant
+        )
+    }
+
+    /// The operator's `reach` with one more line, as TOML: the list replaces the default, so it is always whole.
+    pub(super) fn reach_with(&self, added: &Reach) -> String {
+        let lines = self.lines.iter().cloned().chain([added.to_string()]);
+        toml::Value::from(lines.collect::<Vec<_>>()).to_string()
+    }
+
     /// The clock that guests are told the time by.
     #[must_use]
     pub fn clock(&self) -> &SharedClock {
@@ -167,24 +187,25 @@ fn bind_endpoints(
     let mut endpoints = BTreeMap::new();
     for declared in &descriptor.endpoints {
         let name = &declared.name;
-        let default = || {
-            declared
-                .default_base_url
-                .as_deref()
-                .and_then(|base| BaseUrl::parse(base, network).ok())
-        };
-        match bound.remove(name).or_else(default) {
-            Some(base) => {
-                endpoints.insert(name.clone(), base);
-            }
-            None => problems.push(Problem {
-                field: "endpoints",
-                text: format!(
-                    "endpoint `{name}` ({}) is not bound; write endpoints = {{ {name} = \"https://…\" }}",
-                    declared.purpose
-                ),
-            }),
+        // A plugin must not choose by its default where the operator's secrets go.
+        let secret = descriptor.keys.iter().find(|key| key.goes_to(name));
+        let default = declared.default_base_url.as_deref();
+        let usual = default.filter(|_| secret.is_none());
+        let base = bound.remove(name).or_else(|| BaseUrl::parse(usual?, network).ok());
+        if let Some(base) = base {
+            endpoints.insert(name.clone(), base);
+            continue;
         }
+        let takes = secret.map(|key| format!(", where key `{}` goes,", key.name));
+        problems.push(Problem {
+            field: "endpoints",
+            text: format!(
+                "endpoint `{name}` ({}){} is not bound; write endpoints = {{ {name} = \"{}\" }}",
+                declared.purpose,
+                takes.unwrap_or_default(),
+                default.unwrap_or("https://…")
+            ),
+        });
     }
     for name in bound.keys() {
         let known = descriptor.endpoints.iter().map(|endpoint| endpoint.name.as_str());
@@ -213,11 +234,18 @@ fn bind_keys(
             problems.push(Problem { field: "keys", text });
             continue;
         };
+        let is_pair = matches!(
+            &declaration.kind,
+            KeyKind::ApiKey {
+                placement: Placement::Basic
+            }
+        );
         if let KeyMaterial::Secret(secret) = &material
-            && secret.expose_secret().len() < MIN_SECRET
+            && secret_part(secret.expose_secret(), is_pair).len() < MIN_SECRET
         {
-            let text =
-                format!("key `{name}` is shorter than {MIN_SECRET} bytes, so its echo could not be told from text");
+            let text = format!(
+                "key `{name}` has a secret of less than {MIN_SECRET} bytes, so its echo could not be told from text"
+            );
             problems.push(Problem { field: "keys", text });
         }
         let pointers = match &declaration.kind {
@@ -259,46 +287,75 @@ fn bind_keys(
     keys
 }
 
-/// The granted and the withheld reach, settings put into the granted one's templates.
+/// The granted and the withheld lines. What the operator lists is granted and nothing else.
 fn bind_reach(
     descriptor: &Descriptor,
-    granted: Option<&[String]>,
-    settings: &Value,
+    listed: Option<&[String]>,
     problems: &mut Vec<Problem>,
 ) -> (Vec<Reach>, Vec<Reach>) {
-    for line in granted.unwrap_or_default() {
+    let mut wrong = |text: String| problems.push(Problem { field: "reach", text });
+    for line in listed.unwrap_or_default() {
         if !descriptor.reach.iter().any(|reach| is_line(reach, line)) {
             let known: Vec<String> = descriptor.reach.iter().map(ToString::to_string).collect();
-            problems.push(Problem {
-                field: "reach",
-                text: unknown("reach", line, known.iter().map(String::as_str)),
-            });
+            wrong(unknown("reach", line, known.iter().map(String::as_str)));
         }
     }
-    let is_granted = |reach: &Reach| match granted {
+    let is_granted = |reach: &Reach| match listed {
         Some(lines) => lines.iter().any(|line| is_line(reach, line)),
         None => !reach.optional,
     };
     let (granted, withheld): (Vec<Reach>, Vec<Reach>) = descriptor.reach.iter().cloned().partition(is_granted);
-    let mut resolved = Vec::new();
-    for reach in granted {
-        match reach.path.with_settings(settings) {
-            Ok(path) => resolved.push(Reach { path, ..reach }),
-            Err(pointer) => problems.push(Problem {
-                field: "settings",
-                text: format!(
-                    "`{}` is needed as one segment of a path by `{reach}`",
-                    pointer.trim_start_matches('/')
-                ),
-            }),
+    // What is closed without having been read cannot be proved, and would be closed all the same.
+    let has = |lines: &[Reach], verb| lines.iter().any(|line| line.verb == verb);
+    for verb in [Verb::Mint, Verb::Find, Verb::Read] {
+        if has(&granted, Verb::Close) && !has(&granted, verb) && has(&withheld, verb) {
+            let missing: Vec<String> = withheld
+                .iter()
+                .filter(|line| line.verb == verb)
+                .map(ToString::to_string)
+                .collect();
+            wrong(format!(
+                "it grants `close` and nothing of `{verb}`; the list is what is granted in full, so add {}",
+                toml::Value::from(missing)
+            ));
         }
     }
-    (resolved, withheld)
+    (granted, withheld)
+}
+
+/// The lines with the settings put into their paths.
+fn resolve(granted: Vec<Reach>, settings: &Value, problems: &mut Vec<Problem>) -> Vec<Reach> {
+    let mut resolved = Vec::new();
+    for reach in granted {
+        let in_body = reach.body.iter().flat_map(BodyTemplate::pointers);
+        let missing = in_body.filter(|pointer| settings.pointer(pointer).and_then(Value::as_str).is_none());
+        let missing: Vec<String> = missing.map(str::to_owned).collect();
+        match reach.path.with_settings(settings) {
+            Ok(path) if missing.is_empty() => resolved.push(Reach { path, ..reach }),
+            Ok(_) => problems.push(needed(&missing[0], &format!("as a string in the body of `{reach}`"))),
+            Err(pointer) => problems.push(needed(&pointer, &format!("as one segment of a path by `{reach}`"))),
+        }
+    }
+    resolved
+}
+
+fn needed(pointer: &str, what_for: &str) -> Problem {
+    Problem {
+        field: "settings",
+        text: format!("`{}` is needed {what_for}", pointer.trim_start_matches('/')),
+    }
 }
 
 /// Whether an operator's line is this reach; runs of blanks count as one.
 fn is_line(reach: &Reach, line: &str) -> bool {
     line.split_whitespace().eq(reach.to_string().split_whitespace())
+}
+
+/// What of a key must not be seen: of `user:password` the password.
+fn secret_part(key: &str, is_pair: bool) -> &str {
+    key.split_once(':')
+        .filter(|_| is_pair)
+        .map_or(key, |(_, password)| password)
 }
 
 fn unknown<'a>(what: &str, name: &str, known: impl IntoIterator<Item = &'a str>) -> String {

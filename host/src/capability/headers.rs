@@ -1,6 +1,8 @@
 //! Header fields: which ones a guest may set, which ones it may see.
 
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+
+use super::text::quoted;
 
 /// What a guest may set. Everything else belongs to the host or could change who asks, what is asked or how it is
 /// framed: `Host`, `Authorization`, `Cookie`, `Transfer-Encoding`, `X-HTTP-Method-Override`, `X-Forwarded-…`.
@@ -56,10 +58,7 @@ pub(super) fn from_guest(fields: &[(String, String)]) -> Result<HeaderMap, Strin
     for (name, value) in fields {
         let lower = name.to_ascii_lowercase();
         if !ALLOWED.contains(&lower.as_str()) {
-            return Err(format!(
-                "header `{}` is not one that a connector may set",
-                name.escape_debug()
-            ));
+            return Err(format!("header `{}` is not one that a connector may set", quoted(name)));
         }
         let name =
             HeaderName::from_bytes(lower.as_bytes()).map_err(|_| format!("header name `{lower}` is malformed"))?;
@@ -67,6 +66,33 @@ pub(super) fn from_guest(fields: &[(String, String)]) -> Result<HeaderMap, Strin
         headers.append(name, value);
     }
     Ok(headers)
+}
+
+/// Sees to it that a body of JSON is read as such.
+///
+/// # Errors
+///
+/// The content type that says otherwise: servers read the same bytes differently by it.
+pub(super) fn declare_json(headers: &mut HeaderMap) -> Result<(), String> {
+    let said: Vec<&[u8]> = headers
+        .get_all(CONTENT_TYPE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    let is_plain = |name: &[u8]| name.iter().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(b));
+    let is_json = |kind: &[u8]| match kind.strip_prefix(b"application/") {
+        Some(b"json") => true,
+        Some(rest) => rest.strip_suffix(b"+json").is_some_and(is_plain),
+        None => false,
+    };
+    match said.as_slice() {
+        [] => drop(headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"))),
+        [kind] if is_json(kind) => {}
+        _ => {
+            return Err("the content-type of a declared body is `application/json` or `application/…+json`".to_owned());
+        }
+    }
+    Ok(())
 }
 
 /// A response's header fields as a guest sees them: cookies left out, values as text.
@@ -125,6 +151,28 @@ mod tests {
         for value in ["a\r\nHost: evil.example", "a\nb", "a\0b", "\r"] {
             assert!(from_guest(&one("accept", value)).is_err(), "{value:?}");
         }
+    }
+
+    #[test]
+    fn a_declared_body_is_json_and_nothing_else() {
+        let with = |kind: &str| from_guest(&one("content-type", kind)).unwrap();
+        let mut unsaid = HeaderMap::new();
+        declare_json(&mut unsaid).unwrap();
+        assert_eq!(unsaid["content-type"], "application/json");
+        for kind in ["application/json", "application/scim+json"] {
+            assert_eq!(declare_json(&mut with(kind)), Ok(()), "{kind}");
+        }
+        for kind in [
+            "text/plain",
+            "application/x-www-form-urlencoded",
+            "application/json; charset=utf-16",
+            "application/a;b+json",
+        ] {
+            assert!(declare_json(&mut with(kind)).is_err(), "{kind}");
+        }
+        let mut twice = with("application/json");
+        twice.append("content-type", HeaderValue::from_static("text/plain"));
+        assert!(declare_json(&mut twice).is_err());
     }
 
     #[test]

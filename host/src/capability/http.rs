@@ -1,19 +1,23 @@
 //! `http`: requests to the target.
 //!
-//! Every check happens before anything leaves, in one order: budgets, verb, path, headers, reach, token. Only then is
-//! a URL written, from the operator's base URL and the checked path.
+//! Every check happens before anything leaves, in one order: budgets, verb, path, headers, reach, body, token. Only then
+//! is a URL written, from the operator's base URL and the checked path.
 
-use reqwest::header::{AUTHORIZATION, HOST, HeaderMap, HeaderName, HeaderValue};
-use tokio::time::Instant;
-use url::Url;
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use reqwest::header::{AUTHORIZATION, HOST, HeaderMap, HeaderName, HeaderValue};
+use serde_json::Value;
+use tokio::time::Instant;
+use url::Url;
 
 use super::call::{Call, Effect, Exchange, LimitReached};
-use super::descriptor::{Method, Placement, Verb};
+use super::descriptor::{Method, Placement, Reach, Verb};
 use super::headers;
+use super::network::AddressRefused;
 use super::path::RequestPath;
+use super::text::quoted;
 use super::token::Token;
 
 /// A guest's request.
@@ -111,27 +115,39 @@ impl Call {
             headers,
             body,
         } = request;
-        let grant = &self.grant;
+        let grant = Arc::clone(&self.grant);
         let Some(base) = grant.endpoints.get(&endpoint) else {
-            return Err(format!("the descriptor has no endpoint `{}`", quoted(&endpoint)));
+            let endpoint = quoted(&endpoint);
+            return Err(format!(
+                "the descriptor has no endpoint `{endpoint}`; author: declare it in `endpoints`, then {} binds it there",
+                grant.operator()
+            ));
         };
         if method.is_safe() && body.is_some() {
             return Err(format!("{method} cannot have a body"));
         }
         if !method.is_safe() && self.verb != Verb::Close {
             return Err(format!(
-                "`{}` cannot send {method}: reading verbs cannot write",
+                "`{}` cannot send {method}: reading verbs cannot write; author: do it in `close`, by a line \
+                 `close {method} {endpoint} …` of `reach`",
                 self.verb
             ));
         }
         let path = RequestPath::parse(&path)?;
         self.check_size(&query, &headers, body.as_deref())?;
-        let headers = headers::from_guest(&headers)?;
-        self.check_reach(&endpoint, method, &path)?;
+        let mut headers = headers::from_guest(&headers)?;
+        let lines = self.check_reach(&endpoint, method, &path)?;
         let path_text = path.encoded();
         let url = join(base.url(), &path_text, &query)?;
+        let body = match method.is_safe() {
+            true => None,
+            false => self.declared_body(&lines, &query, body.as_deref())?,
+        };
+        if body.is_some() {
+            headers::declare_json(&mut headers)?;
+        }
         if !method.is_safe() {
-            self.check_unsafe(method, &path, body.as_deref())?;
+            self.used.unsafe_requests += 1;
         }
         let keep_bodies = self.verb != Verb::Page;
         Ok(Checked {
@@ -181,46 +197,52 @@ impl Call {
         Ok(())
     }
 
-    /// The denial names both lines: the author's in the descriptor and the operator's in the tenant file.
-    fn check_reach(&self, endpoint: &str, method: Method, path: &RequestPath) -> Result<(), String> {
-        let fits = |reach: &&super::descriptor::Reach| {
-            reach.verb == self.verb && reach.endpoint == endpoint && reach.method == method
-        };
+    /// The granted lines that the request fits. The denial names both lines: the author's in the descriptor and the
+    /// operator's in the tenant file.
+    pub(super) fn check_reach(
+        &self,
+        endpoint: &str,
+        method: Method,
+        path: &RequestPath,
+    ) -> Result<Vec<&Reach>, String> {
         let grant = &self.grant;
-        if grant
-            .reach
-            .iter()
-            .filter(fits)
-            .any(|reach| reach.path.matches(path, self.account.as_deref()))
-        {
-            return Ok(());
+        let account = self.account.as_deref();
+        let fits = |reach: &&Reach| reach.verb == self.verb && reach.endpoint == endpoint && reach.method == method;
+        let granted = grant.reach.iter().filter(fits);
+        let granted: Vec<&Reach> = granted.filter(|reach| reach.path.matches(path, account)).collect();
+        if !granted.is_empty() {
+            return Ok(granted);
         }
         let asked = format!("{} {method} {endpoint} {}", self.verb, path.encoded());
         let withheld = grant.withheld.iter().filter(fits).find(|reach| {
             let template = reach.path.with_settings(&grant.settings);
-            template.is_ok_and(|template| template.matches(path, self.account.as_deref()))
+            template.is_ok_and(|template| template.matches(path, account))
         });
         Err(match withheld {
             Some(reach) => format!(
-                "`{asked}` is not granted; operator: add \"{reach}\" to `reach` under [connectors.{}] in tenants/{}.toml",
-                grant.connector, grant.tenant
+                "`{asked}` is not granted; operator: write reach = {} under {}",
+                grant.reach_with(reach),
+                grant.operator()
             ),
             None => format!(
                 "`{asked}` is not in the descriptor's reach; author: declare `{} {method} {endpoint} …` in `reach`, \
-                 then the operator of [connectors.{}] in tenants/{}.toml can grant it",
-                self.verb, grant.connector, grant.tenant
+                 then {} can grant it",
+                self.verb,
+                grant.operator()
             ),
         })
     }
 
-    fn check_unsafe(&mut self, method: Method, path: &RequestPath, body: Option<&[u8]>) -> Result<(), String> {
-        let account = self.account.as_deref().filter(|id| !id.is_empty());
-        let named =
-            account.is_some_and(|id| path.has_segment(id) || body.is_some_and(|body| names(body, id.as_bytes())));
-        if !named {
-            return Err(format!(
-                "{method} names the account that is to be closed neither in its path nor in its body"
-            ));
+    /// What an unsafe request carries: what one of the granted lines declares for this account, in the host's own
+    /// spelling, and none where it declares none.
+    fn declared_body(
+        &self,
+        lines: &[&Reach],
+        query: &[(String, String)],
+        body: Option<&[u8]>,
+    ) -> Result<Option<Vec<u8>>, String> {
+        if self.account().is_empty() {
+            return Err("there is no account to close".to_owned());
         }
         if self.used.unsafe_requests >= self.grant.limits.unsafe_requests {
             return Err(format!(
@@ -228,8 +250,44 @@ impl Call {
                 self.grant.limits.unsafe_requests
             ));
         }
-        self.used.unsafe_requests += 1;
-        Ok(())
+        let mut refused = Err("nothing is granted".to_owned());
+        for line in lines {
+            refused = self.carried(line, query, body);
+            if refused.is_ok() {
+                break;
+            }
+        }
+        refused
+    }
+
+    fn carried(
+        &self,
+        line: &Reach,
+        query: &[(String, String)],
+        body: Option<&[u8]>,
+    ) -> Result<Option<Vec<u8>>, String> {
+        if let Some((name, _)) = query.iter().find(|(name, _)| !line.query.contains(name)) {
+            return Err(format!(
+                "`{line}` has no query parameter `{}`; author: list it in that line's `query`",
+                quoted(name)
+            ));
+        }
+        let Some(template) = &line.body else {
+            return match body {
+                None => Ok(None),
+                Some(_) => Err(format!(
+                    "`{line}` has no body; author: declare it in that line's `body`"
+                )),
+            };
+        };
+        let declared = template.filled(&self.grant.settings, self.account());
+        let sent: Option<Value> = body.and_then(|body| serde_json::from_slice(body).ok());
+        if sent.as_ref() != Some(&declared) {
+            return Err(format!(
+                "the body is not the one that `{line}` declares for this account; author: send that, or declare another"
+            ));
+        }
+        Ok(Some(declared.to_string().into_bytes()))
     }
 
     /// Sends what was checked, reads the answer within its limits, blanks secrets and keeps the record.
@@ -273,7 +331,7 @@ impl Call {
         let port = url.port_or_known_default().unwrap_or(443);
         let client = grant
             .network
-            .client(&grant.network_settings, port)
+            .client(&grant.network_settings, port, grant.limits.connect)
             .map_err(|error| HttpError::NotSent(format!("cannot build a client: {}", causes(&error))))?;
         let method = reqwest::Method::from_bytes(checked.method.to_string().as_bytes()).unwrap_or(reqwest::Method::GET);
         let mut headers = checked.headers;
@@ -289,7 +347,10 @@ impl Call {
         if let Some(body) = checked.body {
             request = request.body(body);
         }
-        let response = request.send().await.map_err(|error| classify(&error))?;
+        let response = request.send().await.map_err(|error| match refused(&error) {
+            Some(address) => HttpError::Denied(self.deny(address.to_string())),
+            None => classify(&error),
+        })?;
         self.receive(response).await
     }
 
@@ -339,16 +400,23 @@ impl Call {
     }
 
     fn begin(&self, checked: &Checked, is_unsafe_close: bool) {
+        let clean_pairs = |pairs: Vec<(String, String)>| -> Vec<(String, String)> {
+            let pairs = pairs.into_iter();
+            pairs
+                .map(|(name, value)| (self.clean(name), self.clean(value)))
+                .collect()
+        };
         let exchange = Exchange {
             endpoint: checked.endpoint.clone(),
             method: checked.method.to_string(),
-            path: checked.path.clone(),
-            query: checked.query.clone(),
+            path: self.clean(checked.path.clone()),
+            query: clean_pairs(checked.query.clone()),
             request_body: checked
                 .body
                 .as_deref()
                 .filter(|_| checked.keep_bodies)
-                .and_then(|body| self.keep_text(body)),
+                .and_then(|body| self.keep_text(body))
+                .map(|body| self.clean(body)),
             at: self.grant.clock.now(),
             error: Some("not finished".to_owned()),
             ..Exchange::default()
@@ -412,7 +480,8 @@ impl Call {
 fn place(token: &Token, checked: &mut Checked) -> Result<(), String> {
     if !token.usable_at().contains(&checked.endpoint) {
         return Err(format!(
-            "the token may not be sent to endpoint `{}`; author: list it in the key's `usable-at`",
+            "the token may not be sent to endpoint `{}`; author: list it in the key's `usable-at`, then the operator binds \
+             it in `endpoints`",
             checked.endpoint
         ));
     }
@@ -432,16 +501,6 @@ fn place(token: &Token, checked: &mut Checked) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether an id stands in a body by itself: `4711` is not named by `{"user":"47110"}`.
-fn names(body: &[u8], id: &[u8]) -> bool {
-    let continues =
-        |byte: Option<&u8>| byte.is_some_and(|b| b.is_ascii_alphanumeric() || b"-_.@+%~".contains(b) || !b.is_ascii());
-    body.windows(id.len()).enumerate().any(|(at, part)| {
-        let before = at.checked_sub(1).and_then(|before| body.get(before));
-        part == id && !continues(before) && !continues(body.get(at + id.len()))
-    })
-}
-
 /// The operator's base URL with the checked path below it.
 pub(super) fn join(base: &Url, path: &str, query: &[(String, String)]) -> Result<Url, String> {
     let mut url = base.clone();
@@ -457,17 +516,24 @@ pub(super) fn join(base: &Url, path: &str, query: &[(String, String)]) -> Result
     Ok(url)
 }
 
-/// A guest's word in a message: short, and without what drives a terminal or begins a line.
-pub(super) fn quoted(text: &str) -> String {
-    text.chars().take(120).flat_map(char::escape_debug).collect()
-}
-
 fn classify(error: &reqwest::Error) -> HttpError {
     if error.is_connect() || error.is_builder() {
         HttpError::NotSent(causes(error))
     } else {
         HttpError::NoAnswer(causes(error))
     }
+}
+
+/// The address that was refused, where that is why nothing was sent. Only an operator can mend that.
+fn refused(error: &reqwest::Error) -> Option<&AddressRefused> {
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        if let Some(refused) = error.downcast_ref() {
+            return Some(refused);
+        }
+        cause = error.source();
+    }
+    None
 }
 
 /// An error with its causes. Without the URL: a query may name a person.

@@ -1,6 +1,7 @@
 //! `log`: a guest's lines for the operator.
 
 use super::call::{Call, LogLine};
+use super::text::printable;
 
 /// What a field costs besides its bytes: quotes and separators. So a million empty ones are not free.
 const FIELD: usize = 8;
@@ -69,11 +70,4 @@ impl Call {
         let level = format!("{level:?}").to_lowercase();
         self.note().log.push(LogLine { level, message, fields });
     }
-}
-
-/// Control characters could forge lines or drive a terminal.
-fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect()
 }

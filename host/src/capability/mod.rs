@@ -6,6 +6,7 @@
 //! Enforcing them in the generated traits lost: a rule would then be spread over conversions.
 
 mod address;
+mod body;
 mod call;
 mod credentials;
 mod descriptor;
@@ -18,9 +19,11 @@ mod network;
 mod path;
 mod schema;
 mod scrub;
+mod text;
 mod token;
 
 pub use address::forbidden;
+pub use body::{BodyTemplate, MAX_BODY_TEMPLATE};
 pub use call::{Call, CallRecord, Effect, Exchange, LimitReached, LogLine};
 pub use credentials::{Encoding, GrantError, JwtGrant};
 pub use descriptor::{
@@ -30,7 +33,8 @@ pub use grant::{Binding, DEFAULT_MAX_ASSERTION, Grant, KeyMaterial, Problem};
 pub use http::{HttpError, Request, Response};
 pub use limits::CallLimits;
 pub use log::Level;
-pub use network::{Network, Transport};
+pub use network::{Names, Network, Transport};
 pub use path::{MAX_PATH_BYTES, PathTemplate, RequestPath};
 pub use scrub::{BLANK, Scrubber};
+pub use text::{is_odd, printable};
 pub use token::{Token, TokenCell};

@@ -12,6 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio::time::Instant;
 use url::Url;
@@ -19,7 +20,6 @@ use url::Url;
 use super::address::forbidden;
 use super::descriptor::Method;
 use super::http::{HttpError, Response};
-use super::limits::CallLimits;
 use crate::tenant::NetworkGrants;
 
 /// A client that no request used for this long is dropped. Longer than a token lives would keep it for ever busy.
@@ -27,11 +27,24 @@ const IDLE: Duration = Duration::from_secs(600);
 /// Connections that wait in a pool for the next request, a host. More than a lane's usual concurrency gains nothing.
 const IDLE_CONNECTIONS: usize = 32;
 
+/// How often idle clients are looked for.
+const SWEEP: Duration = Duration::from_secs(60);
+
+/// What a client is shared by: what bends the network, the port that names are resolved for, the time to connect.
+type Shared = (Arc<NetworkGrants>, u16, Duration);
+
 /// Gives out HTTP clients.
 #[derive(Debug)]
 pub struct Network {
     transport: Option<Arc<dyn Transport>>,
-    clients: Mutex<HashMap<(Arc<NetworkGrants>, u16), Entry>>,
+    names: Arc<dyn Names>,
+    clients: Mutex<Clients>,
+}
+
+#[derive(Debug)]
+struct Clients {
+    entries: HashMap<Shared, Entry>,
+    swept: Instant,
 }
 
 #[derive(Debug)]
@@ -46,7 +59,11 @@ impl Default for Network {
         rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
         Self {
             transport: None,
-            clients: Mutex::default(),
+            names: Arc::new(SystemNames),
+            clients: Mutex::new(Clients {
+                entries: HashMap::new(),
+                swept: Instant::now(),
+            }),
         }
     }
 }
@@ -63,7 +80,36 @@ pub trait Transport: fmt::Debug + Send + Sync {
     fn answer(&self, method: Method, url: &Url, body: Option<&[u8]>) -> Result<Response, HttpError>;
 }
 
+/// What names lead to.
+pub trait Names: fmt::Debug + Send + Sync {
+    /// The addresses of a name.
+    fn lookup(&self, name: &str) -> BoxFuture<'static, std::io::Result<Vec<IpAddr>>>;
+}
+
+/// The machine's own resolver.
+#[derive(Debug)]
+struct SystemNames;
+
+impl Names for SystemNames {
+    fn lookup(&self, name: &str) -> BoxFuture<'static, std::io::Result<Vec<IpAddr>>> {
+        let name = name.to_owned();
+        Box::pin(async move {
+            let addresses = tokio::net::lookup_host((name.as_str(), 0)).await?;
+            Ok(addresses.map(|address| address.ip()).collect())
+        })
+    }
+}
+
 impl Network {
+    /// A network on which `names` tells what names lead to.
+    #[must_use]
+    pub fn resolved_by(names: Arc<dyn Names>) -> Self {
+        Self {
+            names,
+            ..Self::default()
+        }
+    }
+
     /// A network that is not there: `transport` answers instead.
     #[must_use]
     pub fn answered_by(transport: Arc<dyn Transport>) -> Self {
@@ -78,69 +124,87 @@ impl Network {
         self.transport.as_deref()
     }
 
-    /// The client for these settings and this port; built when it is first asked for.
+    /// The client for these settings, this port and this time to connect; built when it is first asked for.
     ///
     /// # Errors
     ///
     /// The TLS library's, where the given certificates cannot be used.
-    pub fn client(&self, settings: &Arc<NetworkGrants>, port: u16) -> Result<reqwest::Client, reqwest::Error> {
+    pub fn client(
+        &self,
+        settings: &Arc<NetworkGrants>,
+        port: u16,
+        connect: Duration,
+    ) -> Result<reqwest::Client, reqwest::Error> {
+        let shared = (Arc::clone(settings), port, connect);
+        if let Some(client) = self.used(&shared) {
+            return Ok(client);
+        }
+        // Built outside the lock, so that the others go on meanwhile. Of two that are built at once the first stays.
+        let client = self.build(settings, port, connect)?;
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        let used = Instant::now();
+        let entry = clients.entries.entry(shared).or_insert(Entry { client, used });
+        Ok(entry.client.clone())
+    }
+
+    fn used(&self, shared: &Shared) -> Option<reqwest::Client> {
         let now = Instant::now();
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(entry) = clients.get_mut(&(Arc::clone(settings), port)) {
-            entry.used = now;
-            return Ok(entry.client.clone());
+        if now.duration_since(clients.swept) >= SWEEP {
+            clients.swept = now;
+            clients.entries.retain(|_, entry| now.duration_since(entry.used) < IDLE);
         }
-        clients.retain(|_, entry| now.duration_since(entry.used) < IDLE);
-        let client = build(settings, port)?;
-        clients.insert(
-            (Arc::clone(settings), port),
-            Entry {
-                client: client.clone(),
-                used: now,
-            },
-        );
-        Ok(client)
+        let entry = clients.entries.get_mut(shared)?;
+        entry.used = now;
+        Some(entry.client.clone())
     }
-}
 
-fn build(settings: &Arc<NetworkGrants>, port: u16) -> Result<reqwest::Client, reqwest::Error> {
-    let limits = CallLimits::default();
-    let mut builder = reqwest::Client::builder()
-        .user_agent(concat!("exeunt/", env!("CARGO_PKG_VERSION")))
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .retry(reqwest::retry::never())
-        .referer(false)
-        .https_only(settings.insecure.is_empty())
-        .http1_only()
-        .connect_timeout(limits.connect)
-        .pool_max_idle_per_host(IDLE_CONNECTIONS)
-        .tcp_nodelay(true)
-        .dns_resolver(Arc::new(Resolver {
-            settings: Arc::clone(settings),
-            port,
-        }));
-    if let Some(ca) = &settings.ca {
-        builder = builder.tls_certs_only(reqwest::Certificate::from_pem_bundle(&ca.pem)?);
+    fn build(
+        &self,
+        settings: &Arc<NetworkGrants>,
+        port: u16,
+        connect: Duration,
+    ) -> Result<reqwest::Client, reqwest::Error> {
+        let mut builder = reqwest::Client::builder()
+            .user_agent(concat!("exeunt/", env!("CARGO_PKG_VERSION")))
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .referer(false)
+            .https_only(settings.insecure.is_empty())
+            .http1_only()
+            .connect_timeout(connect)
+            .pool_max_idle_per_host(IDLE_CONNECTIONS)
+            .tcp_nodelay(true)
+            .dns_resolver(Arc::new(Resolver {
+                names: Arc::clone(&self.names),
+                settings: Arc::clone(settings),
+                port,
+            }));
+        if let Some(ca) = &settings.ca {
+            builder = builder.tls_certs_only(reqwest::Certificate::from_pem_bundle(&ca.pem)?);
+        }
+        builder.build()
     }
-    builder.build()
 }
 
 /// Resolves a name and refuses every address that the tenant may not reach.
 struct Resolver {
+    names: Arc<dyn Names>,
     settings: Arc<NetworkGrants>,
     port: u16,
 }
 
 impl Resolve for Resolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let (settings, port) = (Arc::clone(&self.settings), self.port);
+        let (names, settings, port) = (Arc::clone(&self.names), Arc::clone(&self.settings), self.port);
         Box::pin(async move {
             let host = name.as_str();
             if let Some(address) = settings.connect_to(host, port) {
                 return Ok(Box::new(std::iter::once(address)) as Addrs);
             }
-            let addresses: Vec<SocketAddr> = tokio::net::lookup_host((host, port)).await?.collect();
+            let addresses = names.lookup(host).await?.into_iter();
+            let addresses: Vec<SocketAddr> = addresses.map(|ip| SocketAddr::new(ip, port)).collect();
             for address in &addresses {
                 check(&settings, *address).map_err(|reason| AddressRefused {
                     host: host.to_owned(),
@@ -163,7 +227,7 @@ fn check(settings: &NetworkGrants, address: SocketAddr) -> Result<(), &'static s
 
 /// A name resolved to an address that the tenant may not reach.
 #[derive(Debug)]
-struct AddressRefused {
+pub(super) struct AddressRefused {
     host: String,
     ip: IpAddr,
     reason: &'static str,
@@ -174,7 +238,8 @@ impl fmt::Display for AddressRefused {
         let Self { host, ip, reason } = self;
         write!(
             f,
-            "{host} resolves to {ip}, which is not a public address ({reason}); the host's operator can grant it as `private`"
+            "{host} resolves to {ip}, which is not a public address ({reason}); the host's operator can grant it as \
+             `private` in exeunt.toml"
         )
     }
 }
@@ -204,6 +269,7 @@ mod tests {
     #[tokio::test]
     async fn a_name_that_leads_inside_is_refused_with_the_line_to_write() {
         let resolver = Resolver {
+            names: Arc::new(SystemNames),
             settings: Arc::new(NetworkGrants::default()),
             port: 443,
         };
@@ -216,17 +282,19 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn clients_are_shared_by_settings_and_dropped_when_idle() {
+        const CONNECT: Duration = Duration::from_secs(1);
         let network = Network::default();
+        let open = || network.clients.lock().unwrap().entries.len();
         let ours = Arc::new(settings());
-        network.client(&ours, 443).unwrap();
-        network.client(&Arc::new(settings()), 443).unwrap();
-        assert_eq!(
-            network.clients.lock().unwrap().len(),
-            1,
-            "the same settings share a client"
-        );
-        tokio::time::advance(IDLE + Duration::from_secs(1)).await;
-        network.client(&Arc::default(), 443).unwrap();
-        assert_eq!(network.clients.lock().unwrap().len(), 1, "the idle one is gone");
+        network.client(&ours, 443, CONNECT).unwrap();
+        network.client(&Arc::new(settings()), 443, CONNECT).unwrap();
+        assert_eq!(open(), 1, "the same settings share a client");
+        network.client(&Arc::default(), 443, CONNECT).unwrap();
+        assert_eq!(open(), 2);
+        tokio::time::advance(IDLE - Duration::from_secs(1)).await;
+        network.client(&ours, 443, CONNECT).unwrap();
+        tokio::time::advance(SWEEP).await;
+        network.client(&ours, 443, CONNECT).unwrap();
+        assert_eq!(open(), 1, "the idle one is gone, though none was built");
     }
 }

@@ -13,10 +13,10 @@ pub const MAX_PATH_BYTES: usize = 2048;
 /// Everything but RFC 3986 unreserved is encoded, so no character of a segment can be taken for syntax.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// Characters that some servers fold into `.`, `/` or `\`, alone (`／`) or with neighbours (`℀` into `a/c`).
-const LOOK_ALIKES: [char; 14] = [
+/// Characters that some servers fold into `.`, `/`, `\` or `%`, alone (`／`) or with neighbours (`℀` into `a/c`).
+const LOOK_ALIKES: [char; 16] = [
     '\u{2024}', '\u{2025}', '\u{2044}', '\u{2100}', '\u{2101}', '\u{2105}', '\u{2106}', '\u{2215}', '\u{29f8}',
-    '\u{fe52}', '\u{fe68}', '\u{ff0e}', '\u{ff0f}', '\u{ff3c}',
+    '\u{fe52}', '\u{fe68}', '\u{fe6a}', '\u{ff05}', '\u{ff0e}', '\u{ff0f}', '\u{ff3c}',
 ];
 
 /// A path that has one meaning.
@@ -59,12 +59,6 @@ impl RequestPath {
             path.extend(utf8_percent_encode(segment, SEGMENT));
         }
         path
-    }
-
-    /// Whether one of the decoded segments is exactly `text`.
-    #[must_use]
-    pub fn has_segment(&self, text: &str) -> bool {
-        self.segments.iter().any(|segment| segment == text)
     }
 }
 
@@ -194,6 +188,12 @@ impl PathTemplate {
     #[must_use]
     pub fn names_account(&self) -> bool {
         self.segments.contains(&TemplateSegment::Account)
+    }
+
+    /// Whether a placeholder `{any}` is in it.
+    #[must_use]
+    pub fn has_any(&self) -> bool {
+        self.segments.contains(&TemplateSegment::Any)
     }
 
     /// The pointers into the settings that it needs.

@@ -12,6 +12,10 @@ use serde_json::Value;
 const MAX_BYTES: usize = 64 * 1024;
 /// Most values in a schema with every reference written out. DocuSign's has about 60.
 const MAX_UNFOLDED: u64 = 20_000;
+/// What a pattern counts for, so that there are at most 39. DocuSign's schema has 4.
+const PATTERN: u64 = 500;
+/// Most bytes of one compiled pattern, and of what matching caches. `(\p{L}{100}){100}` would take gigabytes.
+const PATTERN_BYTES: usize = 1024 * 1024;
 /// Longest chain of references. Each link is a step of recursion, here and in the validator.
 const MAX_CHAIN: usize = 32;
 /// The dialect, where the schema names one.
@@ -42,11 +46,26 @@ pub(super) fn parse(text: &str) -> Result<Value, String> {
     let mut known = HashMap::new();
     if unfolded(&schema, &schema, &mut known).map_err(wrong)? > MAX_UNFOLDED {
         return Err(wrong(format!(
-            "has more than {MAX_UNFOLDED} values when its references are written out"
+            "has more than {MAX_UNFOLDED} values when its references are written out, a pattern counted as {PATTERN}"
         )));
     }
-    jsonschema::validator_for(&schema).map_err(|error| wrong(format!("is not a JSON Schema: {error}")))?;
+    validator(&schema).map_err(wrong)?;
     Ok(schema)
+}
+
+/// What checks settings against a schema. Patterns are matched in linear time, without look-around.
+///
+/// # Errors
+///
+/// What is wrong with the schema.
+pub(super) fn validator(schema: &Value) -> Result<jsonschema::Validator, String> {
+    let patterns = jsonschema::PatternOptions::regex()
+        .size_limit(PATTERN_BYTES)
+        .dfa_size_limit(PATTERN_BYTES);
+    jsonschema::options()
+        .with_pattern_options(patterns)
+        .build(schema)
+        .map_err(|error| format!("is not a JSON Schema, or has a pattern that is too large or looks around: {error}"))
 }
 
 /// How many values `value` has with its references written out. `known` holds what references lead to; none while
@@ -62,6 +81,12 @@ fn unfolded<'a>(value: &'a Value, root: &'a Value, known: &mut HashMap<&'a str, 
             {
                 return Err(format!("uses `{keyword}`; refer to \"#/$defs/NAME\" instead"));
             }
+            let patterns = members
+                .get("patternProperties")
+                .and_then(Value::as_object)
+                .map_or(0, |own| own.len());
+            let pattern = usize::from(members.get("pattern").is_some_and(Value::is_string));
+            sum = sum.saturating_add(PATTERN.saturating_mul((patterns + pattern) as u64));
             if let Some(Value::String(reference)) = members.get("$ref") {
                 sum = sum.saturating_add(referred(reference, root, known)?);
             }
@@ -167,6 +192,24 @@ mod tests {
             let error = parse(&schema.to_string()).unwrap_err();
             assert!(error.contains(expected), "{error}");
         }
+    }
+
+    #[test]
+    fn patterns_are_few_small_and_linear() {
+        let many = |count: usize| {
+            let properties: serde_json::Map<String, Value> = (0..count)
+                .map(|number| (format!("p{number}"), json!({"pattern": "^a$"})))
+                .collect();
+            json!({ "properties": properties }).to_string()
+        };
+        assert!(parse(&many(39)).is_ok());
+        assert!(parse(&many(40)).unwrap_err().contains("a pattern counted as"));
+        for pattern in [r"^(\p{L}{100}){100}$", "^(?=a)b", r"^(a)\1$"] {
+            let error = parse(&json!({ "pattern": pattern }).to_string()).unwrap_err();
+            assert!(error.contains("too large or looks around"), "{pattern}: {error}");
+        }
+        let schema: Value = json!({"pattern": "^(a+)+$"});
+        assert!(!validator(&schema).unwrap().is_valid(&json!("a".repeat(100_000) + "!")));
     }
 
     #[test]

@@ -1,14 +1,19 @@
 //! Blanks out what the host injected where a target sends it back.
 //!
 //! A target that echoes a token (debug pages, error texts, reflected headers) would hand it to the guest, to the log
-//! and to the transcript. Every response passes here first. A secret is looked for as it is, percent-encoded, in
-//! base64 and hexadecimal, all without case. Looking for base64 at any position of a larger text takes three
-//! needles, one for each way in which three bytes can fall into four characters.
+//! and to the transcript. Every response passes here first. A secret is looked for in the forms in which targets write
+//! text, all without case. Looking for base64 at any position of a larger text takes three needles, one for each way
+//! in which three bytes can fall into four characters.
+//!
+//! Long secrets are looked for in pieces, so that an echo that is cut off or wrapped into lines is found too, and the
+//! whole word in which a piece was found is blanked. Looking for whole secrets only lost: half a signature is worth
+//! nothing to an honest plugin and a start to a dishonest one.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
-use aho_corasick::{AhoCorasick, MatchKind};
+use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -18,11 +23,21 @@ pub const BLANK: &str = "[secret]";
 
 /// Shortest secret that can be looked for without blanking ordinary text.
 pub(super) const MIN_SECRET: usize = 8;
+/// Bytes of a piece: long enough that no other text has it by chance.
+const PIECE: usize = 16;
+/// Secrets of this length are looked for in pieces. Then 31 bytes of any form in a row hold a whole piece.
+const MIN_CUT: usize = 32;
 
 /// Finds a set of secrets in text, in the forms in which targets echo them.
 #[derive(Clone, Default)]
 pub struct Scrubber {
-    finder: Option<Arc<AhoCorasick>>,
+    found: Option<Arc<Finder>>,
+}
+
+struct Finder {
+    needles: BTreeSet<Vec<u8>>,
+    shortest: usize,
+    automaton: AhoCorasick,
 }
 
 impl fmt::Debug for Scrubber {
@@ -35,63 +50,148 @@ impl Scrubber {
     /// A scrubber for `secrets`. Those shorter than [`MIN_SECRET`] are passed over.
     #[must_use]
     pub fn new<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Self {
-        let needles: Vec<String> = secrets
-            .into_iter()
-            .filter(|secret| secret.len() >= MIN_SECRET)
-            .flat_map(forms)
-            .collect();
-        if needles.is_empty() {
-            return Self::default();
+        let long_enough = secrets.into_iter().filter(|secret| secret.len() >= MIN_SECRET);
+        Self::of(long_enough.flat_map(needles).collect())
+    }
+
+    /// One that finds what either finds, in one pass.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
+        match (&self.found, &other.found) {
+            (_, None) => self.clone(),
+            (None, _) => other.clone(),
+            (Some(one), Some(two)) => Self::of(one.needles.union(&two.needles).cloned().collect()),
         }
-        let finder = AhoCorasick::builder()
+    }
+
+    fn of(needles: BTreeSet<Vec<u8>>) -> Self {
+        let Some(shortest) = needles.iter().map(Vec::len).min() else {
+            return Self::default();
+        };
+        // The dense automaton that the library would choose for few needles takes megabytes a token.
+        let automaton = AhoCorasick::builder()
             .ascii_case_insensitive(true)
-            .match_kind(MatchKind::LeftmostLongest)
-            .build(&needles)
-            .map(Arc::new);
-        // Building fails only past 2^31 states; limits on secrets keep us at a few thousand.
-        Self { finder: finder.ok() }
+            .kind(Some(AhoCorasickKind::ContiguousNFA))
+            .build(&needles);
+        // Building fails only past 2^31 states; limits on secrets keep us at some ten thousand.
+        let found = automaton.ok().map(|automaton| {
+            Arc::new(Finder {
+                needles,
+                shortest,
+                automaton,
+            })
+        });
+        Self { found }
     }
 
     /// The bytes with every secret blanked; untouched bytes are not copied.
     #[must_use]
     pub fn bytes(&self, bytes: Vec<u8>) -> Vec<u8> {
-        match &self.finder {
-            Some(finder) if finder.is_match(&bytes) => {
-                let blanks = vec![BLANK; finder.patterns_len()];
-                finder.replace_all_bytes(&bytes, &blanks)
-            }
-            _ => bytes,
-        }
+        self.blanked(&bytes).unwrap_or(bytes)
     }
 
     /// The text with every secret blanked.
     #[must_use]
     pub fn text(&self, text: String) -> String {
-        match &self.finder {
-            Some(finder) if finder.is_match(&text) => {
-                let blanks = vec![BLANK; finder.patterns_len()];
-                finder.replace_all(&text, &blanks)
-            }
-            _ => text,
+        match self.blanked(text.as_bytes()) {
+            Some(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+            None => text,
         }
+    }
+
+    /// None where there is nothing to blank.
+    fn blanked(&self, bytes: &[u8]) -> Option<Vec<u8>> {
+        let finder = self.found.as_deref()?;
+        if bytes.len() < finder.shortest || !finder.automaton.is_match(bytes) {
+            return None;
+        }
+        let found = finder.automaton.find_overlapping_iter(bytes);
+        let mut places: Vec<(usize, usize)> = found.map(|found| (found.start(), found.end())).collect();
+        places.sort_unstable();
+        let mut clean = Vec::with_capacity(bytes.len());
+        // Everything before `done` is written or blanked, so no byte is looked at more than twice.
+        let mut done = 0;
+        for (start, end) in places {
+            if end <= done {
+                continue;
+            }
+            // Otherwise it goes on from the blank before it, which took the rest of its word along.
+            if done == 0 || start > done {
+                let before = &bytes[done..start];
+                let kept = before.iter().rposition(|byte| !is_word(*byte)).map_or(0, |at| at + 1);
+                clean.extend_from_slice(&before[..kept]);
+                clean.extend_from_slice(BLANK.as_bytes());
+            }
+            done = end + bytes[end..].iter().take_while(|byte| is_word(**byte)).count();
+        }
+        clean.extend_from_slice(&bytes[done..]);
+        Some(clean)
     }
 }
 
+/// Whether a byte belongs to a word of base64, hexadecimal or percent-encoding, or to a signed token.
+fn is_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"+/_-%.~".contains(&byte)
+}
+
+/// What is looked for, in lower case.
+fn needles(secret: &str) -> Vec<Vec<u8>> {
+    let forms = forms(secret).into_iter().map(String::into_bytes);
+    if secret.len() < MIN_CUT {
+        let forms = forms.filter(|form| form.len() >= MIN_SECRET);
+        return forms.map(|form| form.to_ascii_lowercase()).collect();
+    }
+    let pieces = |form: Vec<u8>| {
+        let last = form.len().saturating_sub(PIECE);
+        let starts = (0..last).step_by(PIECE).chain([last]);
+        let pieces: Vec<Vec<u8>> = starts
+            .map(|start| form[start..form.len().min(start + PIECE)].to_ascii_lowercase())
+            .collect();
+        pieces
+    };
+    forms.flat_map(pieces).collect()
+}
+
 fn forms(secret: &str) -> Vec<String> {
+    let json = serde_json::Value::from(secret).to_string();
+    let json = json.trim_matches('"');
     let mut forms = vec![
         secret.to_owned(),
         utf8_percent_encode(secret, NON_ALPHANUMERIC).to_string(),
-        percent_encoding::percent_encode(secret.as_bytes(), RESERVED).to_string(),
+        utf8_percent_encode(secret, RESERVED).to_string(),
+        url::form_urlencoded::byte_serialize(secret.as_bytes()).collect(),
         secret.bytes().map(|b| format!("{b:02x}")).collect(),
-        serde_json::Value::from(secret).to_string().trim_matches('"').to_owned(),
+        json.to_owned(),
+        json.replace('/', "\\/"),
+        escaped(secret, |c| match c {
+            '&' => Some("&amp;".to_owned()),
+            '<' => Some("&lt;".to_owned()),
+            '>' => Some("&gt;".to_owned()),
+            '"' => Some("&quot;".to_owned()),
+            '\'' => Some("&#39;".to_owned()),
+            _ => None,
+        }),
     ];
+    // Encoders differ in what they escape: all punctuation, or only what means something in a page or a URL.
+    let all = |c: char| !c.is_ascii_alphanumeric();
+    let some = |c: char| "+/=&<>\"'`".contains(c);
+    for which in [&all as &dyn Fn(char) -> bool, &some] {
+        let as_code = |write: fn(u32) -> String| escaped(secret, |c| which(c).then(|| write(c.into())));
+        forms.push(as_code(|code| format!("\\u{code:04x}")));
+        forms.push(as_code(|code| format!("&#{code};")));
+        forms.push(as_code(|code| format!("&#x{code:x};")));
+    }
     for engine in [&STANDARD_NO_PAD, &URL_SAFE_NO_PAD] {
         forms.extend((0..3).map(|offset| base64_inside(engine, secret, offset)));
     }
-    forms.retain(|form| form.len() >= MIN_SECRET);
-    forms.sort();
-    forms.dedup();
     forms
+}
+
+fn escaped(secret: &str, escape: impl Fn(char) -> Option<String>) -> String {
+    secret
+        .chars()
+        .map(|c| escape(c).unwrap_or_else(|| c.to_string()))
+        .collect()
 }
 
 /// What `encodeURIComponent` and most form encoders leave alone is everything but these.
@@ -132,12 +232,63 @@ mod tests {
             URL_SAFE_NO_PAD.encode(format!("Bearer {TOKEN}")),
             utf8_percent_encode(TOKEN, NON_ALPHANUMERIC).to_string(),
             TOKEN.bytes().map(|b| format!("{b:02X}")).collect(),
+            TOKEN
+                .replace('+', "\\u002b")
+                .replace('=', "\\u003D")
+                .replace('/', "\\u002f"),
+            TOKEN.replace('/', "\\/"),
+            TOKEN.replace('+', "&#43;").replace('=', "&#61;").replace('/', "&#47;"),
+            TOKEN
+                .replace('+', "&#x2B;")
+                .replace('=', "&#x3D;")
+                .replace('/', "&#x2F;"),
+            TOKEN[..40].to_owned(),
+            TOKEN[9..].to_owned(),
+            format!("{}\r\n{}", &TOKEN[..35], &TOKEN[35..]),
         ];
         for echo in echoes {
             let scrubbed = scrubber.text(format!("before {echo} after"));
             assert!(scrubbed.contains(BLANK), "{echo}");
             assert!(!scrubbed.contains(&TOKEN[8..40]), "{echo}");
         }
+    }
+
+    /// Every line of it is long enough to hold a piece, and the rest of the word goes with the piece.
+    #[test]
+    fn an_echo_that_is_wrapped_into_lines_is_blanked() {
+        let secret: String = (0..40_u32)
+            .map(|n| format!("{:04x}", n.wrapping_mul(48_271) & 0xffff))
+            .collect();
+        let scrubber = Scrubber::new([secret.as_str()]);
+        for encoded in [STANDARD.encode(format!("xy{secret}")), secret.clone()] {
+            let lines: Vec<&str> = encoded
+                .as_bytes()
+                .chunks(64)
+                .map(|line| std::str::from_utf8(line).unwrap())
+                .collect();
+            let scrubbed = scrubber.text(lines[..2].join("\n"));
+            assert_eq!(scrubbed, format!("{BLANK}\n{BLANK}"));
+        }
+    }
+
+    #[test]
+    fn one_echo_is_one_blank_and_what_stands_around_it_stays() {
+        let scrubber = Scrubber::new([TOKEN, "eight888"]).and(&Scrubber::new(["another-secret"]));
+        let text = format!("a {TOKEN}, b: \"eight888\" {TOKEN};{TOKEN} another-secret");
+        let wanted = format!("a {BLANK}, b: \"{BLANK}\" {BLANK};{BLANK} {BLANK}");
+        assert_eq!(scrubber.text(text), wanted);
+    }
+
+    /// Blanking looks at a byte a bounded number of times, however many echoes stand in one word.
+    #[test]
+    fn a_body_full_of_echoes_is_blanked() {
+        let scrubber = Scrubber::new(["eight888"]);
+        assert_eq!(
+            scrubber.bytes("eight888x".repeat(200_000).into_bytes()),
+            BLANK.as_bytes()
+        );
+        let apart = scrubber.bytes("eight888=".repeat(200_000).into_bytes());
+        assert_eq!(apart, format!("{BLANK}=").repeat(200_000).into_bytes());
     }
 
     #[test]

@@ -22,6 +22,8 @@ const RENEW_BEFORE_SECONDS: i64 = 600;
 #[derive(Clone)]
 pub struct Token {
     inner: Arc<Inner>,
+    /// Finds it and its predecessor.
+    scrubber: Scrubber,
 }
 
 struct Inner {
@@ -30,11 +32,13 @@ struct Inner {
     usable_at: Vec<String>,
     issued: Timestamp,
     expires: Option<Timestamp>,
+    /// Finds it and what it was minted with.
     scrubber: Scrubber,
 }
 
 impl Token {
-    /// A token as it was issued. `usable_at` names the endpoints that it may be sent to.
+    /// A token as it was issued. `usable_at` names the endpoints that it may be sent to; `minted_with` finds what it
+    /// was exchanged for, which a target may show at any later time.
     #[must_use]
     pub fn new(
         secret: SecretString,
@@ -42,9 +46,12 @@ impl Token {
         usable_at: Vec<String>,
         issued: Timestamp,
         expires: Option<Timestamp>,
+        minted_with: &Scrubber,
     ) -> Self {
-        let scrubber = Scrubber::new(secret.expose_secret().split(':').chain([secret.expose_secret()]));
+        let own = Scrubber::new(secret.expose_secret().split(':').chain([secret.expose_secret()]));
+        let scrubber = own.and(minted_with);
         Self {
+            scrubber: scrubber.clone(),
             inner: Arc::new(Inner {
                 secret,
                 placement,
@@ -56,16 +63,24 @@ impl Token {
         }
     }
 
+    /// The same, looked for together with its predecessor, which the target may go on accepting.
+    fn after(self, previous: &Self) -> Self {
+        Self {
+            scrubber: self.scrubber.and(&previous.inner.scrubber),
+            ..self
+        }
+    }
+
     /// When it expires, as the target said.
     #[must_use]
     pub fn expires(&self) -> Option<Timestamp> {
         self.inner.expires
     }
 
-    /// Finds the token in what a target sends back.
+    /// Finds the token, what it was minted with, and its predecessor in what a target sends back.
     #[must_use]
     pub fn scrubber(&self) -> &Scrubber {
-        &self.inner.scrubber
+        &self.scrubber
     }
 
     /// Whether two handles are the same token.
@@ -113,12 +128,17 @@ pub struct TokenCell<E> {
 #[derive(Debug)]
 struct State<E> {
     last: Option<Result<Token, E>>,
+    /// The last token, also when it is out of use.
+    previous: Option<Token>,
 }
 
 impl<E> Default for TokenCell<E> {
     fn default() -> Self {
         Self {
-            state: Mutex::new(State { last: None }),
+            state: Mutex::new(State {
+                last: None,
+                previous: None,
+            }),
             ended: std::sync::atomic::AtomicU64::new(0),
         }
     }
@@ -144,7 +164,13 @@ impl<E: Clone> TokenCell<E> {
             Some(Err(error)) if self.ended.load(SeqCst) != before => return Err(error.clone()),
             _ => {}
         }
-        let minted = mint().await;
+        let minted = mint().await.map(|token| match &state.previous {
+            Some(previous) => token.after(previous),
+            None => token,
+        });
+        if let Ok(token) = &minted {
+            state.previous = Some(token.clone());
+        }
         state.last = Some(minted.clone());
         self.ended.fetch_add(1, SeqCst);
         minted
@@ -170,13 +196,14 @@ mod tests {
     }
 
     fn token(issued: i64, expires: i64) -> Token {
-        let secret = SecretString::from("a-secret-token");
+        let secret = SecretString::from(format!("a-secret-token-{issued}"));
         Token::new(
             secret,
             Placement::Bearer,
             vec!["api".to_owned()],
             at(issued),
             Some(at(expires)),
+            &Scrubber::new([format!("assertion-{issued}").as_str()]),
         )
     }
 
@@ -233,6 +260,21 @@ mod tests {
                 .unwrap()
                 .is(&second)
         );
+    }
+
+    #[tokio::test]
+    async fn a_token_is_looked_for_with_its_assertion_and_its_predecessor() {
+        let cell = TokenCell::<String>::default();
+        for issued in [0, 10_000, 20_000] {
+            let minted = || async { Ok(token(issued, issued + 3600)) };
+            let held = cell.get(at(issued), minted).await.unwrap();
+            for of in [issued, issued - 10_000].into_iter().filter(|of| *of >= 0) {
+                for secret in [format!("a-secret-token-{of}"), format!("assertion-{of}")] {
+                    assert_eq!(held.scrubber().text(secret), crate::capability::BLANK);
+                }
+            }
+            cell.discard(&held).await;
+        }
     }
 
     #[test]

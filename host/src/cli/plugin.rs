@@ -93,10 +93,11 @@ fn write_beside(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
 
 impl Inspect {
     async fn run(self) -> anyhow::Result<Exit> {
-        let bytes = tokio::fs::read(&self.file)
+        let sandbox = Sandbox::new(SandboxLimits::default())?;
+        let bytes = sandbox
+            .read(&self.file)
             .await
             .with_context(|| format!("cannot read {}", self.file.display()))?;
-        let sandbox = Sandbox::new(SandboxLimits::default())?;
         let plugin = match sandbox.admit(bytes).await {
             Ok(plugin) => plugin,
             Err(error) => bail!("{}: {error}", self.file.display()),

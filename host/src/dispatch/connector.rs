@@ -107,7 +107,9 @@ impl Runtime {
     async fn plugin(&self, config: &ConnectorConfig) -> Result<Arc<Plugin>, ConfigError> {
         let place = config.at("plugin");
         let path = config.plugin.display();
-        let bytes = tokio::fs::read(&config.plugin)
+        let bytes = self
+            .sandbox
+            .read(&config.plugin)
             .await
             .map_err(|error| place.error(format!("cannot read the plugin {path}: {error}")))?;
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &bytes)
@@ -183,10 +185,10 @@ impl Connector {
 }
 
 fn check_settings(plugin: &Plugin, config: &ConnectorConfig) -> Result<(), ConfigError> {
-    let schema = jsonschema::validator_for(&plugin.descriptor.settings_schema).map_err(|error| {
+    let schema = plugin.descriptor.settings_validator().map_err(|error| {
         config
             .at("plugin")
-            .error(format!("the plugin's settings schema cannot be used: {error}"))
+            .error(format!("the plugin's settings schema cannot be used: it {error}"))
     })?;
     let errors = schema.iter_errors(&config.settings).map(|error| {
         let pointer = error.instance_path().to_string();

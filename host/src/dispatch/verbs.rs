@@ -65,7 +65,7 @@ impl<'a> Verbs<'a> {
             let token = self.token().await?;
             let started = Instant::now();
             let call = self.connector.call(Verb::Read, Some(id));
-            let ended = self.connector.plugin.read(call, id, &token).await;
+            let ended = self.connector.plugin.read(call, &token).await;
             if let Some(answer) = self.settle(Verb::Read, &token, ended, started, true).await {
                 return answer.map_err(|problem| problem.into_stop(self.connector));
             }
@@ -82,7 +82,7 @@ impl<'a> Verbs<'a> {
             let token = self.token().await?;
             let started = Instant::now();
             let call = self.connector.call(Verb::Close, Some(id));
-            let ended = self.connector.plugin.close(call, id, &token).await;
+            let ended = self.connector.plugin.close(call, &token).await;
             let (effect, status) = (ended.record.effect, unsafe_status(&ended.record));
             // Whatever the plugin calls it: a closure that may have happened is read before it is asked for again.
             let may_repeat = effect == Effect::None || (effect == Effect::Answered && status == Some(401));

@@ -4,8 +4,10 @@
 //! taken once, here, so it cannot say something else later.
 
 use std::fmt;
+use std::path::Path;
 
 use sha2::{Digest, Sha256};
+use tokio::io::AsyncReadExt;
 use wasmparser::{ComponentExternName, Encoding, Parser, Payload};
 use wasmtime::component::Component;
 
@@ -123,6 +125,28 @@ impl Sandbox {
             sandbox: self.clone(),
             pre,
         })
+    }
+
+    /// Reads a component's file, and no more of it than could be admitted.
+    ///
+    /// # Errors
+    ///
+    /// The file system's; what is no file, or over the size limit.
+    pub async fn read(&self, path: &Path) -> std::io::Result<Vec<u8>> {
+        let file = tokio::fs::File::open(path).await?;
+        let metadata = file.metadata().await?;
+        if !metadata.is_file() {
+            return Err(std::io::Error::other("it is not a file"));
+        }
+        let allowed = self.limits.component;
+        let size = usize::try_from(metadata.len()).unwrap_or(usize::MAX);
+        if size > allowed {
+            return Err(std::io::Error::other(AdmissionError::TooLarge { size, allowed }));
+        }
+        let mut bytes = Vec::with_capacity(size);
+        // It may have grown meanwhile. One byte past the limit is enough for `admit` to refuse it.
+        file.take(allowed as u64 + 1).read_to_end(&mut bytes).await?;
+        Ok(bytes)
     }
 
     async fn describe(&self, pre: &ConnectorPre<State>) -> Result<Descriptor, AdmissionError> {

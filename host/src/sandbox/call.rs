@@ -1,18 +1,20 @@
 //! Verb calls: each in a fresh store, within its limits, its record kept whatever happens.
 
+use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::SemaphorePermit;
-use wasmtime::Store;
 use wasmtime::component::Resource;
+use wasmtime::{Store, Trap};
 
+use super::account::{self, Texts};
 use super::admission::Plugin;
 use super::bindings::Connector;
 use super::bindings::exeunt::connector::types::{Account, Failure, Person};
 use super::bindings::exports::exeunt::connector::user_closure::Accounts;
 use super::engine::State;
-use crate::capability::{Call, CallRecord, LimitReached, Token, Verb};
+use crate::capability::{Call, CallRecord, LimitReached, Token, Verb, is_odd};
 
 /// How a verb call ended: its answer or failure, or a fault of the guest or host; and what it did on the way.
 #[derive(Debug)]
@@ -47,20 +49,22 @@ impl Plugin {
         let _slot = self.slot().await;
         let record = call.record();
         let mut store = self.sandbox.store(Some(call));
-        self.bounded(&record, async {
-            let connector = self.pre.instantiate_async(&mut store).await?;
-            let handle = match connector.exeunt_connector_token_minting().call_mint(&mut store).await? {
-                Ok(handle) => handle,
-                Err(failure) => return Ok(Err(failure)),
-            };
-            let state = store.data_mut();
-            let token = state.table.delete(handle)?;
-            match &state.call {
-                Some(call) if call.minted(&token) => Ok(Ok(token)),
-                _ => Err(broken("`mint` returned a token that it did not make in this call")),
-            }
-        })
-        .await
+        let ended = self
+            .bounded(&record, async {
+                let connector = self.pre.instantiate_async(&mut store).await?;
+                let handle = match connector.exeunt_connector_token_minting().call_mint(&mut store).await? {
+                    Ok(handle) => handle,
+                    Err(failure) => return Ok(Err(failure)),
+                };
+                let state = store.data_mut();
+                let token = state.table.delete(handle)?;
+                match &state.call {
+                    Some(call) if call.minted(&token) => Ok(Ok(token)),
+                    _ => Err(broken("`mint` returned a token that it did not make in this call")),
+                }
+            })
+            .await;
+        cleaned(ended, &store)
     }
 
     /// Finds a person's accounts.
@@ -69,48 +73,59 @@ impl Plugin {
         let _slot = self.slot().await;
         let record = call.record();
         let mut store = self.sandbox.store(Some(call));
-        self.bounded(&record, async {
-            let (connector, token) = self.open(&mut store, token).await?;
-            let found = connector
-                .exeunt_connector_user_closure()
-                .call_find(&mut store, person, token)
-                .await?;
-            self.check_accounts(found.as_ref().ok(), self.sandbox.limits.accounts_found)?;
-            Ok(found)
-        })
-        .await
+        let ended = self
+            .bounded(&record, async {
+                let (connector, token) = self.open(&mut store, token).await?;
+                let found = connector
+                    .exeunt_connector_user_closure()
+                    .call_find(&mut store, person, token)
+                    .await?;
+                self.check_accounts(found.as_deref().ok(), self.sandbox.limits.accounts_found)?;
+                Ok(found)
+            })
+            .await;
+        cleaned(ended, &store)
     }
 
-    /// Reads one account.
-    pub async fn read(&self, call: Call, id: &str, token: &Token) -> Ended<Option<Account>> {
+    /// Reads the account that the call is about.
+    pub async fn read(&self, call: Call, token: &Token) -> Ended<Option<Account>> {
         debug_assert_eq!(call.verb(), Verb::Read);
+        let id = call.account().to_owned();
         let _slot = self.slot().await;
         let record = call.record();
         let mut store = self.sandbox.store(Some(call));
-        self.bounded(&record, async {
-            let (connector, token) = self.open(&mut store, token).await?;
-            connector
-                .exeunt_connector_user_closure()
-                .call_read(&mut store, id, token)
-                .await
-        })
-        .await
+        let ended = self
+            .bounded(&record, async {
+                let (connector, token) = self.open(&mut store, token).await?;
+                let read = connector
+                    .exeunt_connector_user_closure()
+                    .call_read(&mut store, &id, token)
+                    .await?;
+                let account = read.as_ref().ok().and_then(Option::as_ref);
+                self.check_accounts(account.map(std::slice::from_ref), 1)?;
+                Ok(read)
+            })
+            .await;
+        cleaned(ended, &store)
     }
 
-    /// Closes one account.
-    pub async fn close(&self, call: Call, id: &str, token: &Token) -> Ended<()> {
+    /// Closes the account that the call is about.
+    pub async fn close(&self, call: Call, token: &Token) -> Ended<()> {
         debug_assert_eq!(call.verb(), Verb::Close);
+        let id = call.account().to_owned();
         let _slot = self.slot().await;
         let record = call.record();
         let mut store = self.sandbox.store(Some(call));
-        self.bounded(&record, async {
-            let (connector, token) = self.open(&mut store, token).await?;
-            connector
-                .exeunt_connector_user_closure()
-                .call_close(&mut store, id, token)
-                .await
-        })
-        .await
+        let ended = self
+            .bounded(&record, async {
+                let (connector, token) = self.open(&mut store, token).await?;
+                connector
+                    .exeunt_connector_user_closure()
+                    .call_close(&mut store, &id, token)
+                    .await
+            })
+            .await;
+        cleaned(ended, &store)
     }
 
     /// Lists accounts, a page at a time.
@@ -119,26 +134,28 @@ impl Plugin {
         let _slot = self.slot().await;
         let record = call.record();
         let mut store = self.sandbox.store(Some(call));
-        self.bounded(&record, async {
-            let (connector, token) = self.open(&mut store, token).await?;
-            let page = connector
-                .exeunt_connector_user_closure()
-                .call_page(&mut store, cursor, token)
-                .await?;
-            self.check_accounts(
-                page.as_ref().ok().map(|page| &page.items),
-                self.sandbox.limits.accounts_paged,
-            )?;
-            let limit = self.sandbox.limits.cursor;
-            if page
-                .as_ref()
-                .is_ok_and(|page| page.next.as_ref().is_some_and(|next| next.len() > limit))
-            {
-                return Err(broken(&format!("`page` returned a cursor of more than {limit} bytes")));
-            }
-            Ok(page)
-        })
-        .await
+        let ended = self
+            .bounded(&record, async {
+                let (connector, token) = self.open(&mut store, token).await?;
+                let page = connector
+                    .exeunt_connector_user_closure()
+                    .call_page(&mut store, cursor, token)
+                    .await?;
+                self.check_accounts(
+                    page.as_ref().ok().map(|page| page.items.as_slice()),
+                    self.sandbox.limits.accounts_paged,
+                )?;
+                let limit = self.sandbox.limits.cursor;
+                if page
+                    .as_ref()
+                    .is_ok_and(|page| page.next.as_ref().is_some_and(|next| next.len() > limit))
+                {
+                    return Err(broken(&format!("`page` returned a cursor of more than {limit} bytes")));
+                }
+                Ok(page)
+            })
+            .await;
+        cleaned(ended, &store)
     }
 
     /// Waits for a free slot of the pool. Taken before the store is made and dropped after it: that is what keeps the
@@ -150,11 +167,13 @@ impl Plugin {
 
     /// Instantiates the guest and lends it the token: it gets a borrowed handle, the store keeps the token.
     async fn open(&self, store: &mut Store<State>, token: &Token) -> wasmtime::Result<(Connector, Resource<Token>)> {
-        let connector = self.pre.instantiate_async(&mut *store).await?;
+        // Before instantiation: a start function may ask the target, which may show what it was sent before.
         let state = store.data_mut();
         if let Some(call) = &mut state.call {
             call.lend(token);
         }
+        let connector = self.pre.instantiate_async(&mut *store).await?;
+        let state = store.data_mut();
         let own = state.table.push(token.clone())?;
         Ok((connector, Resource::new_borrow(own.rep())))
     }
@@ -168,7 +187,7 @@ impl Plugin {
         let wall_clock = self.sandbox.limits.wall_clock;
         let result = match tokio::time::timeout(wall_clock, verb).await {
             Ok(Ok(answer)) => Ok(answer.map_err(|failure| self.shorten(failure))),
-            Ok(Err(error)) => Err(fault(&error)),
+            Ok(Err(error)) => Err(self.fault(&error)),
             Err(_) => Err(Fault::WallClock(wall_clock)),
         };
         Ended {
@@ -177,32 +196,54 @@ impl Plugin {
         }
     }
 
-    fn check_accounts(&self, accounts: Option<&Vec<Account>>, most: usize) -> wasmtime::Result<()> {
-        let accounts = accounts.map(Vec::as_slice).unwrap_or_default();
+    fn check_accounts(&self, accounts: Option<&[Account]>, most: usize) -> wasmtime::Result<()> {
+        let accounts = accounts.unwrap_or_default();
         if accounts.len() > most {
             return Err(broken(&format!(
                 "{} accounts in one answer, at most {most} are allowed",
                 accounts.len()
             )));
         }
-        let limit = self.sandbox.limits.account_id;
-        if accounts
-            .iter()
-            .any(|account| account.id.is_empty() || account.id.len() > limit)
-        {
-            return Err(broken(&format!(
-                "an account id is empty or has more than {limit} bytes"
-            )));
+        let mut seen = HashSet::new();
+        for account in accounts {
+            account::check(account, &self.sandbox.limits).map_err(|text| broken(&text))?;
+            if !seen.insert(account.id.as_str()) {
+                return Err(broken("two accounts in one answer have the same id"));
+            }
         }
         Ok(())
+    }
+
+    fn fault(&self, error: &wasmtime::Error) -> Fault {
+        let limits = &self.sandbox.limits;
+        let limit = |limit, allowed: usize| {
+            Fault::Limit(LimitReached {
+                limit,
+                allowed: allowed as u64,
+            })
+        };
+        if let Some(reached) = error.downcast_ref::<LimitReached>() {
+            return Fault::Limit(*reached);
+        }
+        if let Some(Broken(text)) = error.downcast_ref::<Broken>() {
+            return Fault::Contract(text.clone());
+        }
+        if error.downcast_ref::<Trap>() == Some(&Trap::StackOverflow) {
+            return limit("stack", limits.stack);
+        }
+        match root_cause(error) {
+            // wasmtime keeps the type of this error to itself.
+            text if text.contains("fuel allocated for hostcalls") => limit("handed-over", limits.handed_over),
+            text => Fault::Trap(text),
+        }
     }
 
     /// A guest's words, bounded and without control characters, before anybody reads or keeps them.
     fn shorten(&self, failure: Failure) -> Failure {
         let limit = self.sandbox.limits.failure_text;
         let cut = |text: String| -> String {
-            let printable = text.chars().map(|c| if c.is_control() { ' ' } else { c });
             let mut bytes = 0;
+            let printable = text.chars().map(|c| if is_odd(c) { ' ' } else { c });
             printable
                 .take_while(|c| {
                     bytes += c.len_utf8();
@@ -210,23 +251,7 @@ impl Plugin {
                 })
                 .collect()
         };
-        match failure {
-            Failure::Misconfigured(text) => Failure::Misconfigured(cut(text)),
-            Failure::ConsentRequired(text) => Failure::ConsentRequired(cut(text)),
-            Failure::Unauthorized(text) => Failure::Unauthorized(cut(text)),
-            Failure::Unavailable(text) => Failure::Unavailable(cut(text)),
-            Failure::Unexpected(text) => Failure::Unexpected(cut(text)),
-            Failure::Denied(text) => Failure::Denied(cut(text)),
-            Failure::RateLimited(mut limit) => {
-                limit.message = cut(limit.message);
-                Failure::RateLimited(limit)
-            }
-            Failure::Refused(mut refusal) => {
-                refusal.code = cut(refusal.code);
-                refusal.message = cut(refusal.message);
-                Failure::Refused(refusal)
-            }
-        }
+        failure.texts(cut)
     }
 }
 
@@ -238,18 +263,22 @@ fn broken(text: &str) -> wasmtime::Error {
     Broken(text.to_owned()).into()
 }
 
-fn fault(error: &wasmtime::Error) -> Fault {
-    if let Some(limit) = error.downcast_ref::<LimitReached>() {
-        return Fault::Limit(*limit);
-    }
-    match error.downcast_ref::<Broken>() {
-        Some(Broken(text)) => Fault::Contract(text.clone()),
-        None => Fault::Trap(root_cause(error)),
-    }
-}
-
 /// The innermost cause in one line. Backtraces carry the guest's own symbol names and are no help to an operator.
 pub(super) fn root_cause(error: &wasmtime::Error) -> String {
     let cause = error.root_cause().to_string();
     cause.lines().next().unwrap_or_default().chars().take(500).collect()
+}
+
+/// What a guest answered, without what the host injected: a target may have shown it to the guest in a shape that
+/// only the guest could read.
+fn cleaned<T: Texts>(ended: Ended<T>, store: &Store<State>) -> Ended<T> {
+    let Some(call) = &store.data().call else {
+        return ended;
+    };
+    let clean = |text: String| call.clean(text);
+    let result = ended.result.map(|answer| match answer {
+        Ok(answer) => Ok(answer.texts(clean)),
+        Err(failure) => Err(failure.texts(clean)),
+    });
+    Ended { result, ..ended }
 }

@@ -2,7 +2,8 @@
 
 use super::bindings::exports::exeunt::connector::descriptor as guest;
 use crate::capability::{
-    Descriptor, EndpointDeclaration, KeyDeclaration, KeyExchange, KeyKind, Method, PathTemplate, Placement, Reach, Verb,
+    BodyTemplate, Descriptor, EndpointDeclaration, KeyDeclaration, KeyExchange, KeyKind, Method, PathTemplate,
+    Placement, Reach, Verb, printable,
 };
 
 /// Problems that are told to the author at once; nobody mends more in one go.
@@ -26,7 +27,7 @@ pub(super) fn descriptor(said: guest::Descriptor) -> Result<Descriptor, Vec<Stri
         .into_iter()
         .filter_map(|line| reach(line).map_err(|problem| problems.push(problem)).ok())
         .collect();
-    let descriptor = Descriptor {
+    let mut descriptor = Descriptor {
         name: said.name,
         version: said.version,
         settings_schema,
@@ -37,6 +38,7 @@ pub(super) fn descriptor(said: guest::Descriptor) -> Result<Descriptor, Vec<Stri
     };
     problems.extend(descriptor.problems());
     if problems.is_empty() {
+        descriptor.declare_exchanges();
         Ok(descriptor)
     } else {
         Err(bounded(problems))
@@ -49,10 +51,7 @@ fn bounded(problems: Vec<String>) -> Vec<String> {
     let mut shown: Vec<String> = problems
         .into_iter()
         .take(MAX_PROBLEMS)
-        .map(|problem| {
-            let printable = problem.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c });
-            printable.take(MAX_PROBLEM_CHARS).collect()
-        })
+        .map(|problem| printable(&problem.chars().take(MAX_PROBLEM_CHARS).collect::<String>()))
         .collect();
     if more > 0 {
         shown.push(format!("and {more} more"));
@@ -90,11 +89,14 @@ fn reach(said: guest::Reach) -> Result<Reach, String> {
         guest::Method::Delete => Method::Delete,
     };
     let path = PathTemplate::parse(&said.path)?;
+    let body = said.body.as_deref().map(BodyTemplate::parse).transpose()?;
     Ok(Reach {
         verb,
         endpoint: said.endpoint,
         method,
         path,
+        query: said.query,
+        body,
         optional: said.optional,
     })
 }

@@ -32,8 +32,12 @@ pub struct SandboxLimits {
     pub accounts_found: usize,
     /// Accounts in one answer of `page`.
     pub accounts_paged: usize,
-    /// Bytes of an account id, a cursor excepted.
+    /// Bytes of an account id. Targets use GUIDs, numbers or addresses.
     pub account_id: usize,
+    /// Bytes of each other text of an account. An address has 254 at most, a display name a few dozen.
+    pub account_field: usize,
+    /// Further facts of one account.
+    pub account_attributes: usize,
     /// Bytes of a cursor.
     pub cursor: usize,
     /// Bytes of a failure's text; more is cut, not refused.
@@ -56,6 +60,8 @@ impl Default for SandboxLimits {
             accounts_found: 100,
             accounts_paged: 1000,
             account_id: 256,
+            account_field: 1024,
+            account_attributes: 32,
             cursor: 1024,
             failure_text: 4096,
         }

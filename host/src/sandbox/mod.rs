@@ -4,6 +4,7 @@
 //! and what a call left behind could reach the next person's. No WASI is linked, so a guest has what the contract
 //! gives it and nothing else.
 
+mod account;
 mod admission;
 mod bindings;
 mod call;

@@ -91,7 +91,7 @@ async fn sandbox(connector: &Connector, token: &Token) -> anyhow::Result<Duratio
     let started = Instant::now();
     for _ in 0..CALLS {
         let call = Call::new(Arc::clone(&connector.grant), Verb::Read, Some(stub::LEAVER.to_owned()));
-        let ended = connector.plugin.read(call, stub::LEAVER, token).await;
+        let ended = connector.plugin.read(call, token).await;
         let account = ended.result?.map_err(|failure| anyhow!("{failure:?}"))?;
         anyhow::ensure!(account.is_some(), "no account");
     }

@@ -7,6 +7,7 @@ const ANN: &str = "ann.english@acme.example";
 
 /// What the descriptor asks for by itself, and the article's DELETE.
 const REACH: &str = r#"reach = [
+    "mint POST account /oauth/token",
     "mint GET account /oauth/userinfo",
     "find GET esign /restapi/v2.1/accounts/{settings:/account_id}/users",
     "find GET esign /restapi/v2.1/accounts/{settings:/account_id}/users/{any}",
