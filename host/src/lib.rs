@@ -16,4 +16,5 @@ pub mod evidence;
 pub mod intake;
 pub mod journal;
 pub mod sandbox;
+pub mod step;
 pub mod tenant;

@@ -17,6 +17,7 @@ const COMPILER: [&str; 5] = [
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    exeunt::step::arm();
     // Standard output is for results; what the process says of itself goes to standard error, warnings and up.
     let mut filter = EnvFilter::try_from_env("EXEUNT_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
     for compiler in COMPILER {

@@ -19,6 +19,7 @@ use super::network::AddressRefused;
 use super::path::RequestPath;
 use super::text::quoted;
 use super::token::Token;
+use crate::step;
 
 /// A guest's request.
 #[derive(Debug, Clone)]
@@ -296,6 +297,9 @@ impl Call {
         let is_unsafe_close = !checked.method.is_safe() && self.verb == Verb::Close;
         let keep_bodies = checked.keep_bodies;
         self.begin(&checked, is_unsafe_close);
+        if is_unsafe_close {
+            step::passed("closing");
+        }
         let limit = self.grant.limits.exchange;
         let answer = match tokio::time::timeout(limit, self.transmit(checked)).await {
             Ok(answer) => answer,
@@ -304,6 +308,9 @@ impl Call {
                 limit.as_secs()
             ))),
         };
+        if is_unsafe_close {
+            step::passed("close-answered");
+        }
         let answer = answer.map(|response| self.scrub(response));
         self.end(&answer, started, is_unsafe_close, keep_bodies);
         // What was cut off at the limit was received all the same.

@@ -21,7 +21,7 @@ use crate::console::{self, Console, Health, HealthProblem, HealthReport, Phase};
 use crate::dispatch::{Registry, Service, ServiceOptions};
 use crate::intake::http::{Certificates, Intake, IntakeLimits, Server, router};
 use crate::journal::{Journal, Options};
-use crate::tenant::{HostConfig, Tokens};
+use crate::tenant::{HostConfig, JournalAddress, Tokens};
 
 /// How often files are looked at. A secret that was rotated counts within this time.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -44,6 +44,8 @@ impl Serve {
         let host = HostConfig::load(&self.config)?;
         let metrics = console::install_metrics().context("cannot set up metrics")?;
         let clock: SharedClock = Arc::new(SystemClock);
+        // Held until the process ends, however that happens.
+        let owned = own(&host.server.journal)?;
         let address = host.server.journal.resolve()?;
         let journal = Journal::open(
             address.expose_secret(),
@@ -53,6 +55,11 @@ impl Serve {
             },
         )
         .await?;
+        if owned.is_some() {
+            // Whoever had these jobs was the process before this one; waiting for its leases would help nobody.
+            let back = journal.reclaim_all().await?.len();
+            tracing::info!(back, "the journal is this process's; took back what was running");
+        }
         let registry = Arc::new(Registry::new(Arc::new(runtime()?), &host, journal.clone()));
         registry.refresh().await?;
         let tokens = Arc::new(ArcSwap::from_pointee(Tokens::load(&host.server.tokens)?));
@@ -83,10 +90,13 @@ impl Serve {
         if let Some(tls) = &host.server.tls {
             server = server.tls(&certificates(tls)?);
         }
-        let options = ServiceOptions {
+        let mut options = ServiceOptions {
             owner: self.name.unwrap_or_else(host_name),
             ..ServiceOptions::default()
         };
+        if let Some(lease) = host.server.limits.lease {
+            options.lease = lease;
+        }
         let dispatcher = Service::new(journal.clone(), registry.clone(), options);
         let serving = tokio::spawn(server.run(stopped.clone()));
         let dispatching = tokio::spawn(dispatcher.run(stopped.clone()));
@@ -215,6 +225,25 @@ fn certificates(tls: &crate::tenant::TlsConfig) -> anyhow::Result<Certificates> 
         .with_context(|| format!("cannot read the certificate {}", tls.certificate.display()))?;
     Certificates::new(&chain, &tls.key.resolve()?)
         .map_err(|problem| anyhow!("{}: {problem}", tls.certificate.display()))
+}
+
+/// Takes a SQLite journal for this process alone: two would take each other's jobs back. A file beside it is locked, since
+/// closing one of SQLite's own would let go of SQLite's locks. PostgreSQL is there for many, so nothing is held.
+fn own(journal: &JournalAddress) -> anyhow::Result<Option<std::fs::File>> {
+    let JournalAddress::Sqlite(path) = journal else {
+        return Ok(None);
+    };
+    let mut name = path.clone().into_os_string();
+    name.push(".lock");
+    let cannot = || format!("cannot lock {}", name.display());
+    let file = std::fs::File::create(&name).with_context(cannot)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(std::fs::TryLockError::WouldBlock) => {
+            bail!("another `exeunt serve` has {journal}; stop it, or use PostgreSQL, which is there for many hosts")
+        }
+        Err(std::fs::TryLockError::Error(error)) => Err(error).with_context(cannot),
+    }
 }
 
 /// The machine's name and the process's number: two processes on one machine are two owners.

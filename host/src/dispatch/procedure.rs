@@ -17,6 +17,7 @@ use crate::capability::Effect;
 use crate::evidence::{AccountChange, CallTranscript, Outcome};
 use crate::intake;
 use crate::sandbox::{Account, Failure, Fault, Standing};
+use crate::step;
 use crate::tenant::Mode;
 
 /// How long an independent read may take to say closed. DocuSign answers at once; others settle within seconds.
@@ -68,6 +69,7 @@ struct Procedure<'a, 'g> {
 impl Procedure<'_, '_> {
     async fn run(&mut self, person: &intake::Person, dry_run: bool) -> Result<(Outcome, String), Stop> {
         let found = self.find(person).await?;
+        step::passed("found");
         guard::check(self.connector, person, &found, self.gate)?;
         let open: Vec<Account> = found
             .iter()
@@ -93,6 +95,7 @@ impl Procedure<'_, '_> {
                 continue;
             }
             self.gate.pass(&account.id, &self.verbs.transcript).await?;
+            step::passed("intended");
             self.close(&account.id).await?;
         }
         self.verify_closed(&found).await?;
@@ -190,6 +193,7 @@ impl Procedure<'_, '_> {
 
     /// Reads until the target says closed. An answer that cannot be understood is one that is not there yet.
     async fn verify(&mut self, id: &str, told: &str) -> Result<(), Stop> {
+        step::passed("verifying");
         let deadline = Instant::now() + VERIFY_WITHIN;
         let mut pause = VERIFY_PAUSE;
         loop {

@@ -13,6 +13,7 @@ use crate::capability::Verb;
 use crate::evidence::{JobRecord, JobState, Outcome};
 use crate::intake::Person;
 use crate::journal::{ClaimedJob, ClosureLimit, Finish, Finished, Journal, JournalError};
+use crate::step;
 
 /// How often a finish is tried while the database is away. With the pause between them about the length of a lease;
 /// after that somebody else has the job anyway.
@@ -33,6 +34,7 @@ impl Worker {
 
 /// Runs one attempt of a job and puts it down.
 pub(super) async fn work(worker: Arc<Worker>, job: ClaimedJob) {
+    step::passed("claimed");
     let connector = match worker.connectors.connector(job.tenant(), job.connector()) {
         Lookup::Ready(connector) => connector,
         Lookup::Unready(reason) => return put_down(&worker.journal, &job, Finish::Park { reason }, None).await,
@@ -72,7 +74,9 @@ pub(super) async fn work(worker: Arc<Worker>, job: ClaimedJob) {
         Finish::End { outcome, .. } => Some(*outcome),
         _ => None,
     };
+    step::passed("finishing");
     put_down(&worker.journal, &job, finish, said).await;
+    step::passed("finished");
     if let Some(outcome) = outcome {
         observe(&job, outcome, clock.now());
     }

@@ -35,13 +35,33 @@ impl Journal {
     /// # Errors
     /// None of its own.
     pub async fn reclaim(&self) -> Result<Vec<Reclaimed>, JournalError> {
-        self.write(Writer::Operator, (), run).await
+        self.write(Writer::Operator, None, run).await
+    }
+
+    /// Puts all running jobs back, whatever their leases say: for a host that has just started and has a journal for
+    /// itself. Call it before the first claim.
+    ///
+    /// # Errors
+    /// None of its own.
+    pub async fn reclaim_all(&self) -> Result<Vec<Reclaimed>, JournalError> {
+        let mut all = Vec::new();
+        loop {
+            let some = self.write(Writer::Operator, Some(i64::MAX), run).await?;
+            if some.is_empty() {
+                return Ok(all);
+            }
+            all.extend(some);
+        }
     }
 }
 
-fn run<'c>(tx: &'c mut AnyConnection, context: &'c Context, (): &'c ()) -> Step<'c, Vec<Reclaimed>> {
+/// `time` is what leases are measured by; the present where it is absent.
+fn run<'c>(tx: &'c mut AnyConnection, context: &'c Context, time: &'c Option<i64>) -> Step<'c, Vec<Reclaimed>> {
     Box::pin(async move {
-        let now = context.dialect.lease_time(tx, &*context.options.clock).await?;
+        let now = match time {
+            Some(time) => *time,
+            None => context.dialect.lease_time(tx, &*context.options.clock).await?,
+        };
         let sql = "SELECT id, lane FROM job WHERE state = 1 AND lease_until < $1 ORDER BY lease_until LIMIT $2";
         let (mut ids, mut lanes) = (Vec::new(), Vec::new());
         for row in fetch(tx, sql, Bind::new().int(now).int(MAX_RECLAIM)).await? {

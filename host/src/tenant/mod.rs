@@ -37,7 +37,8 @@ pub use reader::MAX_CONFIG_BYTES;
 pub(crate) use secrets::read_secret_file;
 pub use secrets::{MAX_SECRET_BYTES, SecretRef};
 pub use server::{
-    DEFAULT_LISTEN, DEFAULT_TRANSCRIPT_RETENTION, HostSecret, JournalAddress, ServerConfig, ServerLimits, TlsConfig,
+    DEFAULT_LISTEN, DEFAULT_TRANSCRIPT_RETENTION, HostSecret, JournalAddress, MAX_LEASE, MIN_LEASE, ServerConfig,
+    ServerLimits, TlsConfig,
 };
 pub use source::{Becomes, DEFAULT_MAX_AGE, LeaverRule, PersonMapping, SourceConfig, SourceKind};
 pub use source_auth::{MAX_SOURCE_SECRETS, SourceAuth};

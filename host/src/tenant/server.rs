@@ -21,6 +21,13 @@ pub const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
 /// than personal data should lie about.
 pub const DEFAULT_TRANSCRIPT_RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
 
+/// Shortest lease: 3 seconds. It is extended each third of it, and a database that pauses for a second must not cost
+/// every host its jobs.
+pub const MIN_LEASE: Duration = Duration::from_secs(3);
+
+/// Longest lease: 10 minutes. A leaver whose host died waits that long.
+pub const MAX_LEASE: Duration = Duration::from_secs(600);
+
 /// How `exeunt serve` runs. Paths are below the folder of `exeunt.toml` already.
 #[derive(Debug, Clone)]
 pub struct ServerConfig {
@@ -54,6 +61,9 @@ pub struct ServerLimits {
     pub connections: Option<u32>,
     /// `events_per_second`: of one tenant. The server's own default where absent.
     pub events_per_second: Option<u32>,
+    /// `lease`: for how long other hosts leave a silent host's jobs alone, from [`MIN_LEASE`] to [`MAX_LEASE`]. The
+    /// dispatcher's own default where absent.
+    pub lease: Option<Duration>,
 }
 
 /// The server's certificate.
@@ -203,9 +213,19 @@ fn read_limits(mut table: Table<'_>) -> ServerLimits {
     let limits = ServerLimits {
         connections: table.get("connections").and_then(|item| item.count()),
         events_per_second: table.get("events_per_second").and_then(|item| item.count()),
+        lease: table.get("lease").and_then(|item| read_lease(&item)),
     };
     table.finish();
     limits
+}
+
+fn read_lease(item: &Item<'_>) -> Option<Duration> {
+    let lease = read_duration(item)?;
+    item.accept(if (MIN_LEASE..=MAX_LEASE).contains(&lease) {
+        Ok(lease)
+    } else {
+        Err("must be from \"3s\" to \"10m\"; a dead host's jobs wait for its end".to_owned())
+    })
 }
 
 fn read_retention(mut table: Table<'_>) -> Option<Duration> {

@@ -40,7 +40,7 @@ tenant_files = "customers"
 journal = "postgres://exeunt@db.example/exeunt"
 tokens = "/etc/exeunt/tokens.toml"
 cache = "/var/cache/exeunt"
-limits = { connections = 20, events_per_second = 30 }
+limits = { connections = 20, events_per_second = 30, lease = "3s" }
 retention = { transcripts = "7d" }
 telemetry = { otlp = "http://127.0.0.1:4318", metrics = "token" }
 [tenants.acme]
@@ -66,7 +66,8 @@ private = ["10.0.0.5:443"]
         server.limits,
         ServerLimits {
             connections: Some(20),
-            events_per_second: Some(30)
+            events_per_second: Some(30),
+            lease: Some(MIN_LEASE),
         }
     );
     assert_eq!(server.transcript_retention, Duration::from_secs(7 * 86_400));
@@ -115,7 +116,9 @@ fn mistakes_name_their_line_and_what_to_write() {
         ("journal = 'postgres://u:p@h/d'", "holds a password"),
         ("journal = 'postgres://h/d?password=p'", "holds a password"),
         ("[limits]\nconnections = 0", "limits.connections: must be from 1"),
-        ("[limits]\nevents = 1", "known: connections, events_per_second"),
+        ("[limits]\nevents = 1", "known: connections, events_per_second, lease"),
+        ("[limits]\nlease = '2s'", "limits.lease: must be from"),
+        ("[limits]\nlease = '601s'", "limits.lease: must be from"),
         ("[retention]\ntranscripts = '30'", "is not a duration"),
         ("[retention]\ntranscript = '30d'", "did you mean `transcripts`?"),
         ("[telemetry]\notlp = '127.0.0.1:4318'", "write the collector's address"),

@@ -9,8 +9,8 @@ use exeunt::journal::{
     Dedupe, EventId, Finish, JobFilter, JobState, Journal, JournalError, NewEvent, Options, Outcome, Page, State,
 };
 
-use crate::postgres::PrivatePostgres;
 use crate::rig::{Rig, block_on, end, event, lane, leaver, queued, start_of_time};
+use kit::PrivatePostgres;
 
 fn with_id(number: usize) -> NewEvent {
     let lane = lane(&format!("t{}", number % 7), "c");

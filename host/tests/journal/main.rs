@@ -16,7 +16,6 @@ mod lists;
 mod model;
 mod open;
 mod operator;
-mod postgres;
 mod reclaim;
 mod rig;
 

@@ -21,6 +21,18 @@ on_both! {
         assert_eq!(results, ["lease_expired", "closed"]);
     }
 
+    async fn who_has_a_journal_alone_takes_everything_back_at_its_start(rig: Rig) {
+        for _ in 0..3 {
+            rig.queue(&lane("acme", "docusign")).await;
+        }
+        assert_eq!(rig.claim(3).await.len(), 3);
+        assert_eq!(rig.journal.reclaim().await, Ok(vec![]), "its leases run for ten minutes");
+        assert_eq!(rig.journal.reclaim_all().await.expect("a reclaim").len(), 3);
+        assert_eq!(rig.journal.reclaim_all().await, Ok(vec![]));
+        rig.clock.advance(HOUR);
+        assert_eq!(rig.claim(3).await.len(), 3);
+    }
+
     async fn a_job_comes_back_after_a_pause_only(rig: Rig) {
         rig.queue(&lane("acme", "docusign")).await;
         let job = rig.journal.claim("host-2", Duration::from_millis(1), 1).await.expect("a claim").remove(0);

@@ -13,7 +13,7 @@ use exeunt::journal::{
 use jiff::Timestamp;
 use tempfile::TempDir;
 
-use crate::postgres::PrivatePostgres;
+use kit::PrivatePostgres;
 
 /// A lease that nothing in a test outlives by accident.
 pub(crate) const LEASE: Duration = Duration::from_secs(600);

@@ -10,6 +10,7 @@ use super::problem::Problem;
 use super::router::Shared;
 use super::wait::{self, JobAnswer};
 use crate::journal::{Accepted, Decision, EventId, NewEvent, NewJob, NewState};
+use crate::step;
 
 /// What the sender learns.
 #[derive(Debug, Serialize)]
@@ -85,6 +86,7 @@ pub(super) async fn record(shared: &Shared, event: NewEvent) -> Result<(Accepted
     let labels = [("tenant", event.tenant.clone()), ("source", event.source.clone())];
     let (decision, reason) = (event.decision, event.reason.clone());
     let accepted = shared.intake.journal.accept(event).await?;
+    step::passed("accepted");
     let word = if accepted.duplicate.is_some() {
         "duplicate"
     } else {

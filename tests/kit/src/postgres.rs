@@ -14,7 +14,7 @@ const UNPRIVILEGED: (&str, u32, u32) = ("nobody", 65534, 65534);
 
 /// A running server. It ends with this value, or with the process, however that ends.
 #[derive(Debug)]
-pub(crate) struct PrivatePostgres {
+pub struct PrivatePostgres {
     folder: PathBuf,
     /// The keeper waits for this to close, then stops the server and removes the folder.
     keeper: Option<(Child, ChildStdin)>,
@@ -23,13 +23,22 @@ pub(crate) struct PrivatePostgres {
 
 impl PrivatePostgres {
     /// The server that the tests of this process share.
-    pub(crate) fn shared() -> &'static Self {
+    ///
+    /// # Panics
+    ///
+    /// When it does not start, as everything here does where the machine lacks something.
+    pub fn shared() -> &'static Self {
         static SHARED: OnceLock<PrivatePostgres> = OnceLock::new();
         SHARED.get_or_init(Self::start)
     }
 
     /// Starts a server for one test alone.
-    pub(crate) fn start() -> Self {
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    #[must_use]
+    pub fn start() -> Self {
         let folder = tempfile::Builder::new()
             .prefix("exeunt-pg-")
             .tempdir()
@@ -66,7 +75,7 @@ impl PrivatePostgres {
     }
 
     /// Makes an empty database and returns its address.
-    pub(crate) fn database(&self) -> String {
+    pub fn database(&self) -> String {
         let name = format!("journal{}", self.databases.fetch_add(1, Ordering::Relaxed));
         let mut create = user_command(&bin("createdb"));
         run(create.arg("-h").arg(&self.folder).arg(&name));
@@ -74,12 +83,12 @@ impl PrivatePostgres {
     }
 
     /// Stops the server as a crash would.
-    pub(crate) fn crash(&self) {
+    pub fn crash(&self) {
         self.control(&["stop", "-m", "immediate"]);
     }
 
     /// Starts it again.
-    pub(crate) fn start_again(&self) {
+    pub fn start_again(&self) {
         let log = self.folder.join("log");
         self.control(&["start", "-w", "-l", log.to_str().expect("UTF-8")]);
     }
@@ -121,7 +130,7 @@ fn template() -> PathBuf {
         .and_then(Path::parent)
         .and_then(Path::file_name)
         .map_or_else(|| "any".to_owned(), |version| version.to_string_lossy().into_owned());
-    let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("postgres-{version}-{}", user()));
+    let place = crate::target().join(format!("tmp/postgres-{version}-{}", user()));
     if place.is_dir() {
         return place;
     }

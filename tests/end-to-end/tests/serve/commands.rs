@@ -1,0 +1,96 @@
+//! The commands of operators, against a host that runs.
+
+use serde_json::{Value, json};
+
+use docusign_sim::Status;
+
+use crate::client::Client;
+use crate::house::House;
+
+fn lines(text: &str, wanted: &[&str]) {
+    end_to_end::says(text, wanted);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_paused_tenant_waits_and_a_cancelled_job_can_be_run_again() {
+    let house = House::sqlite().await;
+    let user = house.world.user("ann@acme.example");
+    let host = house.start().await;
+    let client = Client::new(&house, &host);
+    let paused = house.ask(&host, &["pause", "acme", "--reason", "audit"]).await;
+    assert_eq!(
+        (paused.code, paused.stdout.as_str()),
+        (0, "paused: acme\n"),
+        "{paused:?}"
+    );
+    let unknown = house.ask(&host, &["pause", "acne", "--reason", "x"]).await;
+    assert_eq!(
+        unknown.code, 2,
+        "a kill switch for nobody must not look as if it worked: {unknown:?}"
+    );
+
+    let event = client.accepted("acme", &end_to_end::event("ann@acme.example")).await;
+    let job = client.job(&event).await;
+    let id = job["id"].as_str().expect("an id");
+    let listed = house
+        .ask(&host, &["jobs", "list", "--tenant", "acme", "--json"])
+        .await
+        .json();
+    assert_eq!(listed["jobs"][0]["id"], id);
+    lines(&house.ask(&host, &["lanes"]).await.stdout, &["acme", "audit"]);
+    let cancelled = house
+        .ask(&host, &["jobs", "cancel", id, "--reason", "stays after all"])
+        .await;
+    assert_eq!(cancelled.code, 0, "{cancelled:?}");
+    client.job_is(&event, "cancelled").await;
+    house.world.was_not_asked();
+
+    let resumed = house.ask(&host, &["resume", "acme"]).await;
+    lines(&resumed.stdout, &["acme: resumed"]);
+    let retried = house
+        .ask(&host, &["jobs", "retry", id, "--reason", "left after all"])
+        .await;
+    assert_eq!(retried.code, 0, "{retried:?}");
+    crate::until("it is closed", async || client.job(&event).await["outcome"] == "closed").await;
+    assert_eq!(house.world.status(&user), Status::Closed);
+    let shown = house.ask(&host, &["jobs", "show", id]).await;
+    lines(
+        &shown.stdout,
+        &[
+            "ann@acme.example",
+            "closed",
+            "stays after all",
+            "left after all",
+            "tests",
+        ],
+    );
+    let shown = house.ask(&host, &["jobs", "show", id, "--json"]).await.json();
+    assert_eq!(shown["intents"][0]["account"], user.as_str());
+    assert!(
+        shown["transcripts"].as_array().is_some_and(|calls| !calls.is_empty()),
+        "{shown:#}"
+    );
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leaver_by_hand_ends_with_the_exit_code_of_its_outcome() {
+    let house = House::sqlite().await;
+    let _ = house.world.user("ann@acme.example");
+    let host = house.start().await;
+    let leaver = async |email: &str| {
+        let arguments = ["leaver", "--tenant", "acme", "--email", email, "--wait", "60", "--json"];
+        let ran = house.ask(&host, &arguments).await;
+        let outcome: Value = ran.json()["jobs"][0]["outcome"].clone();
+        (ran.code, outcome)
+    };
+    assert_eq!(leaver("ann@acme.example").await, (0, json!("closed")));
+    assert_eq!(leaver("ann@acme.example").await, (0, json!("already_closed")));
+    assert_eq!(leaver("nobody@acme.example").await, (0, json!("no_account")));
+    assert_eq!(leaver("ceo@acme.example").await, (3, json!("refused")));
+    let wrong = house
+        .ask(&host, &["leaver", "--tenant", "nobody", "--email", "a@b.example"])
+        .await;
+    assert_eq!(wrong.code, 2, "{wrong:?}");
+    host.stop().await;
+}

@@ -1,0 +1,66 @@
+//! One tenant's backlog and one tenant's hanging target are theirs alone. Order is asserted, never time.
+
+use docusign_sim::{Fault, FaultKind, Simulator};
+use serde_json::{Value, json};
+
+use crate::books::Books;
+use crate::client::Client;
+use crate::house::House;
+use crate::on_both;
+
+const OTHERS: [&str; 4] = ["one", "two", "three", "four"];
+const BACKLOG: usize = 900;
+const EACH: usize = 25;
+
+/// How many of these jobs had ended at that time.
+fn ended_by(jobs: &[Value], time: &str) -> usize {
+    jobs.iter()
+        .filter(|job| job["ended_at"].as_str().is_some_and(|at| at <= time))
+        .count()
+}
+
+on_both! {
+    async fn a_backlog_and_a_hanging_target_do_not_hold_up_the_others(house: House) {
+        let simulator = &house.world.simulator;
+        let hanging = Simulator::start(House::options()).await.expect("a simulator");
+        hanging.fault(Fault::new(FaultKind::Latency { ms: 3_600_000 }).forever());
+        let mut tenants: Vec<(&str, &Simulator)> = OTHERS.iter().map(|name| (*name, simulator)).collect();
+        tenants.push(("stuck", &hanging));
+        house.grant("", &tenants);
+        for (name, simulator) in &tenants {
+            house.add_tenant_for(name, simulator);
+        }
+        let host = house.start().await;
+        let client = Client::new(&house, &host);
+        // Everything is there before anything runs.
+        assert_eq!(client.post("/v1/pause", &json!({ "reason": "a test" })).await.expect("an answer").0, 204);
+        let (books, stuck) = (Books::default(), Books::default());
+        books.add(simulator, "acme", BACKLOG).await;
+        stuck.add(&hanging, "stuck", 100).await;
+        for name in OTHERS {
+            books.add(simulator, name, EACH).await;
+        }
+        books.send_all(&client).await;
+        stuck.send_all(&client).await;
+        assert_eq!(client.post("/v1/resume", &json!({})).await.expect("an answer").0, 200);
+        let mut last = String::new();
+        for name in OTHERS {
+            crate::until("the others are done", async || {
+                let lane = client.lane(name).await;
+                lane["queued"] == 0 && lane["running"] == 0
+            })
+            .await;
+            for job in client.jobs(&format!("tenant={name}")).await {
+                let at = job["ended_at"].as_str().expect("a time");
+                last = last.max(at.to_owned());
+            }
+        }
+        let done = ended_by(&client.jobs("tenant=acme").await, &last);
+        println!("when the last of {} small tenants' {EACH} jobs ended, {done} of {BACKLOG} of the large one had", OTHERS.len());
+        // Its turn comes as often as theirs; twice that leaves room for turns that the others could not fill.
+        assert!(done <= EACH * 2 + 16, "{done}");
+        let hangs = client.lane("stuck").await;
+        assert_eq!(hangs["running"].as_u64().expect("a number") + hangs["queued"].as_u64().expect("a number"), 100);
+        host.kill().await;
+    }
+}

@@ -1,0 +1,111 @@
+//! Many hosts on one PostgreSQL, and a PostgreSQL that goes away.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use docusign_sim::{Fault, FaultKind, Origin};
+use kit::PrivatePostgres;
+
+use crate::books::Books;
+use crate::client::Client;
+use crate::house::House;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_hosts_jobs_are_taken_over_and_no_job_is_done_by_two() {
+    let house = House::postgres().await;
+    house.configure("limits = { lease = \"3s\" }");
+    let (books, simulator) = (Books::default(), &house.world.simulator);
+    simulator.fault(Fault::new(FaultKind::Latency { ms: 40 }).on(Origin::Esign).forever());
+    let (first, second) = (house.start().await, house.start().await);
+    let (to_first, to_second) = (Client::new(&house, &first), Client::new(&house, &second));
+    books.add(simulator, "acme", 150).await;
+    let killing = async {
+        crate::until("both work", async || {
+            let running = to_second.jobs("state=running").await;
+            ["host-0", "host-1"]
+                .iter()
+                .all(|name| running.iter().any(|job| job["owner"] == *name))
+        })
+        .await;
+        first.kill().await;
+    };
+    tokio::join!(killing, books.send(&to_first));
+    books.send_all(&to_second).await;
+    to_second.idle().await;
+    books.balance(&to_second, simulator).await;
+    let lapsed = to_second.jobs("").await.iter().filter(|job| job["lapses"] != 0).count();
+    assert!(
+        (1..=8).contains(&lapsed),
+        "as many as one lane runs at a time: {lapsed}"
+    );
+    second.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lane_keeps_its_cap_over_all_hosts() {
+    let house = House::postgres().await;
+    let (books, simulator) = (Books::default(), &house.world.simulator);
+    simulator.fault(Fault::new(FaultKind::Latency { ms: 20 }).on(Origin::Esign).forever());
+    let hosts = [house.start().await, house.start().await, house.start().await];
+    let client = Client::new(&house, &hosts[0]);
+    books.add(simulator, "acme", 60).await;
+    books.send_all(&client).await;
+    let most = std::cell::Cell::new(0);
+    crate::until("all is done", async || {
+        let lane = client.lane("acme").await;
+        most.set(most.get().max(lane["running"].as_u64().expect("a number")));
+        lane["queued"] == 0 && lane["running"] == 0
+    })
+    .await;
+    assert!((1..=8).contains(&most.get()), "{most:?} ran at a time");
+    books.balance(&client, simulator).await;
+    for host in hosts {
+        host.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restarted_database_costs_no_acknowledged_event_and_the_service_comes_back_by_itself() {
+    let database = PrivatePostgres::start();
+    let house = House::with(&database.database(), House::options()).await;
+    house.configure("limits = { lease = \"3s\" }");
+    let (books, simulator) = (Books::default(), &house.world.simulator);
+    simulator.fault(Fault::new(FaultKind::Latency { ms: 20 }).on(Origin::Esign).forever());
+    let host = house.start().await;
+    let client = Client::new(&house, &host);
+    for _ in 0..3 {
+        books.add(simulator, "acme", 40).await;
+        let over = AtomicBool::new(false);
+        let restarting = async {
+            let before = simulator.counters().closes;
+            crate::until("it works", async || simulator.counters().closes > before + 5).await;
+            tokio::task::block_in_place(|| database.crash());
+            crate::until("it says so", async || {
+                matches!(client.get("/readyz").await, Ok((503, _)))
+            })
+            .await;
+            let refused = client.event("acme", &end_to_end::event("late@acme.example")).await;
+            assert_eq!(
+                refused.expect("an answer").0,
+                503,
+                "nothing is acknowledged without a database"
+            );
+            tokio::task::block_in_place(|| database.start_again());
+            over.store(true, Ordering::SeqCst);
+        };
+        let sending = async {
+            while !over.load(Ordering::SeqCst) {
+                books.send(&client).await;
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            }
+        };
+        tokio::join!(restarting, sending);
+        crate::until("it is ready again", async || {
+            matches!(client.get("/readyz").await, Ok((200, _)))
+        })
+        .await;
+    }
+    books.send_all(&client).await;
+    client.idle().await;
+    books.balance(&client, simulator).await;
+    host.stop().await;
+}

@@ -1,0 +1,164 @@
+//! A host that dies at any moment loses nothing that it has answered, and closes nothing twice.
+//!
+//! A round is one process's life: it gets events, the target drops some answers after their effect, and it dies, by
+//! SIGKILL after so many requests at the target, or by itself at a named step. After four rounds, one less than a job
+//! survives, a last process ends what is left, and the books must balance.
+
+use docusign_sim::{Fault, FaultKind};
+use exeunt::journal::{Random, SeededRandom, SystemRandom};
+
+use crate::books::Books;
+use crate::client::Client;
+use crate::house::House;
+use crate::on_both;
+
+/// Where a process may be told to die, in the order of a job's life.
+const STEPS: [&str; 9] = [
+    "accepted",
+    "claimed",
+    "found",
+    "intended",
+    "closing",
+    "close-answered",
+    "verifying",
+    "finishing",
+    "finished",
+];
+
+/// Lives between two balances. A job dies with the fifth host that dies with it.
+const LIVES: usize = 4;
+
+/// People that come in each round: eight of ten have an account, so each step is passed at least so often.
+const PEOPLE: usize = 20;
+
+/// A number below the limit. The sequence is the seed's own, so that a failure can be repeated.
+fn below(random: &SeededRandom, limit: u64) -> u64 {
+    word(random) % limit
+}
+
+fn word(random: &dyn Random) -> u64 {
+    let bytes = random.bytes();
+    u64::from_le_bytes(std::array::from_fn(|index| bytes[index]))
+}
+
+/// Some closures whose answers are lost, after their effect.
+fn lose_answers(house: &House, random: &SeededRandom) {
+    let simulator = &house.world.simulator;
+    simulator.clear_faults();
+    let lost = Fault::new(FaultKind::Drop).method("DELETE").after_effect();
+    simulator.fault(lost.skip(below(random, 8)).times(1 + below(random, 3)));
+}
+
+/// A last process ends what is left.
+async fn settle(house: &House, books: &Books) {
+    house.world.simulator.clear_faults();
+    let host = house.start().await;
+    let client = Client::new(house, &host);
+    books.send_all(&client).await;
+    client.idle().await;
+    books.balance(&client, &house.world.simulator).await;
+    host.stop().await;
+}
+
+/// Lives that end by SIGKILL after some requests at the target; the first ones before there was any.
+async fn at_random(house: &House, seed: u64, rounds: usize) {
+    let (random, books) = (SeededRandom::new(seed), Books::default());
+    let simulator = &house.world.simulator;
+    for round in 1..=rounds {
+        lose_answers(house, &random);
+        let host = house.start().await;
+        let client = Client::new(house, &host);
+        books.add(simulator, "acme", PEOPLE).await;
+        let (seen, more) = (simulator.counters().requests, below(&random, 45));
+        let dying = async {
+            // Whatever is left to do is more than this many requests.
+            crate::until("the target is asked", async || {
+                simulator.counters().requests >= seen + more
+            })
+            .await;
+            host.kill().await;
+        };
+        let ((), _) = tokio::join!(dying, books.send(&client));
+        if round.is_multiple_of(LIVES) {
+            settle(house, &books).await;
+        }
+    }
+    println!(
+        "{rounds} hosts killed at random moments, {} events",
+        books.acknowledged().await
+    );
+}
+
+/// Lives that end at each step, at its first to twelfth pass.
+async fn at_steps(house: &House, seed: u64, turns: usize) {
+    let (random, books) = (SeededRandom::new(seed), Books::default());
+    let mut round = 0;
+    for step in STEPS.into_iter().cycle().take(STEPS.len() * turns) {
+        lose_answers(house, &random);
+        let point = format!("{step}={}*off->return", below(&random, 12));
+        let mut host = house.start_with(&[("FAILPOINTS", point.clone())]).await;
+        let client = Client::new(house, &host);
+        books.add(&house.world.simulator, "acme", PEOPLE).await;
+        books.send(&client).await;
+        let mut waits = 0;
+        while !host.is_gone() {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            waits += 1;
+            assert!(waits < 12_000, "{point} was never reached\n{}", host.said());
+        }
+        round += 1;
+        if round % LIVES == 0 {
+            settle(house, &books).await;
+        }
+    }
+    settle(house, &books).await;
+    println!(
+        "{round} hosts died at named steps, {} events",
+        books.acknowledged().await
+    );
+}
+
+on_both! {
+    async fn a_host_that_is_killed_at_random_moments_loses_nothing_and_closes_nothing_twice(house: House) {
+        house.configure("limits = { lease = \"3s\" }");
+        at_random(&house, 1, 40).await;
+    }
+
+    async fn a_host_that_dies_at_each_step_loses_nothing_and_closes_nothing_twice(house: House) {
+        house.configure("limits = { lease = \"3s\" }");
+        at_steps(&house, 2, 5).await;
+    }
+
+    async fn a_host_that_dies_while_the_target_has_closed_and_not_answered_reads_before_it_acts(house: House) {
+        house.configure("limits = { lease = \"3s\" }");
+        let (books, simulator) = (Books::default(), &house.world.simulator);
+        for _ in 0..LIVES {
+            let slow = Fault::new(FaultKind::Latency { ms: 3_600_000 }).method("DELETE").after_effect();
+            simulator.fault(slow.forever());
+            let host = house.start().await;
+            let client = Client::new(&house, &host);
+            books.add(simulator, "acme", 10).await;
+            let closed = simulator.counters().closes;
+            books.send(&client).await;
+            crate::until("the target has closed some", async || simulator.counters().closes > closed).await;
+            host.kill().await;
+            simulator.clear_faults();
+        }
+        settle(&house, &books).await;
+    }
+}
+
+/// The same with more rounds, for a night: EXEUNT_TEST_ROUNDS=400.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn as_many_rounds_as_the_environment_asks_for() {
+    let rounds = std::env::var("EXEUNT_TEST_ROUNDS")
+        .ok()
+        .and_then(|rounds| rounds.parse().ok())
+        .unwrap_or(LIVES);
+    let seed = word(&SystemRandom);
+    println!("seed {seed}");
+    for house in [House::sqlite().await, House::postgres().await] {
+        house.configure("limits = { lease = \"3s\" }");
+        at_random(&house, seed, rounds).await;
+    }
+}

@@ -1,0 +1,116 @@
+//! A running `exeunt serve`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use end_to_end::binary;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, ChildStdout, Command};
+
+use crate::client::Client;
+use crate::house::House;
+
+/// A process, its address and its log. It is killed with this value.
+#[derive(Debug)]
+pub(crate) struct Host {
+    child: Child,
+    address: SocketAddr,
+    log: PathBuf,
+    /// Held, so that it never writes into a closed pipe.
+    _output: BufReader<ChildStdout>,
+}
+
+impl Host {
+    pub(crate) async fn start(house: &House, number: u32, variables: &[(&str, String)]) -> Self {
+        let host = Self::start_unready(house, number, variables).await;
+        let client = Client::new(house, &host);
+        crate::until("the host is ready", async || {
+            matches!(client.get("/readyz").await, Ok((200, _)))
+        })
+        .await;
+        host
+    }
+
+    async fn start_unready(house: &House, number: u32, variables: &[(&str, String)]) -> Self {
+        let log = house.path(&format!("host-{number}.log"));
+        let errors = std::fs::File::create(&log).expect("a log");
+        let mut child = Command::new(binary("exeunt"))
+            .args(["serve", "--name", &format!("host-{number}")])
+            .current_dir(house.world.root())
+            .env("EXEUNT_LOG", "warn")
+            .envs(variables.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(errors)
+            .kill_on_drop(true)
+            .spawn()
+            .expect("exeunt starts");
+        let mut output = BufReader::new(child.stdout.take().expect("a pipe"));
+        let mut line = String::new();
+        output.read_line(&mut line).await.expect("its output");
+        let address = line
+            .strip_prefix("listening on ")
+            .and_then(|rest| rest.split(',').next());
+        let said = || std::fs::read_to_string(&log).unwrap_or_default();
+        let address = address.unwrap_or_else(|| panic!("it did not start: {line}\n{}", said()));
+        Self {
+            child,
+            address: address.parse().expect("an address"),
+            log,
+            _output: output,
+        }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What it wrote to standard error.
+    pub(crate) fn said(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// SIGKILL, and waits until it is gone.
+    pub(crate) async fn kill(mut self) {
+        self.child.kill().await.expect("it can be killed");
+    }
+
+    /// SIGTERM; it must end by itself, and well.
+    pub(crate) async fn stop(self) {
+        let log = self.log.clone();
+        let status = self.terminate().await;
+        let said = std::fs::read_to_string(log).unwrap_or_default();
+        assert!(status.success(), "{status}\n{said}");
+    }
+
+    async fn terminate(self) -> ExitStatus {
+        let id = self.child.id().expect("it runs").to_string();
+        let kill = Command::new("kill").args(["-TERM", &id]).status().await;
+        assert!(kill.expect("kill runs").success());
+        self.ended().await
+    }
+
+    /// Waits until it ends by itself.
+    pub(crate) async fn ended(mut self) -> ExitStatus {
+        match tokio::time::timeout(Duration::from_secs(120), self.child.wait()).await {
+            Ok(status) => status.expect("a status"),
+            Err(_) => panic!("it does not end\n{}", self.said()),
+        }
+    }
+
+    /// Whether it has ended by itself already.
+    pub(crate) fn is_gone(&mut self) -> bool {
+        self.child.try_wait().expect("a status").is_some()
+    }
+
+    /// Resident memory in KiB.
+    pub(crate) fn resident(&self) -> u64 {
+        let id = self.child.id().expect("it runs");
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("it runs");
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a line");
+        let number = line.split_whitespace().nth(1).expect("a number");
+        number.parse().expect("a number")
+    }
+}

@@ -1,0 +1,195 @@
+//! Files change while jobs run.
+
+use aws_lc_rs::rsa::KeyPair;
+use docusign_sim::Status;
+use end_to_end::pem;
+use serde_json::{Value, json};
+
+use crate::books::Books;
+use crate::client::Client;
+use crate::house::{House, SOURCE_TOKEN};
+use crate::process::Host;
+
+async fn begin(house: &House) -> (Host, Client) {
+    let host = house.start().await;
+    let client = Client::new(house, &host);
+    (host, client)
+}
+
+/// Nothing runs until [`resume`].
+async fn pause(client: &Client) {
+    let paused = client.post("/v1/pause", &json!({ "reason": "a test" })).await;
+    assert_eq!(paused.expect("an answer").0, 204);
+}
+
+async fn resume(client: &Client) {
+    let resumed = client.post("/v1/resume", &json!({})).await;
+    assert_eq!(resumed.expect("an answer").0, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tenants_change_come_and_go_without_losing_a_job() {
+    let house = House::sqlite().await;
+    let simulator = &house.world.simulator;
+    house.grant("", &[("beta", simulator), ("gamma", simulator)]);
+    house.add_tenant("beta");
+    let (host, client) = begin(&house).await;
+    let books = Books::default();
+    books.add(simulator, "acme", 60).await;
+    books.add(simulator, "beta", 30).await;
+    pause(&client).await;
+    books.send_all(&client).await;
+    std::fs::remove_file(house.path("tenants/beta.toml")).expect("the file goes");
+    house.add_tenant("gamma");
+    let event = end_to_end::event("new@gamma.example");
+    crate::until("gamma is there", async || {
+        matches!(client.event("gamma", &event).await, Ok((200, _)))
+    })
+    .await;
+    let gone = client.event("beta", &event).await.expect("an answer");
+    assert_eq!(gone.0, 401, "a tenant whose file is gone takes nothing: {gone:?}");
+    resume(&client).await;
+    // Each change makes the connectors of acme anew while its jobs run.
+    books.add(simulator, "acme", 60).await;
+    let text = house.tenant_text();
+    for version in 0..6 {
+        house.replace("tenants/acme.toml", &format!("{text}# {version}\n"));
+        books.send(&client).await;
+        let seen = client.see("/readyz").await;
+        assert_eq!(
+            (&seen["problems"], &seen["ready"]),
+            (&json!(0), &json!(true)),
+            "{seen:#}"
+        );
+    }
+    client.idle().await;
+    let jobs = client.jobs("tenant=gamma").await;
+    assert_eq!(jobs[0]["outcome"], "no_account");
+    books.balance_but(&client, simulator, 1).await;
+    crate::until("beta is forgotten", async || {
+        client.see("/readyz").await["tenants"] == 2
+    })
+    .await;
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bad_tenant_file_keeps_the_old_one_running_and_is_reported() {
+    let house = House::sqlite().await;
+    let _ = house.world.user("ann@acme.example");
+    let (host, client) = begin(&house).await;
+    let good = house.tenant_text();
+    house.replace("tenants/acme.toml", &good.replace("[policy]", "[polizy]"));
+    crate::until("it is reported", async || client.see("/readyz").await["problems"] == 1).await;
+    let seen = client.see("/readyz").await;
+    let message = seen["details"]["problems"][0]["message"].as_str().expect("words");
+    end_to_end::says(message, &["acme.toml", "polizy", "policy"]);
+    let event = client.accepted("acme", &end_to_end::event("ann@acme.example")).await;
+    client.job_is(&event, "closed").await;
+    house.replace("tenants/acme.toml", &good);
+    crate::until("it is mended", async || client.see("/readyz").await["problems"] == 0).await;
+    host.stop().await;
+}
+
+/// The same plugin with another digest: a section that says nothing stands at its end.
+fn with_a_note(plugin: &[u8]) -> Vec<u8> {
+    let mut noted = plugin.to_vec();
+    noted.extend(b"\x00\x05\x04note");
+    noted
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plugin_that_is_replaced_under_load_runs_next_and_no_job_fails_by_it() {
+    let house = House::sqlite().await;
+    let simulator = &house.world.simulator;
+    let plugin = std::fs::read(end_to_end::plugins().join("docusign.wasm")).expect("a plugin");
+    std::fs::create_dir(house.path("own")).expect("a folder");
+    std::fs::write(house.path("own/docusign.wasm"), &plugin).expect("a file");
+    let text = std::fs::read_to_string(house.path("exeunt.toml")).expect("the host file");
+    let folder = format!("{:?}", end_to_end::plugins());
+    assert!(text.contains(&folder));
+    house.replace("exeunt.toml", &text.replace(&folder, "\"own\""));
+    let (host, client) = begin(&house).await;
+    let books = Books::default();
+    books.add(simulator, "acme", 20).await;
+    books.send_all(&client).await;
+    std::fs::write(house.path("own/aside"), with_a_note(&plugin)).expect("a file");
+    std::fs::rename(house.path("own/aside"), house.path("own/docusign.wasm")).expect("a rename");
+    let digests = async || {
+        let mut digests = Vec::new();
+        for job in client.jobs("outcome=closed").await {
+            let job = client
+                .see(&format!("/v1/jobs/{}", job["id"].as_str().expect("an id")))
+                .await;
+            let digest: &Value = &job["detail"]["plugin"]["digest"];
+            if !digests.contains(digest) {
+                digests.push(digest.clone());
+            }
+        }
+        digests
+    };
+    crate::until("jobs ran with both", async || {
+        books.add(simulator, "acme", 5).await;
+        books.send(&client).await;
+        digests().await.len() == 2
+    })
+    .await;
+    client.idle().await;
+    books.balance(&client, simulator).await;
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rotated_source_token_counts_within_seconds_and_the_old_one_no_more() {
+    let house = House::sqlite().await;
+    let (host, client) = begin(&house).await;
+    let event = end_to_end::event("ann@acme.example");
+    client.accepted("acme", &event).await;
+    let aside = house
+        .world
+        .write_secret("tenants/acme/hr.token.new", "hr-0123456789abcdef");
+    std::fs::rename(aside, house.path("tenants/acme/hr.token")).expect("a rename");
+    crate::until("the new token counts", async || {
+        matches!(
+            client.event_with("acme", &event, "hr-0123456789abcdef").await,
+            Ok((200, _))
+        )
+    })
+    .await;
+    assert_eq!(
+        client
+            .event_with("acme", &event, SOURCE_TOKEN)
+            .await
+            .expect("an answer")
+            .0,
+        401
+    );
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rotated_signing_key_is_used_for_the_next_token() {
+    let house = House::sqlite().await;
+    let simulator = &house.world.simulator;
+    let users = ["ann@acme.example", "bob@acme.example"].map(|email| house.world.user(email));
+    let (host, client) = begin(&house).await;
+    let event = client.accepted("acme", &end_to_end::event("ann@acme.example")).await;
+    client.job_is(&event, "closed").await;
+    let pair = KeyPair::generate(aws_lc_rs::rsa::KeySize::Rsa2048).expect("a key");
+    let der = aws_lc_rs::encoding::AsDer::<aws_lc_rs::encoding::Pkcs8V1Der<'_>>::as_der(&pair).expect("its form");
+    let text = pem::pem("PRIVATE KEY", der.as_ref());
+    let key = simulator.integration_key();
+    simulator
+        .state()
+        .add_public_key(key, &pem::public_key(&text))
+        .expect("a public key");
+    assert!(simulator.state().remove_public_key(1), "the first key is the old one");
+    simulator.revoke_tokens();
+    let aside = house.world.write_secret("tenants/acme/docusign.pem.new", &text);
+    std::fs::rename(aside, house.path("tenants/acme/docusign.pem")).expect("a rename");
+    // Until the file is looked at the old key parks the lane, and the look lets it go on.
+    let event = client.accepted("acme", &end_to_end::event("bob@acme.example")).await;
+    client.job_is(&event, "closed").await;
+    assert_eq!(users.map(|user| house.world.status(&user)), [Status::Closed; 2]);
+    host.stop().await;
+}

@@ -1,0 +1,108 @@
+//! What cannot go on waits, visibly, and goes on when it can.
+
+use docusign_sim::{Fault, FaultKind, Origin, Status};
+use serde_json::{Value, json};
+
+use crate::client::Client;
+use crate::house::House;
+use crate::on_both;
+
+on_both! {
+    async fn a_rate_limit_rests_the_lane_until_the_targets_own_time_and_costs_no_attempt(house: House) {
+        let simulator = &house.world.simulator;
+        for name in ["ann", "bob", "cid"] {
+            let _ = house.world.user(&format!("{name}@acme.example"));
+        }
+        let host = house.start().await;
+        let client = Client::new(&house, &host);
+        let now = simulator.state().clock.now();
+        let reset = now + 6;
+        let answer = FaultKind::Answer {
+            status: 429,
+            headers: vec![
+                ("content-type".to_owned(), "application/json".to_owned()),
+                ("x-ratelimit-remaining".to_owned(), "0".to_owned()),
+                ("x-ratelimit-reset".to_owned(), reset.to_string()),
+            ],
+            body: json!({ "errorCode": "HOURLY_APIINVOCATION_LIMIT_EXCEEDED", "message": "the hour is over" }).to_string(),
+        };
+        simulator.fault(Fault::new(answer).on(Origin::Esign).method("GET"));
+        let ann = client.accepted("acme", &end_to_end::event("ann@acme.example")).await;
+        crate::until("the lane rests", async || !client.lane("acme").await["resting"].is_null()).await;
+        // More than one attempt each would be seen below.
+        let others = [
+            client.accepted("acme", &end_to_end::event("bob@acme.example")).await,
+            client.accepted("acme", &end_to_end::event("cid@acme.example")).await,
+        ];
+        for event in others.iter().chain([&ann]) {
+            let job = client.job_is(event, "closed").await;
+            assert_eq!(job["attempts"], 1, "{job:#}");
+        }
+        let asked = simulator.requests();
+        let limited = asked.iter().position(|record| record.status == Some(429)).expect("the limit");
+        for record in &asked[limited + 1..] {
+            assert!(record.at_ms >= reset * 1000, "asked before its time: {record:?}");
+        }
+        host.stop().await;
+    }
+
+    async fn the_breaker_withholds_what_is_too_much_and_lets_it_go_on_command(house: House) {
+        house.world.edit("closures = 1000000", "closures = 3");
+        for number in 0..8 {
+            let _ = house.world.user(&format!("p{number}@acme.example"));
+        }
+        let host = house.start().await;
+        let client = Client::new(&house, &host);
+        for number in 0..8 {
+            client.accepted("acme", &end_to_end::event(&format!("p{number}@acme.example"))).await;
+        }
+        client.idle().await;
+        let ended = |jobs: &[Value]| jobs.iter().filter(|job| job["outcome"] == "closed").count();
+        let jobs = client.jobs("").await;
+        assert_eq!(ended(&jobs), 3, "{jobs:#?}");
+        assert_eq!(client.jobs("state=held&why=breaker").await.len(), 5);
+        assert_eq!(house.world.seen("DELETE", "/users").len(), 3);
+        let ready = client.see("/readyz").await;
+        assert_eq!(ready["breakers_open"], 1, "{ready:#}");
+        assert_eq!(ready["details"]["breakers_open"][0]["tenant"], "acme");
+        let arguments = ["breaker", "release", "acme", "docusign", "--reason", "a reorganisation"];
+        let released = house.ask(&host, &arguments).await;
+        end_to_end::says(&released.stdout, &["5 jobs"]);
+        client.idle().await;
+        assert_eq!(ended(&client.jobs("").await), 6, "a new window, and the limit holds again");
+        assert_eq!(house.world.seen("DELETE", "/users").len(), 6);
+        host.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_misconfigured_connector_parks_in_sight_and_goes_on_when_its_file_is_mended() {
+    let house = House::sqlite().await;
+    let user = house.world.user("ann@acme.example");
+    let key = house.world.simulator.integration_key().to_owned();
+    let wrong = "00000000-0000-4000-8000-000000000000";
+    let good = std::fs::read_to_string(house.world.tenant()).expect("a tenant file");
+    house.world.edit(&key, wrong);
+    let host = house.start().await;
+    let client = Client::new(&house, &host);
+    let event = client.accepted("acme", &end_to_end::event("ann@acme.example")).await;
+    crate::until("it is parked", async || client.see("/readyz").await["parked"] == 1).await;
+    let ready = client.see("/readyz").await;
+    let parked = &ready["details"]["parked"][0];
+    assert_eq!(
+        (&parked["tenant"], &parked["connector"]),
+        (&json!("acme"), &json!("docusign"))
+    );
+    assert!(parked["why"].as_str().is_some_and(|why| !why.is_empty()), "{ready:#}");
+    let job = client.job(&event).await;
+    assert_eq!(
+        (&job["state"], &job["attempts"]),
+        (&json!("parked"), &json!(0)),
+        "{job:#}"
+    );
+    house.replace("tenants/acme.toml", &good);
+    client.job_is(&event, "closed").await;
+    assert_eq!(client.see("/readyz").await["parked"], 0);
+    assert_eq!(house.world.status(&user), Status::Closed);
+    host.stop().await;
+}
