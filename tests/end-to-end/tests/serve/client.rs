@@ -30,14 +30,6 @@ impl Client {
         }
     }
 
-    /// The same for another host.
-    pub(crate) fn at(&self, host: &Host) -> Self {
-        Self {
-            address: host.address(),
-            ..self.clone()
-        }
-    }
-
     /// A request with the host's token, for those that need more than a path.
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let url = format!("http://{}{path}", self.address);
