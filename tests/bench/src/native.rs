@@ -3,18 +3,21 @@
 use std::cell::RefCell;
 
 use exeunt::capability::{self, Call};
-use futures_util::FutureExt;
 use plugin_docusign::{Grant, GrantError, Host, HttpError, Level, Method, Request, Response};
+use tokio::runtime::Handle;
 
-/// The capabilities of one call, as the connector's trait.
+/// The capabilities of one call, as the connector's trait. Used from a thread that is not the runtime's own, since the
+/// connector's code waits where it stands.
 pub(crate) struct Native {
     call: RefCell<Call>,
+    runtime: Handle,
 }
 
 impl Native {
-    pub(crate) fn new(call: Call) -> Self {
+    pub(crate) fn new(call: Call, runtime: &Handle) -> Self {
         Self {
             call: RefCell::new(call),
+            runtime: runtime.clone(),
         }
     }
 }
@@ -38,10 +41,8 @@ impl Host for Native {
             headers: request.headers.clone(),
             body: request.body.clone(),
         };
-        // The stub answers at once, so the future is ready the first time it is asked.
-        let answer = self.call.borrow_mut().send(request, token).now_or_never();
-        match answer {
-            Some(Ok(Ok(response))) => Ok(Response {
+        match self.runtime.block_on(self.call.borrow_mut().send(request, token)) {
+            Ok(Ok(response)) => Ok(Response {
                 status: response.status,
                 headers: response.headers,
                 body: response.body,

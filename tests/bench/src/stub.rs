@@ -9,19 +9,21 @@ pub(crate) const ACCOUNT: &str = "4f2b6d1c-8a3e-4c5b-9d7f-0a1b2c3d4e5f";
 pub(crate) const CALLER: &str = "7c9e6679-7425-40de-944b-e07fc1f90ae7";
 /// The leaver's user.
 pub(crate) const LEAVER: &str = "16fd2706-8baf-433b-82eb-8c7fada847da";
+/// The leaver's address.
+pub(crate) const EMAIL: &str = "ann.english@acme.example";
 
-/// Answers token requests, userinfo and reads of one user.
+/// Answers token requests, userinfo, lists, closures and reads of one user.
 #[derive(Debug)]
 pub(crate) struct Stub;
 
 impl Transport for Stub {
-    fn answer(&self, _: Method, url: &Url, _: Option<&[u8]>) -> Result<Response, HttpError> {
-        Ok(answer(url.path()))
+    fn answer(&self, method: Method, url: &Url, _: Option<&[u8]>) -> Result<Response, HttpError> {
+        Ok(answer(method == Method::Delete, url.path()))
     }
 }
 
 /// The answer for a path.
-pub(crate) fn answer(path: &str) -> Response {
+pub(crate) fn answer(is_closure: bool, path: &str) -> Response {
     let headers = vec![
         ("content-type".to_owned(), "application/json".to_owned()),
         (
@@ -32,11 +34,14 @@ pub(crate) fn answer(path: &str) -> Response {
     Response {
         status: 200,
         headers,
-        body: body(path).into_bytes(),
+        body: body(is_closure, path).into_bytes(),
     }
 }
 
-fn body(path: &str) -> String {
+fn body(is_closure: bool, path: &str) -> String {
+    if is_closure {
+        return format!(r#"{{"users":[{{"userId":"{LEAVER}","userStatus":"closed","uri":"/users/{LEAVER}"}}]}}"#);
+    }
     match path {
         "/oauth/token" => {
             r#"{"access_token":"stub-access-token-stub-access-token","token_type":"Bearer","expires_in":3600}"#
@@ -45,8 +50,16 @@ fn body(path: &str) -> String {
         "/oauth/userinfo" => format!(
             r#"{{"sub":"{CALLER}","name":"API","email":"api@acme.example","accounts":[{{"account_id":"{ACCOUNT}","is_default":true,"account_name":"Acme","base_uri":"https://demo.docusign.net"}}]}}"#
         ),
-        _ => format!(
-            r#"{{"userName":"Ann English","userId":"{LEAVER}","userType":"CompanyUser","isAdmin":"False","userStatus":"Closed","uri":"/users/{LEAVER}","email":"ann.english@acme.example","createdDateTime":"2024-05-01T10:00:00.0000000Z","permissionProfileId":"1234","permissionProfileName":"DocuSign Viewer"}}"#
+        _ if path.ends_with("/users") => format!(
+            r#"{{"users":[{}],"resultSetSize":"1","totalSetSize":"1","startPosition":"0","endPosition":"0"}}"#,
+            user("Active")
         ),
+        _ => user("Closed"),
     }
+}
+
+fn user(status: &str) -> String {
+    format!(
+        r#"{{"userName":"Ann English","userId":"{LEAVER}","userType":"CompanyUser","isAdmin":"False","userStatus":"{status}","uri":"/users/{LEAVER}","email":"{EMAIL}","createdDateTime":"2024-05-01T10:00:00.0000000Z","permissionProfileId":"1234","permissionProfileName":"DocuSign Viewer"}}"#
+    )
 }

@@ -1,0 +1,197 @@
+//! Leavers closed and verified a second, durable: events over HTTP, SQLite with `synchronous=FULL`, the real component
+//! in its sandbox, and a simulator without latency on the same processors.
+//!
+//! The clock runs from the first event's request until the last leaver's read was answered; accepting is part of it.
+//! Baselines in the same run: the simulator asked by a client that costs next to nothing, which nobody can beat on this
+//! machine, and a Node service that makes the same three calls with DocuSign's own SDK and keeps nothing.
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use docusign_sim::{Limits, Options, Simulator};
+use exeunt::journal::{Journal, Outcome};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use crate::client::{Until, load};
+use crate::heading;
+use crate::numbers::{micros, processor_time, rate};
+use crate::target::{Target, hire, token};
+use crate::world::{Server, World, event};
+
+/// A lane runs 8 jobs at a time, so 16 tenants fill the service's 128 places.
+const TENANTS: usize = 16;
+const WARM: usize = 500;
+const SENDERS: usize = 16;
+const WITHIN: Duration = Duration::from_secs(120);
+/// What Node's service has in flight. More gains it nothing: it is one thread.
+const NODE_AT_ONCE: usize = 32;
+/// Where the SDK is installed, below the target folder.
+const SDK: &str = "docusign-esign@10.0.0";
+
+pub(crate) async fn run(count: usize) -> anyhow::Result<()> {
+    heading("leavers closed and verified, durable, zero-latency simulator on the same processors");
+    let sim = Simulator::start(Options {
+        limits: Limits::none(),
+        log_capacity: 0,
+        record_secrets: true,
+        ..Options::default()
+    })
+    .await?;
+    let world = World::new(TENANTS, "sqlite:journal.db", Some(&sim))?;
+    let server = world.serve().await?;
+    send(&sim, &server, "warm", WARM).await?;
+    let process = server.process().to_string();
+    let (host, other) = (processor_time(&process), processor_time("self"));
+    let elapsed = send(&sim, &server, "leaver", count).await?;
+    let host = (processor_time(&process) - host) / u32::try_from(count)?;
+    let other = (processor_time("self") - other) / u32::try_from(count)?;
+    server.kill().await?;
+    let closed = closed(&world).await?;
+    let ours = rate(count, elapsed);
+    println!("  exeunt, from the first event to the last proof     {ours:>8.0} leavers/s    (bar: 2,500)");
+    println!(
+        "    its processor time                               {:>8.0} us a leaver",
+        micros(host)
+    );
+    println!(
+        "    the simulator's and the senders'                 {:>8.0} us a leaver",
+        micros(other)
+    );
+    println!(
+        "    recorded as closed when it was killed            {closed:>8} of {}",
+        count + WARM
+    );
+
+    let target = Target::new(&sim, &token(&sim)?)?;
+    let people = hire(&sim, "ceiling", count);
+    let before = processor_time("self");
+    let (elapsed, _) = target.leavers(people, 32).await?;
+    let used = (processor_time("self") - before) / u32::try_from(count)?;
+    let most = rate(count, elapsed);
+    println!("  the simulator alone, raw client                    {most:>8.0} leavers/s");
+    println!(
+        "    processor time of both                           {:>8.0} us a leaver",
+        micros(used)
+    );
+    println!(
+        "  exeunt / the simulator alone                       {:>8.2}",
+        ours / most
+    );
+    match node(&sim, count / 4).await {
+        Ok(theirs) => {
+            println!("  Node with the official SDK, keeps nothing          {theirs:>8.0} leavers/s");
+            println!(
+                "  exeunt / Node                                      {:>8.2}    (bar: at least 4)",
+                ours / theirs
+            );
+        }
+        Err(error) => println!("  Node with the official SDK: left out: {error:#}"),
+    }
+    Ok(())
+}
+
+/// Sends these people's events, and waits until the last of them was read for proof.
+async fn send(sim: &Simulator, server: &Server, prefix: &'static str, count: usize) -> anyhow::Result<Duration> {
+    hire(sim, prefix, count);
+    let before = sim.counters();
+    let started = Instant::now();
+    load(server.address, SENDERS, Until::Count(count), move |number| {
+        event(number % TENANTS, &format!("{prefix}{number}@acme.example"))
+    })
+    .await?;
+    let wanted = u64::try_from(count)?;
+    // Three requests a leaver; tokens come on top, so the closures are counted too.
+    let is_done = || {
+        let now = sim.counters();
+        now.closes - before.closes >= wanted && now.requests - before.requests >= 3 * wanted
+    };
+    let done = wait_until(WITHIN, is_done).await;
+    let elapsed = started.elapsed();
+    ensure!(done, "{:?} of {count} in time, before: {before:?}", sim.counters());
+    // The last outcomes are on their way to disk.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    Ok(elapsed)
+}
+
+/// Jobs that ended as closed, as the journal says after the server was killed.
+async fn closed(world: &World) -> anyhow::Result<u64> {
+    let url = format!("sqlite:{}", world.path("journal.db").display());
+    let journal = Journal::open(&url, exeunt::journal::Options::default()).await?;
+    let tallies = journal.tallies().await?;
+    journal.close().await;
+    let closed = tallies.iter().filter(|tally| tally.outcome == Outcome::Closed);
+    Ok(closed.map(|tally| tally.count).sum())
+}
+
+/// Looks every five milliseconds, which costs nothing and is 0.1 % of what is measured.
+pub(crate) async fn wait_until(within: Duration, is_done: impl Fn() -> bool) -> bool {
+    let deadline = Instant::now() + within;
+    while Instant::now() < deadline {
+        if is_done() {
+            return true;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    false
+}
+
+/// Leavers a second of Node with DocuSign's own SDK.
+async fn node(sim: &Simulator, count: usize) -> anyhow::Result<f64> {
+    let folder = crate::world::beside("../bench-node")?;
+    install(&folder)?;
+    hire(sim, "node", count);
+    let authority = tempfile::NamedTempFile::new()?;
+    std::fs::write(authority.path(), sim.ca_pem())?;
+    let task = json!({
+        "account_port": sim.account_addr().port(), "esign_port": sim.esign_addr().port(),
+        "integration_key": sim.integration_key(), "user_id": sim.user_id(), "account_id": sim.account_id(),
+        "private_key": sim.private_key_pem(), "prefix": "node", "count": count, "at_once": NODE_AT_ONCE,
+    });
+    let mut command = Command::new("node");
+    command
+        .args(["--input-type=commonjs", "--eval", include_str!("../node/leavers.js")])
+        .env("NODE_PATH", folder.join("node_modules"))
+        .env("NODE_EXTRA_CA_CERTS", authority.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let ended = tokio::task::spawn_blocking(move || {
+        let mut child = command.spawn().context("cannot start node")?;
+        let mut stdin = child.stdin.take().context("no input")?;
+        stdin.write_all(task.to_string().as_bytes())?;
+        drop(stdin);
+        anyhow::Ok(child.wait_with_output()?)
+    });
+    let output = ended.await??;
+    let problem = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "node: {problem}");
+    let said: Value = serde_json::from_slice(&output.stdout)?;
+    ensure!(
+        said["closed"] == json!(count),
+        "Node closed {} of {count}",
+        said["closed"]
+    );
+    let seconds = said["seconds"].as_f64().context("node measured nothing")?;
+    Ok(rate(count, Duration::from_secs_f64(seconds)))
+}
+
+/// The SDK, from npm, once.
+fn install(folder: &std::path::Path) -> anyhow::Result<()> {
+    if folder.join("node_modules/docusign-esign").is_dir() {
+        return Ok(());
+    }
+    std::fs::create_dir_all(folder)?;
+    let mut npm = Command::new("npm");
+    npm.args(["install", "--no-audit", "--no-fund", "--prefix", ".", SDK])
+        .current_dir(folder);
+    let output = npm.output().context("cannot start npm")?;
+    ensure!(
+        output.status.success(),
+        "npm: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(())
+}

@@ -1,0 +1,196 @@
+//! A folder with a host file and tenants, and the real server on it.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use docusign_sim::{Limits, Options, Simulator};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+use tokio::time::Instant;
+
+use crate::client::Connection;
+use crate::numbers::resident;
+use crate::stub;
+
+/// What the senders of all tenants know.
+const TOKEN: &str = "bench-sender-token-bench-sender-token";
+/// How long a server may take until it listens: ten thousand keys are checked before.
+const STARTED_WITHIN: Duration = Duration::from_secs(180);
+
+/// A folder with tenants `t0`, `t1`, ….
+#[derive(Debug)]
+pub(crate) struct World {
+    folder: tempfile::TempDir,
+}
+
+/// A simulator that sets no limits, keeps no log and adds no latency.
+pub(crate) async fn simulator() -> anyhow::Result<Simulator> {
+    Simulator::start(Options {
+        limits: Limits::none(),
+        log_capacity: 0,
+        ..Options::default()
+    })
+    .await
+}
+
+impl World {
+    /// `journal` as in `exeunt.toml`; without a simulator nothing must ever be sent.
+    pub(crate) fn new(tenants: usize, journal: &str, simulator: Option<&Simulator>) -> anyhow::Result<Self> {
+        let world = Self {
+            folder: tempfile::tempdir()?,
+        };
+        let mut host = format!(
+            "listen = \"127.0.0.1:0\"\nplugins = {:?}\njournal = {journal:?}\n[limits]\nevents_per_second = 1000000\n",
+            plugins()?
+        );
+        let (account, key, user, pem) = match simulator {
+            Some(sim) => (
+                sim.account_id(),
+                sim.integration_key(),
+                sim.user_id(),
+                sim.private_key_pem(),
+            ),
+            None => (
+                stub::ACCOUNT,
+                stub::ACCOUNT,
+                stub::CALLER,
+                include_str!("../../../host/testdata/keys/pkcs8.pem"),
+            ),
+        };
+        if let Some(sim) = simulator {
+            world.write("ca.pem", sim.ca_pem())?;
+        }
+        let tenant = format!(
+            "[sources.hr]\nkind = \"sailpoint\"\nauth = {{ bearer = \"file:hr.token\" }}\n\
+             leaver = {{ attribute = \"userStatus\", becomes = [\"inactive\"] }}\n\
+             [connectors.docusign]\nplugin = \"docusign.wasm\"\nmode = \"enforce\"\n\
+             settings = {{ account_id = \"{account}\", integration_key = \"{key}\", user_id = \"{user}\" }}\n\
+             keys = {{ signing = \"file:docusign.pem\" }}\n\
+             endpoints = {{ account = \"https://account-d.docusign.com\", esign = \"https://demo.docusign.net\" }}\n\
+             [policy]\nbreaker = {{ closures = 4000000, per = \"1h\" }}\n"
+        );
+        for number in 0..tenants {
+            world.write(&format!("tenants/t{number}.toml"), &tenant)?;
+            world.write_secret(&format!("tenants/t{number}/hr.token"), TOKEN)?;
+            world.write_secret(&format!("tenants/t{number}/docusign.pem"), pem)?;
+            if let Some(sim) = simulator {
+                host.push_str(&format!(
+                    "[tenants.t{number}]\nca = \"file:ca.pem\"\nconnect_to = {{ \"account-d.docusign.com\" = \"{}\", \
+                     \"demo.docusign.net\" = \"{}\" }}\n",
+                    sim.account_addr(),
+                    sim.esign_addr()
+                ));
+            }
+        }
+        world.write("exeunt.toml", &host)?;
+        Ok(world)
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) -> anyhow::Result<PathBuf> {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().context("no folder")?)?;
+        std::fs::write(&path, text)?;
+        Ok(path)
+    }
+
+    fn write_secret(&self, name: &str, text: &str) -> anyhow::Result<()> {
+        let path = self.write(name, text)?;
+        std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+        Ok(())
+    }
+
+    /// Starts `exeunt serve` and waits until it is ready.
+    pub(crate) async fn serve(&self) -> anyhow::Result<Server> {
+        let started = Instant::now();
+        let mut child = Command::new(beside("exeunt")?)
+            .args(["serve", "--config", "exeunt.toml"])
+            .current_dir(self.folder.path())
+            .env("EXEUNT_LOG", "error")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .context("cannot start exeunt")?;
+        let mut lines = BufReader::new(child.stdout.take().context("no output")?).lines();
+        let line = tokio::time::timeout(STARTED_WITHIN, lines.next_line()).await??;
+        let line = line.context("exeunt ended before it listened")?;
+        let address = line
+            .strip_prefix("listening on ")
+            .and_then(|rest| rest.split(',').next())
+            .with_context(|| format!("unexpected: {line}"))?;
+        let address: SocketAddr = address.parse()?;
+        let status = Connection::open(address).await?.send(&get("/readyz")).await?;
+        ensure!(status == 200, "exeunt is not ready: {status}");
+        Ok(Server {
+            address,
+            ready_after: started.elapsed(),
+            child,
+        })
+    }
+}
+
+/// A running server. Killed when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    /// From its start to its first good answer at `/readyz`.
+    pub(crate) ready_after: Duration,
+    child: Child,
+}
+
+impl Server {
+    pub(crate) fn process(&self) -> u32 {
+        self.child.id().unwrap_or(0)
+    }
+
+    /// Resident memory in MiB, now and at its highest.
+    pub(crate) fn resident(&self) -> (u64, u64) {
+        resident(self.process())
+    }
+
+    /// Ends it at once, as a power cut would.
+    pub(crate) async fn kill(mut self) -> anyhow::Result<()> {
+        self.child.kill().await?;
+        Ok(())
+    }
+}
+
+/// A GET request.
+pub(crate) fn get(path: &str) -> Vec<u8> {
+    format!("GET {path} HTTP/1.1\r\nhost: bench\r\n\r\n").into_bytes()
+}
+
+/// SailPoint's native-change event about this person, as a request of a tenant.
+pub(crate) fn event(tenant: usize, email: &str) -> Vec<u8> {
+    let body = EVENT.replace("EMAIL", email);
+    format!(
+        "POST /v1/tenants/t{tenant}/sources/hr/events HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer {TOKEN}\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .into_bytes()
+}
+
+/// The official shape. Two with one address would be the same message, so each address is used once.
+pub(crate) const EVENT: &str = r#"{"identity":{"id":"ee769173319b41d19ccec6cea52f237b","name":"Ann English","alias":"Ann.English","type":"IDENTITY","email":"EMAIL","manager":{"id":"ee769173319b41d19ccec6c235423237b","name":"Martena Heath","type":"IDENTITY","email":"martena.heath@acme.example"}},"source":{"id":"ff769173319b41d19ccec6cea52f237b","name":"HR System","alias":"HR System [source]","type":"SOURCE","owner":{"id":"aa769173319b41d19ccec6cea52f237b","name":"Aaron Andrew","type":"IDENTITY","email":"aaron.andrew@acme.example"},"governanceGroup":{"id":"bb769173319b41d19ccec6cea52f237b","name":"Owners","type":"GOVERNANCE_GROUP"}},"account":{"id":"cc769173319b41d19ccec6cea52f237b","name":"Ann.English","type":"ACCOUNT","uuid":null,"correlated":true,"nativeIdentity":"EMAIL"},"eventType":"ACCOUNT_UPDATED","accountChangeTypes":["ATTRIBUTES_CHANGED"],"singleValueAttributeChanges":[{"name":"userStatus","oldValue":"active","newValue":"inactive"}],"multiValueAttributeChanges":[],"entitlementChanges":[]}"#;
+
+/// The folder of built plugins.
+pub(crate) fn plugins() -> anyhow::Result<PathBuf> {
+    let folder = beside("../plugins")?;
+    folder
+        .canonicalize()
+        .with_context(|| format!("there is no {}; run `make plugins`", folder.display()))
+}
+
+/// A file beside this program.
+pub(crate) fn beside(name: &str) -> anyhow::Result<PathBuf> {
+    let program = std::env::current_exe()?;
+    Ok(program.parent().unwrap_or(Path::new(".")).join(name))
+}
