@@ -96,10 +96,10 @@ impl Rig {
             let found = found.result?.map_err(|failure| anyhow!("{failure:?}"))?;
             ensure!(found.len() == 1 && found[0].id == leaver.id, "found {found:?}");
             let closing = self.call(Verb::Close, Some(&leaver.id));
-            let closed = plugin.close(closing, &leaver.id, &self.token).await;
+            let closed = plugin.close(closing, &self.token).await;
             closed.result?.map_err(|failure| anyhow!("{failure:?}"))?;
             let reading = self.call(Verb::Read, Some(&leaver.id));
-            let read = plugin.read(reading, &leaver.id, &self.token).await;
+            let read = plugin.read(reading, &self.token).await;
             let account = read.result?.map_err(|failure| anyhow!("{failure:?}"))?;
             let status = account.map(|account| account.native_status);
             ensure!(status.as_deref() == Some("Closed"), "read {status:?}");
@@ -130,7 +130,7 @@ fn verb(rig: &Rig, bare: &bare::Bare) -> anyhow::Result<()> {
     for _ in 0..ROUNDS {
         timed(&mut sandboxed, || {
             let call = rig.call(Verb::Read, Some(stub::LEAVER));
-            let ended = rig.runtime.block_on(plugin.read(call, stub::LEAVER, &rig.token));
+            let ended = rig.runtime.block_on(plugin.read(call, &rig.token));
             let account = ended.result?.map_err(|failure| anyhow!("{failure:?}"))?;
             Ok(account.is_some())
         })?;
