@@ -23,7 +23,7 @@ on_both! {
     async fn hosts_that_start_at_once_make_one_schema(rig: Rig) {
         let url = match rig.journal.engine() {
             Engine::Sqlite => format!("sqlite:{}", rig.path("fresh.db").display()),
-            Engine::Postgres => crate::postgres::PrivatePostgres::shared().database(),
+            Engine::Postgres => kit::PrivatePostgres::shared().database(),
         };
         let tasks: Vec<_> = (0..6)
             .map(|_| {
