@@ -1,9 +1,118 @@
 //! Addresses that no connector may reach. The ranges themselves are tried one by one in `capability::address`.
 
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::{Arc, Mutex};
+
+use exeunt::capability::{Effect, Names, Verb};
+use futures_util::future::BoxFuture;
 use serde_json::json;
 
 use crate::attacks::Attack;
 use crate::house::House;
+
+/// What a name leads to: each answer once, the last one for ever.
+#[derive(Debug)]
+struct Answers(Mutex<Vec<Vec<IpAddr>>>);
+
+impl Answers {
+    fn new(answers: &[&[&str]]) -> Arc<Self> {
+        let answer = |addresses: &&[&str]| addresses.iter().map(|address| address.parse().unwrap()).collect();
+        Arc::new(Self(Mutex::new(answers.iter().rev().map(answer).collect())))
+    }
+
+    fn left(&self) -> usize {
+        self.0.lock().unwrap().len()
+    }
+}
+
+impl Names for Answers {
+    fn lookup(&self, _: &str) -> BoxFuture<'static, std::io::Result<Vec<IpAddr>>> {
+        let mut answers = self.0.lock().unwrap();
+        let last = answers.len() == 1;
+        let answer = if last {
+            answers[0].clone()
+        } else {
+            answers.pop().unwrap()
+        };
+        Box::pin(std::future::ready(Ok(answer)))
+    }
+}
+
+fn at(port: u16) -> String {
+    format!("endpoints = {{ api = \"https://target.example:{port}\", other = \"https://other.example\" }}")
+}
+
+/// Denied and not unavailable: only an operator can mend it, so nobody tries again.
+#[tokio::test]
+pub(crate) async fn a_name_that_leads_inside_is_refused_in_every_form_of_address() {
+    let inside = [
+        "10.0.0.1",
+        "127.0.0.1",
+        "169.254.169.254",
+        "168.63.129.16",
+        "100.64.0.1",
+        "::1",
+        "fe80::1",
+        "fd00:ec2::254",
+        "::ffff:169.254.169.254",
+        "64:ff9b::a9fe:a9fe",
+        "64:ff9b:1::a00:1",
+        "2002:a9fe:a9fe::1",
+        "2001:0:4136:e378:8000:63bf:3fff:fdd2",
+    ];
+    // One good address among them does not help.
+    let answers: Vec<[&str; 2]> = inside
+        .iter()
+        .flat_map(|bad| [["8.8.8.8", bad], [bad, "8.8.8.8"]])
+        .collect();
+    let answers: Vec<&[&str]> = answers.iter().map(<[&str; 2]>::as_slice).collect();
+    let house = House::where_names_lead(Answers::new(&answers)).await;
+    for address in inside {
+        let report = house.attack(Attack::FollowRedirect).lines(&at(443)).run().await;
+        let said = format!("resolves to {}, which is not", address.parse::<IpAddr>().unwrap());
+        assert!(report.denied().contains(&said), "{address}: {report:?}");
+        let closing = house
+            .attack(Attack::CloseDoubled)
+            .during(Verb::Close)
+            .lines(&at(443))
+            .run()
+            .await;
+        assert!(closing.denied().contains(&said), "{address}: {closing:?}");
+        assert_eq!(closing.record.effect, Effect::None, "nothing left");
+    }
+}
+
+/// The first answer is an address that this tenant may reach; whoever looks again is sent to one that it may not.
+#[tokio::test]
+pub(crate) async fn a_name_that_changes_its_answer_gains_nothing() {
+    let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let granted = listener.local_addr().unwrap();
+    let elsewhere = std::net::TcpListener::bind(("127.0.0.2", granted.port())).unwrap();
+    elsewhere.set_nonblocking(true).unwrap();
+    let answers = Answers::new(&[&["127.0.0.1"], &["127.0.0.2"]]);
+    let house = House::where_names_lead(Arc::clone(&answers) as Arc<dyn Names>).await;
+    house.grants_private(granted);
+    let accepted = tokio::spawn(async move { listener.accept().await.unwrap() });
+    let first = house
+        .attack(Attack::FollowRedirect)
+        .lines(&at(granted.port()))
+        .run()
+        .await;
+    accepted.await.unwrap();
+    assert_eq!(answers.left(), 1, "one look-up for one connection");
+    assert!(!first.told().is_empty(), "connected, and found no TLS there");
+    let second = house
+        .attack(Attack::FollowRedirect)
+        .lines(&at(granted.port()))
+        .run()
+        .await;
+    assert!(second.denied().contains("resolves to 127.0.0.2"), "{second:?}");
+    assert_eq!(
+        elsewhere.accept().unwrap_err().kind(),
+        std::io::ErrorKind::WouldBlock,
+        "nobody connected"
+    );
+}
 
 async fn refused(house: &House, api: &str) -> String {
     let lines = format!("endpoints = {{ api = \"{api}\", other = \"https://other.example\" }}");
@@ -74,7 +183,7 @@ pub(crate) async fn a_name_that_leads_inside_is_refused_before_connecting() {
     let lines = format!("endpoints = {{ api = \"https://localhost:{port}\", other = \"https://other.example\" }}");
     let report = house.attack(Attack::FollowRedirect).lines(&lines).run().await;
     assert!(
-        report.told().contains("loopback") && report.told().contains("`private`"),
+        report.denied().contains("loopback") && report.denied().contains("`private`"),
         "{report:?}"
     );
     assert_eq!(

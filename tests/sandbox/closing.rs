@@ -98,7 +98,7 @@ fn of_the_leaver() -> NewEvent {
 
 #[tokio::test]
 pub(crate) async fn an_unsafe_request_names_the_account() {
-    let why = ["neither in its path nor in its body"];
+    let why = ["the body is not the one that", "has no query parameter `id`"];
     nothing_leaves(Attack::CloseNameless, &why).await;
 }
 
@@ -107,9 +107,26 @@ pub(crate) async fn an_unsafe_request_names_no_other_account() {
     let why = [
         "is not in the descriptor's reach",
         "dot segment",
-        "neither in its path nor in its body",
+        "the body is not the one that",
+        "has no query parameter `id`",
+        "has no body",
+        "the content-type of a declared body",
     ];
     nothing_leaves(Attack::CloseAnother, &why).await;
+}
+
+#[tokio::test]
+pub(crate) async fn a_body_leaves_in_the_hosts_own_spelling() {
+    let house = House::new().await;
+    let report = house.attack(Attack::CloseDoubled).during(Verb::Close).run().await;
+    assert!(report.told().contains("200"), "{report:?}");
+    assert_eq!(report.bodies, [r#"{"id":"leaver"}"#]);
+    let exchange = &report.record.exchanges[0];
+    assert_eq!(
+        exchange.request_body.as_deref(),
+        Some(r#"{"id":"leaver"}"#),
+        "what was sent is what is kept"
+    );
 }
 
 async fn nothing_leaves(attack: Attack, why: &[&str]) {

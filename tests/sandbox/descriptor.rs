@@ -44,7 +44,7 @@ async fn refused_with(lie: Lie, words: &[&str]) {
 pub(crate) async fn reading_verbs_cannot_declare_unsafe_methods() {
     refused_with(
         Lie::UnsafeFind,
-        &["`find DELETE api /users/{any}`: only `close` may use DELETE"],
+        &["`find DELETE api /users/{any}`: only `close` may use an unsafe method"],
     )
     .await;
 }
@@ -94,6 +94,52 @@ pub(crate) async fn lists_have_limits() {
         "what is said about them has a limit: {}",
         error.len()
     );
+}
+
+#[tokio::test]
+pub(crate) async fn a_pattern_that_compiles_to_gigabytes_is_refused() {
+    refused_with(Lie::PatternBomb, &["settings-schema", "too large or looks around"]).await;
+}
+
+#[tokio::test]
+pub(crate) async fn an_unsafe_line_names_the_account() {
+    let nameless = "an unsafe line names `{account}` in its path or its body";
+    refused_with(
+        Lie::LooseClose,
+        &[
+            &format!("`close POST api /nameless`: {nameless}"),
+            &format!("`close POST api /in-query?{{account}}`: {nameless}"),
+            &format!("`close POST api /elsewhere {{\"id\":\"bystander\"}}`: {nameless}"),
+            &format!("`close POST api /inside {{\"id\":\"not {{account}}\"}}`: {nameless}"),
+            "/users/{any} {\"id\":\"{account}\"}`: an unsafe line cannot have `{any}` in its path",
+            "the body template is not JSON",
+            "neither `{account}` nor `{settings:/…}`",
+            "the body template has 4098 bytes, at most 4096",
+            "`close GET api /reads/{account}?id`: `query` and `body` are for unsafe methods only",
+        ],
+    )
+    .await;
+}
+
+/// The operator's token must not go where the plugin's author wants it by leaving a line out.
+#[tokio::test]
+pub(crate) async fn a_default_base_url_never_takes_a_secret() {
+    let house = House::new().await;
+    house.install(&telling(Lie::SecretDefault));
+    let settings = json!({"issuer": "i", "subject": "s"});
+    let other = "endpoints = { other = \"https://other.example\" }";
+    let error = house.load("hostile", &settings, other).await.unwrap_err().to_string();
+    let said =
+        "endpoint `api` (where the suite listens), where key `static` goes, is not bound; write endpoints = { api";
+    assert!(error.contains(said), "{error}");
+    let api = "endpoints = { api = \"https://api.example\" }";
+    let connector = house.load("hostile", &settings, api).await.unwrap();
+    assert_eq!(
+        connector.grant.endpoint("other"),
+        Some("https://evil.example"),
+        "no secret goes there"
+    );
+    house.neighbour_is_unharmed().await;
 }
 
 #[tokio::test]

@@ -1,9 +1,12 @@
 //! What may leave the host.
 
 use exeunt::capability::Verb;
+use exeunt::dispatch::run_job;
+use exeunt::evidence::Outcome;
+use serde_json::json;
 
 use crate::attacks::Attack;
-use crate::house::House;
+use crate::house::{House, leaver};
 
 const READING: [Verb; 4] = [Verb::Mint, Verb::Find, Verb::Read, Verb::Page];
 
@@ -14,7 +17,13 @@ async fn all_denied(attack: Attack, verbs: &[Verb], why: &[&str]) {
     for verb in verbs {
         let report = house.attack(attack).during(*verb).run().await;
         report.denied();
+        assert_eq!(
+            report.log.matches("denied: ").count(),
+            1,
+            "one line for the operator, {verb}"
+        );
         for reason in report.reasons() {
+            assert!(reason.len() < 4096, "{verb}: {reason}");
             assert!(why.iter().any(|why| reason.contains(why)), "{verb}: {reason}");
         }
         assert_eq!(report.arrived, 0, "{verb}");
@@ -78,13 +87,50 @@ pub(crate) async fn a_path_must_be_declared_and_granted() {
 
     let withheld = || house.attack(Attack::UndeclaredPath).kind("withheld");
     let report = withheld().run().await;
-    let line = "operator: add \"find GET api /withheld\" to `reach` under [connectors.target] in tenants/hostile.toml";
-    assert!(report.denied().contains(line), "{report:?}");
+    let told = report.denied();
+    let place = "under [connectors.target] in tenants/hostile.toml";
+    assert!(
+        told.contains("operator: write reach = [") && told.contains(place),
+        "{report:?}"
+    );
     assert_eq!(report.arrived, 0);
+    let line = told.split("write ").nth(1).unwrap().split(" under").next().unwrap();
+    assert!(line.contains("\"find GET api /withheld\"") && line.contains("\"read GET api /users/{account}\""));
 
-    let report = withheld().lines("reach = [\"find GET api /withheld\"]").run().await;
+    let report = withheld().lines(line).run().await;
     assert!(report.told().contains("404"), "{report:?}");
     assert_eq!(report.arrived, 1);
+    let connector = withheld().during(Verb::Page).lines(line).connector().await;
+    house.api.reset();
+    let job = run_job(&connector, &leaver(), false).await;
+    assert_eq!(job.outcome, Some(Outcome::Closed), "the list is whole: {}", job.reason);
+}
+
+/// A list that lets a connector close what it cannot read would close, and then fail to prove it.
+#[tokio::test]
+async fn closing_is_not_granted_without_finding_and_reading() {
+    let house = House::new().await;
+    let lines = [
+        "find GET api /users",
+        "read GET api /users/{account}",
+        "mint POST api /token",
+    ];
+    let with = |lines: &[&str]| format!("reach = {:?}", [lines, &["close DELETE api /users/{account}"]].concat());
+    let settings = json!({"issuer": "i", "subject": "s"});
+    for (left_out, verb) in [(0, "find"), (1, "read"), (2, "mint")] {
+        let mut fewer = lines.to_vec();
+        fewer.remove(left_out);
+        let error = house
+            .load("hostile", &settings, &with(&fewer))
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains(&format!("nothing of `{verb}`")) && error.contains(lines[left_out]),
+            "{error}"
+        );
+    }
+    house.load("hostile", &settings, &with(&lines)).await.unwrap();
 }
 
 #[tokio::test]

@@ -106,6 +106,8 @@ pub(crate) async fn an_import_that_the_contract_does_not_have_is_refused() {
 #[tokio::test]
 pub(crate) async fn a_component_has_a_size_limit() {
     let size = hostile().len();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), hostile()).unwrap();
     let limited = |component| SandboxLimits { component, ..limits() };
     assert!(Sandbox::new(limited(size)).unwrap().admit(hostile()).await.is_ok());
     let error = Sandbox::new(limited(size - 1))
@@ -120,6 +122,16 @@ pub(crate) async fn a_component_has_a_size_limit() {
             allowed: size - 1
         }
     );
+    // What is read of a file has the same limit, and a file without end is none.
+    let fits = Sandbox::new(limited(size)).unwrap();
+    assert_eq!(fits.read(file.path()).await.unwrap(), hostile());
+    let error = Sandbox::new(limited(size - 1))
+        .unwrap()
+        .read(file.path())
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("at most"), "{error}");
+    assert!(fits.read(std::path::Path::new("/dev/zero")).await.is_err());
 }
 
 /// A module whose start function does this, instantiated with the rest of the component.

@@ -7,7 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use exeunt::capability::{Call, CallLimits, CallRecord, Token, Verb};
+use exeunt::capability::{Call, CallLimits, CallRecord, Names, Network, Token, Verb};
 use exeunt::clock::SystemClock;
 use exeunt::dispatch::{Connector, Runtime, run_job};
 use exeunt::evidence::Outcome;
@@ -53,8 +53,17 @@ impl House {
 
     /// A house with small limits.
     pub(crate) async fn with(sandbox: SandboxLimits, calls: CallLimits) -> Self {
+        Self::around(Runtime::new(Sandbox::new(sandbox).unwrap(), Arc::new(SystemClock)).with_limits(calls)).await
+    }
+
+    /// A house in which names lead where the test says.
+    pub(crate) async fn where_names_lead(names: Arc<dyn Names>) -> Self {
+        let runtime = Runtime::new(Sandbox::new(limits()).unwrap(), Arc::new(SystemClock));
+        Self::around(runtime.with_network(Network::resolved_by(names))).await
+    }
+
+    async fn around(runtime: Runtime) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let runtime = Runtime::new(Sandbox::new(sandbox).unwrap(), Arc::new(SystemClock)).with_limits(calls);
         let house = Self {
             folder,
             runtime,
@@ -94,6 +103,14 @@ impl House {
         fs::write(self.path("exeunt.toml"), host).unwrap();
         fs::create_dir(self.path("plugins")).unwrap();
         self.install(&plugin::hostile());
+    }
+
+    /// Lets the hostile tenant reach one private address.
+    pub(crate) fn grants_private(&self, address: SocketAddr) {
+        let file = self.path("exeunt.toml");
+        let host = fs::read_to_string(&file).unwrap();
+        let line = format!("[tenants.hostile]\nprivate = [\"{address}\"]\n");
+        fs::write(file, host.replace("[tenants.hostile]\n", &line)).unwrap();
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -233,6 +250,11 @@ impl Assault<'_> {
             record: ended.record,
             log: log.text(),
             arrived: arrived.iter().filter(|request| request.uri.path() != "/token").count(),
+            bodies: arrived
+                .into_iter()
+                .map(|request| request.body)
+                .filter(|body| !body.is_empty())
+                .collect(),
         }
     }
 }
@@ -246,6 +268,8 @@ pub(crate) struct Report {
     pub(crate) log: String,
     /// Requests that the target saw, token requests left out.
     pub(crate) arrived: usize,
+    /// Bodies that the target saw.
+    pub(crate) bodies: Vec<String>,
 }
 
 impl Report {

@@ -5,6 +5,7 @@
 //! leaver. Going through the binary was the alternative; it shows less of how a call ended, and limits could not be
 //! made small enough to be tried.
 
+mod accounts;
 mod addresses;
 mod answers;
 #[path = "../plugins/hostile/src/attacks.rs"]
@@ -38,7 +39,7 @@ macro_rules! for_each_file {
             Malformed => files::a_damaged_component_is_refused_and_nothing_panics,
                 "damaged or truncated component", "validation; fuzzed by mutation";
             TooLarge => files::a_component_has_a_size_limit,
-                "component of gigabytes", "size limit before anything is parsed";
+                "component of gigabytes, or a file without end", "size limit before anything is read or parsed";
             TableGrowth => files::tables_grow_to_their_limit_and_no_further,
                 "table growth", "limit on entries, one for all tables of a call";
             ManyMemories => files::memories_of_a_call_share_one_limit,
@@ -51,9 +52,21 @@ macro_rules! for_each_file {
                 "endpoint that is a private, loopback or metadata address, in every spelling", "refused when the tenant file is read";
             NameToLoopback => addresses::a_name_that_leads_inside_is_refused_before_connecting,
                 "name that resolves to a loopback address", "every resolved address is checked, and the checked one is connected to";
+            NameInside => addresses::a_name_that_leads_inside_is_refused_in_every_form_of_address,
+                "name that resolves to a private, link-local, metadata, v4-mapped, NAT64, 6to4 or Teredo address",
+                "every resolved address is checked, what is embedded in it too; denied, so that nobody retries";
+            NameChanges => addresses::a_name_that_changes_its_answer_gains_nothing,
+                "name that changes its answer between check and connect", "one look-up; the checked address is the one connected to";
             PlainHttp => addresses::plain_http_needs_a_grant_for_that_very_address,
                 "endpoint without TLS", "refused unless the host's file grants that address and port";
         }
+    };
+}
+
+/// Rows of the table in the documentation.
+macro_rules! rows {
+    ($($name:ident => $room:ident :: $test:ident, $what:literal, $stops:literal;)*) => {
+        [$(($what, $stops, stringify!($room), stringify!($test))),*]
     };
 }
 
@@ -65,3 +78,6 @@ macro_rules! each_has_a_test {
 for_each_attack!(each_has_a_test);
 for_each_lie!(each_has_a_test);
 for_each_file!(each_has_a_test);
+
+// Behind the lists that it renders.
+mod table;

@@ -46,6 +46,63 @@ pub(crate) async fn a_token_that_is_echoed_later_is_blanked_too() {
 }
 
 #[tokio::test]
+pub(crate) async fn an_echo_in_pieces_is_blanked() {
+    let house = House::new().await;
+    for (token, secret) in [("static", STATIC_KEY), ("jwt", ACCESS_TOKEN)] {
+        let report = house.attack(Attack::EchoPieces).token(token).run().await;
+        assert!(
+            report.told().matches(BLANK).count() >= 2 * forms(secret).len(),
+            "{report:?}"
+        );
+        no_secret_is_left(&report, &[secret]);
+    }
+}
+
+#[tokio::test]
+pub(crate) async fn what_a_token_was_minted_with_is_blanked_in_later_calls() {
+    let house = House::new().await;
+    for token in ["jwt", "client"] {
+        house.api.token_page(TokenPage::Gives);
+        let report = house.attack(Attack::EchoEarlier).token(token).run().await;
+        assert!(report.told().contains(BLANK), "{report:?}");
+        let remembered = house.api.remembered();
+        let mut secrets: Vec<&str> = remembered.iter().map(String::as_str).collect();
+        let signatures = remembered.iter().filter_map(|secret| secret.rsplit('.').next());
+        secrets.extend(signatures.filter(|signature| signature.len() > 100));
+        secrets.extend([CLIENT_SECRET, ACCESS_TOKEN]);
+        assert!(remembered.len() >= 2, "the target was sent a secret");
+        no_secret_is_left(&report, &secrets);
+    }
+}
+
+#[tokio::test]
+pub(crate) async fn a_secret_that_the_guest_decodes_goes_no_further() {
+    let house = House::new().await;
+    for token in ["static", "jwt"] {
+        let report = house.attack(Attack::Unscramble).token(token).run().await;
+        assert_eq!(report.told(), format!("the attack came to its end: {BLANK}"));
+        assert_eq!(report.record.exchanges[1].query, [(BLANK.to_owned(), BLANK.to_owned())]);
+        let accounts = house
+            .attack(Attack::Unscramble)
+            .token(token)
+            .kind("account")
+            .run()
+            .await;
+        let Ok(Ok(found)) = &accounts.end else {
+            panic!("{accounts:?}");
+        };
+        assert_eq!(found.matches(BLANK).count(), 5, "{found}");
+        for report in [&report, &accounts] {
+            // The target's own answer, backwards, is what the scrubber does not know.
+            let everything = format!("{:?} {:?} {}", report.end, report.record.log, report.log);
+            for secret in [STATIC_KEY, ACCESS_TOKEN] {
+                assert!(!everything.contains(&secret[8..24]), "{everything}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
 pub(crate) async fn an_echoed_assertion_is_blanked() {
     let house = House::new().await;
     for page in [TokenPage::Echoes, TokenPage::Gives] {
@@ -78,6 +135,21 @@ pub(crate) async fn a_borrowed_handle_cannot_be_dropped_twice() {
     let house = House::new().await;
     let report = house.attack(Attack::DropTwice).run().await;
     assert!(report.trap().contains("handle"), "{report:?}");
+}
+
+/// Where the exchange of a key is not in the operator's list, nothing is signed or sent.
+#[tokio::test]
+async fn the_exchange_of_a_key_is_a_request_that_must_be_granted() {
+    let house = House::new().await;
+    let exchange = |lines: &'static str| {
+        let attack = house.attack(Attack::EchoAssertion).during(Verb::Mint).token("jwt");
+        attack.lines(lines).run()
+    };
+    let withheld = exchange("reach = [\"mint GET api /hostile/{any}\"]").await;
+    assert!(withheld.told().contains("mint POST api /token"), "{withheld:?}");
+    assert!(withheld.record.exchanges.is_empty(), "{withheld:?}");
+    let granted = exchange("reach = [\"mint POST api /token\", \"mint GET api /hostile/{any}\"]").await;
+    assert_eq!(granted.record.exchanges[0].path, "/token");
 }
 
 /// The neighbour's token lives in the same process; its number means nothing here.

@@ -27,6 +27,7 @@ pub(crate) const ACCESS_TOKEN: &str = "eyAccess/Token+0123456789.abc~DEF_ghi=";
 pub(crate) struct Arrived {
     pub(crate) method: Method,
     pub(crate) uri: Uri,
+    pub(crate) body: String,
 }
 
 /// How the token endpoint behaves.
@@ -136,6 +137,13 @@ pub(crate) fn forms(secret: &str) -> Vec<String> {
         URL_SAFE_NO_PAD.encode(format!("a {secret} b")),
         utf8_percent_encode(secret, NON_ALPHANUMERIC).to_string(),
         secret.bytes().map(|byte| format!("{byte:02x}")).collect(),
+        secret.replace('/', "\\/"),
+        secret.replace('+', "\\u002b").replace('=', "\\u003d"),
+        secret.replace('+', "&#43;").replace('/', "&#47;").replace('=', "&#61;"),
+        secret
+            .replace('+', "&#x2B;")
+            .replace('/', "&#x2F;")
+            .replace('=', "&#x3D;"),
     ]
 }
 
@@ -150,6 +158,12 @@ async fn answer(
     inside.arrived.lock().unwrap().push(Arrived {
         method: method.clone(),
         uri: uri.clone(),
+        // Token requests carry what no test should print.
+        body: if uri.path() == "/token" {
+            String::new()
+        } else {
+            body.clone()
+        },
     });
     let path: Vec<&str> = uri.path().split('/').skip(1).collect();
     match (method.as_str(), path.as_slice()) {
@@ -237,6 +251,19 @@ fn echo(secrets: &[String]) -> Response {
     response
 }
 
+/// A secret in all forms, each cut off near its end, and each in lines.
+fn pieces(secret: &str) -> Response {
+    let lines = |form: &str| -> Vec<String> {
+        let lines = form.as_bytes().chunks(64);
+        lines.map(|line| String::from_utf8_lossy(line).into_owned()).collect()
+    };
+    let shown = forms(secret).into_iter().flat_map(|form| {
+        let cut = format!("{}...", &form[..form.len() - 5]);
+        [cut, lines(&form).join("\r\n")]
+    });
+    shown.collect::<Vec<_>>().join("\n").into_response()
+}
+
 async fn hostile(inside: &Inside, page: &str, headers: &HeaderMap) -> Response {
     match page {
         "ok" | "next" => page.to_owned().into_response(),
@@ -263,6 +290,8 @@ async fn hostile(inside: &Inside, page: &str, headers: &HeaderMap) -> Response {
             response
         }
         "echo" => echo(&[authorization(headers)]),
+        "pieces" => pieces(&authorization(headers)),
+        "reversed" => authorization(headers).chars().rev().collect::<String>().into_response(),
         "remember" => {
             inside.remembered.lock().unwrap().push(authorization(headers));
             "remembered".into_response()

@@ -159,10 +159,7 @@ impl Grant {
 
     /// Where the operator writes, for the messages that say what.
     pub(super) fn operator(&self) -> String {
-        format!(
-            "the operator of [connectors.{}] in tenants/{}.toml",
-            self.connector, self.tenant
-        )
+        format!("[connectors.{}] in tenants/{}.toml", self.connector, self.tenant)
     }
 
     /// The operator's `reach` with one more line, as TOML: the list replaces the default, so it is always whole.

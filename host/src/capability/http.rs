@@ -120,7 +120,8 @@ impl Call {
         let Some(base) = grant.endpoints.get(&endpoint) else {
             let endpoint = quoted(&endpoint);
             return Err(format!(
-                "the descriptor has no endpoint `{endpoint}`; author: declare it in `endpoints`, then {} binds it there",
+                "the descriptor has no endpoint `{endpoint}`; author: declare it in `endpoints`, then the operator binds \
+                 it under {}",
                 grant.operator()
             ));
         };
@@ -140,9 +141,10 @@ impl Call {
         let lines = self.check_reach(&endpoint, method, &path)?;
         let path_text = path.encoded();
         let url = join(base.url(), &path_text, &query)?;
-        let body = match method.is_safe() {
-            true => None,
-            false => self.declared_body(&lines, &query, body.as_deref())?,
+        let body = if method.is_safe() {
+            None
+        } else {
+            self.declared_body(&lines, &query, body.as_deref())?
         };
         if body.is_some() {
             headers::declare_json(&mut headers)?;
@@ -227,7 +229,7 @@ impl Call {
             ),
             None => format!(
                 "`{asked}` is not in the descriptor's reach; author: declare `{} {method} {endpoint} …` in `reach`, \
-                 then {} can grant it",
+                 then the operator of {} can grant it",
                 self.verb,
                 grant.operator()
             ),

@@ -4,6 +4,9 @@
 //! and what a call left behind could reach the next person's. No WASI is linked, so a guest has what the contract
 //! gives it and nothing else.
 
+#![doc = ""]
+#![doc = include_str!("attacks.md")]
+
 mod account;
 mod admission;
 mod bindings;

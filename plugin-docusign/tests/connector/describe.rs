@@ -26,6 +26,19 @@ fn only_close_writes_and_only_to_the_users_of_the_one_account() {
 }
 
 #[test]
+fn every_closure_names_the_user_and_nobody_else() {
+    let closes = describe().reach.into_iter().filter(|reach| reach.verb == Verb::Close);
+    let named: Vec<(bool, Option<String>, Vec<String>)> = closes
+        .map(|reach| (reach.path.ends_with("/{account}"), reach.body, reach.query))
+        .collect();
+    let body = r#"{"users":[{"userId":"{account}"}]}"#.to_owned();
+    assert_eq!(
+        named,
+        [(false, Some(body), vec!["delete".to_owned()]), (true, None, Vec::new())]
+    );
+}
+
+#[test]
 fn the_articles_request_is_nobodys_by_default() {
     let reach = describe().reach;
     let optional: Vec<_> = reach.iter().filter(|reach| reach.optional).collect();

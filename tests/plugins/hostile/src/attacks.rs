@@ -75,6 +75,14 @@ macro_rules! for_each_attack {
                 "scrubber between every answer and guest, log and transcript";
             EchoTokenLater => secrets::a_token_that_is_echoed_later_is_blanked_too,
                 "target echoes the token in answer to a request without it", "everything that a call was lent is looked for in all its answers";
+            EchoPieces => secrets::an_echo_in_pieces_is_blanked,
+                "target echoes the token cut off, or wrapped into lines", "long secrets are looked for in pieces, and the rest of the word goes along";
+            EchoEarlier => secrets::what_a_token_was_minted_with_is_blanked_in_later_calls,
+                "target echoes in find what it was sent in mint: assertion, client secret, Basic pair",
+                "a token's scrubber finds what it was minted with, and the token before it";
+            Unscramble => secrets::a_secret_that_the_guest_decodes_goes_no_further,
+                "target echoes the token in a form that the scrubber does not know; the guest decodes it",
+                "failures, accounts, log lines and recorded requests are scrubbed as well";
             EchoAssertion => secrets::an_echoed_assertion_is_blanked,
                 "target echoes the signed assertion, or the token in another header", "scrubber, also over the token exchange";
             UseAfterDrop => secrets::a_dropped_handle_is_gone,
@@ -101,6 +109,9 @@ macro_rules! for_each_attack {
                 "find or page answers with a thousand accounts too many", "limit on accounts in an answer";
             OddId => answers::an_account_id_is_neither_empty_nor_endless,
                 "empty or huge account id, endless cursor", "limits on id and cursor";
+            OddAccount => accounts::an_account_is_bounded_and_printable,
+                "account with line ends, megabytes of text, a thousand attributes, or the same id twice",
+                "limits on fields and attributes; control characters break the contract or are replaced";
             ReadAnother => answers::verification_wants_the_account_that_was_closed,
                 "read answers with another account that is closed", "the id must be the one asked for";
             LieClosed => answers::a_closure_that_did_not_happen_is_found_out,
@@ -120,9 +131,12 @@ macro_rules! for_each_attack {
             CloseTwice => closing::a_second_unsafe_request_is_denied,
                 "close sends two unsafe requests", "limit of one unsafe request in a call";
             CloseNameless => closing::an_unsafe_request_names_the_account,
-                "close sends an unsafe request without the id", "a path segment or the body must name it";
+                "close sends an unsafe request without the id", "the descriptor's line has it in its path or its body, and the request must be that";
             CloseAnother => closing::an_unsafe_request_names_no_other_account,
-                "close sends another id in path or body, or one that contains the id", "path template and whole-word match";
+                "close sends another id: in path, body, query, beside the right one, or in another content type",
+                "path template; the body is compared as JSON with the declared one; query by declared names only";
+            CloseDoubled => closing::a_body_leaves_in_the_hosts_own_spelling,
+                "close sends a body that servers read in two ways (a member twice)", "what leaves is the host's own spelling of the declared body";
         }
     };
 }
@@ -143,6 +157,12 @@ macro_rules! for_each_lie {
                 "settings schema that unfolds to billions of checks", "references are counted as if written out";
             ManyEntries => descriptor::lists_have_limits,
                 "descriptor with thousands of entries", "limit on entries, and on what is said about them";
+            LooseClose => descriptor::an_unsafe_line_names_the_account,
+                "descriptor's line for close names no account, any account, or an unreadable body", "refused at admission";
+            SecretDefault => descriptor::a_default_base_url_never_takes_a_secret,
+                "descriptor's default base URL draws tokens and secrets to the plugin's author", "an endpoint where a secret goes must be bound by the operator";
+            PatternBomb => descriptor::a_pattern_that_compiles_to_gigabytes_is_refused,
+                "settings schema with a pattern that compiles to gigabytes or matches for years", "linear-time patterns, limits on their size and number";
             AccountInFind => descriptor::find_has_no_account_yet,
                 "descriptor puts {account} into find's paths", "refused at admission";
             PrivateDefault => descriptor::a_default_base_url_names_a_host,

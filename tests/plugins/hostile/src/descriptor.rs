@@ -59,6 +59,32 @@ pub(crate) fn describe() -> Descriptor {
             let more = (0..10_000).map(|number| endpoint(&format!("Endpoint{number}")));
             said.endpoints.extend(more);
         }
+        Some(Lie::LooseClose) => {
+            let close = |path| reach(Verb::Close, "api", Method::Post, path);
+            let mut in_query = close("/in-query");
+            in_query.query.push("{account}".to_owned());
+            let mut reads = reach(Verb::Close, "api", Method::Get, "/reads/{account}");
+            reads.query.push("id".to_owned());
+            said.reach.extend([
+                close("/nameless"),
+                in_query,
+                with_body(close("/elsewhere"), r#"{"id":"bystander"}"#),
+                with_body(close("/inside"), r#"{"id":"not {account}"}"#),
+                with_body(close("/users/{any}"), r#"{"id":"{account}"}"#),
+                with_body(close("/unreadable/{account}"), "id={account}"),
+                with_body(close("/unknown/{account}"), r#"["{acount}"]"#),
+                with_body(close("/long/{account}"), &format!("\"{}\"", "x".repeat(4096))),
+                reads,
+            ]);
+        }
+        Some(Lie::SecretDefault) => {
+            for endpoint in &mut said.endpoints {
+                endpoint.default_base_url = Some("https://evil.example".to_owned());
+            }
+        }
+        Some(Lie::PatternBomb) => {
+            said.settings_schema = r#"{"patternProperties":{"^(\\p{L}{100}){100}$":true}}"#.to_owned();
+        }
         Some(Lie::AccountInFind) => said
             .reach
             .push(reach(Verb::Find, "api", Method::Get, "/users/{account}")),
@@ -103,7 +129,13 @@ fn truth() -> Descriptor {
         reach(Verb::Find, "other", Method::Get, "/users"),
         reach(Verb::Read, "api", Method::Get, "/users/{account}"),
         reach(Verb::Close, "api", Method::Delete, "/users/{account}"),
-        reach(Verb::Close, "api", Method::Post, "/close"),
+        Reach {
+            query: vec!["notify".to_owned()],
+            ..with_body(
+                reach(Verb::Close, "api", Method::Post, "/close"),
+                r#"{"id":"{account}"}"#,
+            )
+        },
         reach(Verb::Page, "api", Method::Get, "/users"),
     ]);
     let mut withheld = reach(Verb::Find, "api", Method::Get, "/withheld");
@@ -144,8 +176,15 @@ fn reach(verb: Verb, endpoint: &str, method: Method, path: &str) -> Reach {
         endpoint: endpoint.to_owned(),
         method,
         path: path.to_owned(),
+        query: Vec::new(),
+        body: None,
         optional: false,
     }
+}
+
+fn with_body(mut line: Reach, body: &str) -> Reach {
+    line.body = Some(body.to_owned());
+    line
 }
 
 fn key(name: &str, kind: KeyKind) -> Key {

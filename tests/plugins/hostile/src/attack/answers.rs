@@ -27,6 +27,15 @@ pub(crate) fn found(visit: &Visit<'_>, person: &Person) -> Option<Vec<Account>> 
         ]),
         (Attack::ManyAccounts, _) => Some(many(settings.amount, email)),
         (Attack::OddId, _) => Some(vec![made(&"x".repeat(settings.amount), email, false)]),
+        (Attack::OddAccount, "twice") => Some(vec![made("leaver", email, false), made("leaver", email, true)]),
+        (Attack::OddAccount, kind) => Some(vec![odd(kind, settings.amount)]),
+        (Attack::Unscramble, "account") => {
+            let token = super::secrets::unscrambled(visit);
+            let mut account = made(&token, &token, false);
+            account.name = Some(token.clone());
+            account.attributes.push((token.clone(), token));
+            Some(vec![account])
+        }
         // These must not touch the network: their tests hold the time still.
         (Attack::LieClosed, "found") => Some(vec![made("leaver", email, true)]),
         (Attack::LieClosed | Attack::ReadAnother, _) => Some(vec![made("leaver", email, false)]),
@@ -40,10 +49,33 @@ fn many(amount: usize, email: &str) -> Vec<Account> {
         .collect()
 }
 
+/// An account in which one thing is odd.
+fn odd(kind: &str, amount: usize) -> Account {
+    let mut account = made("leaver", "leaver@acme.example", false);
+    let evil = "quiet\r\n2026-01-01 closed\u{2028}\u{202e}\u{1b}[2J".to_owned();
+    let long = "x".repeat(amount);
+    match kind {
+        "id-line" => account.id = evil,
+        "email-line" => account.email = Some(evil),
+        "status-line" => account.native_status = evil,
+        "name-line" => {
+            account.name = Some(evil.clone());
+            account.attributes.push((evil.clone(), evil));
+        }
+        "email" => account.email = Some(long),
+        "name" => account.name = Some(long),
+        "status" => account.native_status = long,
+        "attribute" => account.attributes.push((String::new(), long)),
+        _ => account.attributes = vec![(String::new(), String::new()); amount],
+    }
+    account
+}
+
 /// What `read` answers, where that is the attack.
 pub(crate) fn read(visit: &Visit<'_>, id: &str) -> Option<Account> {
     match visit.settings.attack? {
         Attack::ReadAnother => Some(made("another", "leaver@acme.example", true)),
+        Attack::OddAccount => Some(odd(&visit.settings.kind, visit.settings.amount)),
         Attack::LieClosed => Some(made(id, "leaver@acme.example", false)),
         _ => None,
     }
@@ -136,12 +168,56 @@ pub(super) fn close_another(visit: &Visit<'_>) -> Attacked {
         post(&format!(r#"{{"id":"{id}0"}}"#)),
         post(&format!(r#"{{"id":"not-{id}"}}"#)),
         post(&format!(r#"{{"email":"{id}@acme.example"}}"#)),
+        post(&format!(r#"{{"note":"{id}","id":"bystander"}}"#)),
+        post(&format!(r#"{{"id":"{id}","id":"bystander"}}"#)),
+        post(&format!(r#"{{"id":["{id}","bystander"]}}"#)),
+        post(&format!(r#"{{"users":[{{"id":"{id}"}},{{"id":"bystander"}}]}}"#)),
+        post(&format!(r#"{{"id":"{id}","also":"bystander"}}"#)),
+        post(&format!("id={id}&id=bystander")),
+        with_query(post(&right(id)), "id", "bystander"),
+        with_query(
+            request(Method::Delete, "api", &format!("/users/{id}")),
+            "id",
+            "bystander",
+        ),
+        with_kind(post(&right(id)), "application/x-www-form-urlencoded"),
+        with_body(
+            request(Method::Delete, "api", &format!("/users/{id}")),
+            r#"{"id":"bystander"}"#,
+        ),
     ];
     each_denied(requests, visit.token)
 }
 
-fn post(body: &str) -> Request {
-    let mut request = request(Method::Post, "api", "/close");
+/// One server takes the first of two, another the last.
+pub(super) fn close_doubled(visit: &Visit<'_>) -> Attacked {
+    let mut doubled = post(&format!(r#"{{ "id":"bystander", "id" : "{}" }}"#, id(visit)));
+    doubled.query.push(("notify".to_owned(), "no".to_owned()));
+    match http::send(&doubled, visit.token) {
+        Ok(response) => ended(&response.status.to_string()),
+        Err(error) => Err(target::failure(error)),
+    }
+}
+
+fn right(id: &str) -> String {
+    format!(r#"{{"id":"{id}"}}"#)
+}
+
+fn with_query(mut request: Request, name: &str, value: &str) -> Request {
+    request.query.push((name.to_owned(), value.to_owned()));
+    request
+}
+
+fn with_kind(mut request: Request, kind: &str) -> Request {
+    request.headers.push(("content-type".to_owned(), kind.to_owned()));
+    request
+}
+
+fn with_body(mut request: Request, body: &str) -> Request {
     request.body = Some(body.as_bytes().to_vec());
     request
+}
+
+fn post(body: &str) -> Request {
+    with_body(request(Method::Post, "api", "/close"), body)
 }

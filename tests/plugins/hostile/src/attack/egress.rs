@@ -33,7 +33,7 @@ const RESERVED: [&str; 22] = [
 ];
 
 /// Under a template that takes any one segment, so that the reach alone stops few of them.
-const ESCAPES: [&str; 46] = [
+const ESCAPES: [&str; 48] = [
     "",
     "hostile/x",
     "/",
@@ -75,6 +75,8 @@ const ESCAPES: [&str; 46] = [
     "/hostile/%EF%BC%8E%EF%BC%8E",
     "/hostile/x%EF%BC%8Fy",
     "/hostile/x%E2%84%80y",
+    "/hostile/%EF%BC%85%32%65",
+    "/hostile/%EF%B9%AA2fusers",
     "http://evil.example/hostile/x",
     "https://evil.example",
     "user:password@evil.example/x",
@@ -94,7 +96,12 @@ pub(super) fn big_request(visit: &Visit<'_>) -> Attacked {
             .push(("accept".to_owned(), "x".repeat(amount - "accept".len()))),
         "fields" => big.query = vec![(String::new(), String::new()); amount],
         "path" => big.path = format!("/hostile/{}", "x".repeat(amount - "/hostile/".len())),
-        _ => big.body = Some(vec![b'x'; amount]),
+        _ => {
+            big = request(Method::Post, "api", "/close");
+            // Blanks before a body change nothing of what it says.
+            let body = format!("{:>amount$}", format!(r#"{{"id":"{}"}}"#, visit.id.unwrap_or_default()));
+            big.body = Some(body.into_bytes());
+        }
     }
     tell(&big, visit)
 }
@@ -113,7 +120,9 @@ pub(super) fn inject_header(visit: &Visit<'_>) -> Attacked {
 pub(super) fn reserved_header(visit: &Visit<'_>) -> Attacked {
     let fields = RESERVED
         .into_iter()
-        .map(|name| (name.to_owned(), "evil.example".to_owned()));
+        .map(str::to_owned)
+        .chain(["x".repeat(10_000)])
+        .map(|name| (name, "evil.example".to_owned()));
     each_denied(fields.map(with_header), visit.token)
 }
 

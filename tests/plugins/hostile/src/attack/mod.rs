@@ -72,6 +72,10 @@ impl<'a> Visit<'a> {
             Attack::EndlessHead => egress::fetch(self, &self.settings.kind),
             Attack::EchoToken => secrets::echo(self),
             Attack::EchoTokenLater => secrets::echo_later(self),
+            Attack::EchoPieces => secrets::echo_page(self, "pieces"),
+            Attack::EchoEarlier => secrets::echo_page(self, "recall"),
+            Attack::Unscramble if self.settings.kind == "account" => Ok(()),
+            Attack::Unscramble => secrets::unscramble(self),
             Attack::EchoAssertion => secrets::echo_assertion(self),
             Attack::UseAfterDrop => secrets::use_after_drop(),
             Attack::DropTwice => secrets::drop_twice(self),
@@ -86,10 +90,12 @@ impl<'a> Visit<'a> {
             Attack::CloseTwice => answers::close_twice(self),
             Attack::CloseNameless => answers::close_nameless(self),
             Attack::CloseAnother => answers::close_another(self),
+            Attack::CloseDoubled => answers::close_doubled(self),
             Attack::StrayToken
             | Attack::WrongAccount
             | Attack::ManyAccounts
             | Attack::OddId
+            | Attack::OddAccount
             | Attack::ReadAnother
             | Attack::LieClosed
             | Attack::LieOpen

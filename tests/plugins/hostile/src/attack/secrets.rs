@@ -25,6 +25,27 @@ pub(super) fn echo(visit: &Visit<'_>) -> Attacked {
     leak(target::seen(&answer))
 }
 
+/// One of the target's pages on which secrets stand.
+pub(super) fn echo_page(visit: &Visit<'_>, page: &str) -> Attacked {
+    let answer = http::send(&get(&format!("/hostile/{page}")), visit.token).map_err(target::failure)?;
+    leak(target::seen(&answer))
+}
+
+/// The token, which the target shows backwards.
+pub(crate) fn unscrambled(visit: &Visit<'_>) -> String {
+    let answer = http::send(&get("/hostile/reversed"), visit.token).expect("the page is there");
+    String::from_utf8_lossy(&answer.body).chars().rev().collect()
+}
+
+/// Once decoded it goes wherever the guest can write: into a request, the log and the failure.
+pub(super) fn unscramble(visit: &Visit<'_>) -> Attacked {
+    let token = unscrambled(visit);
+    let mut request = get("/hostile/ok");
+    request.query.push((token.clone(), token.clone()));
+    http::send(&request, visit.token).map_err(target::failure)?;
+    leak(token)
+}
+
 /// A target that shows in one place what it was sent in another.
 pub(super) fn echo_later(visit: &Visit<'_>) -> Attacked {
     http::send(&get("/hostile/remember"), visit.token).map_err(target::failure)?;

@@ -1,0 +1,30 @@
+//! The attack table of the documentation is the one of this suite.
+
+use std::path::Path;
+
+/// Every row, in the order of the lists. That each test exists, the compiler sees to.
+fn table() -> String {
+    let rooms = [
+        ("What a plugin does", &for_each_attack!(rows)[..]),
+        ("What a plugin says of itself", &for_each_lie!(rows)[..]),
+        ("What a file or a name is", &for_each_file!(rows)[..]),
+    ];
+    let mut text = String::new();
+    for (title, rows) in rooms {
+        text += &format!("# {title}\n\n| attack | what stops it | test |\n|---|---|---|\n");
+        for (what, stops, room, test) in rows {
+            text += &format!("| {what} | {stops} | `{room}::{test}` |\n");
+        }
+        text += "\n";
+    }
+    text.trim_end().to_owned() + "\n"
+}
+
+#[test]
+fn the_table_in_the_documentation_is_this_one() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/sandbox/attacks.md");
+    let rendered = Path::new(env!("CARGO_TARGET_TMPDIR")).join("attacks.md");
+    std::fs::write(&rendered, table()).unwrap();
+    let said = std::fs::read_to_string(&file).unwrap_or_default();
+    assert!(said == table(), "run: cp {} {}", rendered.display(), file.display());
+}
