@@ -215,7 +215,6 @@ impl<'t> Text<'t> {
             if own.is_empty() {
                 return None;
             }
-            let negated = (open..close).any(|at| ["!=", "!"].contains(&self.word(at)));
             let mut rewritten = self.text.to_owned();
             for at in own.into_iter().rev() {
                 rewritten.replace_range(self.tokens[at].span.clone(), base);
@@ -223,13 +222,21 @@ impl<'t> Text<'t> {
             let what = format!(
                 "`{base}[?…@…]` tests `{base}` itself in Jayway, but each of its members in RFC 9535, where this would \
                  {} match",
-                if negated { "nearly always" } else { "never" }
+                if self.is_negated(open, close) {
+                    "nearly always"
+                } else {
+                    "never"
+                }
             );
             Some(Found {
                 what,
                 rewritten: Some(rewritten),
             })
         })
+    }
+
+    fn is_negated(&self, open: usize, close: usize) -> bool {
+        (open..close).any(|at| ["!=", "!"].contains(&self.word(at)))
     }
 
     /// The path before a bracket, where it is known to lead to an object.
@@ -257,8 +264,8 @@ impl<'t> Text<'t> {
         (absolute && OBJECTS.contains(&names.join(".").as_str())).then(|| self.slice(start..open))
     }
 
-    /// A filter with `@` on whatever is found, or on every member: most of that is objects. What was meant cannot be
-    /// said for sure, so nothing is written instead.
+    /// A negated filter with `@` on whatever is found, or on every member: most of that is objects, so it would match
+    /// nearly everybody. What was meant cannot be said for sure, so nothing is written instead.
     fn find_scan_filter(&self) -> Option<Found> {
         let open = match (self.kind(0)?, self.kind(1)?, self.kind(2)?) {
             (Kind::Root, Kind::Descend, Kind::Open) => 2,
@@ -267,10 +274,10 @@ impl<'t> Text<'t> {
         };
         let close = self.closing(open)?;
         let base = self.slice(0..open);
-        (!self.own_current(open, close).is_empty()).then(|| Found {
+        (self.is_negated(open, close) && !self.own_current(open, close).is_empty()).then(|| Found {
             what: format!(
-                "`{base}[?…@…]` tests each object itself in Jayway, but each object's members in RFC 9535; name the list \
-                 that holds what you look for, or compare `$.` paths"
+                "`{base}[?…@…]` tests each object itself in Jayway, but each object's members in RFC 9535, where this \
+                 would nearly always match; name the list that holds what you look for, or compare `$.` paths"
             ),
             rewritten: None,
         })
