@@ -23,7 +23,7 @@ use crate::plugin;
 use crate::server::{Server, endless_head};
 
 /// The static key. With characters that encoders change.
-pub(crate) const STATIC_KEY: &str = "static/Key+0123456789.abc~DEF_ghi=";
+pub(crate) const STATIC_KEY: &str = "static/Key+9876543210.zyx~FED_ihg=";
 /// The client secret.
 pub(crate) const CLIENT_SECRET: &str = "client/Secret+0123456789";
 const SIGNING_KEY: &str = include_str!("../../host/testdata/keys/pkcs8.pem");

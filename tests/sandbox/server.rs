@@ -19,8 +19,8 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-/// The token that the token endpoint gives out. With characters that encoders change.
-pub(crate) const ACCESS_TOKEN: &str = "eyAccess/Token+0123456789.abc~DEF_ghi=";
+/// The token that the token endpoint gives out. With characters that encoders change, and the header of our assertions.
+pub(crate) const ACCESS_TOKEN: &str = "eyJ0eXAiOiJKV1QiLCJhbGciOiJSUzI1NiJ9.Token+/0123456789.abc~DEF_ghi=";
 
 /// One request as it arrived.
 #[derive(Debug, Clone)]

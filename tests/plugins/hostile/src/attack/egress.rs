@@ -99,8 +99,8 @@ pub(super) fn big_request(visit: &Visit<'_>) -> Attacked {
         _ => {
             big = request(Method::Post, "api", "/close");
             // Blanks before a body change nothing of what it says.
-            let body = format!("{:>amount$}", format!(r#"{{"id":"{}"}}"#, visit.id.unwrap_or_default()));
-            big.body = Some(body.into_bytes());
+            let body = format!(r#"{{"id":"{}"}}"#, visit.id.unwrap_or_default());
+            big.body = Some((" ".repeat(amount - body.len()) + &body).into_bytes());
         }
     }
     tell(&big, visit)
