@@ -207,6 +207,7 @@ impl Stand {
         assert!(matches!(tripped, Reservation::Tripped { .. }), "{tripped:?}");
         let hold = Finish::Hold {
             why: crate::journal::BREAKER_HOLD.to_owned(),
+            reason: "one too many".to_owned(),
             detail: None,
         };
         self.journal.finish(&job.fence, hold, None).await.unwrap();

@@ -4,6 +4,7 @@
 //! us if an intent for it exists, and by somebody else if not.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::stop::Stop;
 use crate::evidence::CallTranscript;
@@ -16,6 +17,7 @@ const HOLD_BREAKER: &str = "breaker";
 #[derive(Debug)]
 pub struct Gate<'a> {
     journal: Option<(&'a Journal, &'a ClaimedJob, ClosureLimit)>,
+    closing: Option<&'a AtomicBool>,
     intended: HashSet<String>,
     /// Verb calls whose transcript the journal has already.
     kept: usize,
@@ -27,16 +29,18 @@ impl<'a> Gate<'a> {
     pub fn in_memory() -> Self {
         Self {
             journal: None,
+            closing: None,
             intended: HashSet::new(),
             kept: 0,
         }
     }
 
-    /// For a job of the journal: pauses and the breaker are asked, the intent is kept.
+    /// For a job of the journal: pauses and the breaker are asked, the intent is kept. `closing` is set when it is.
     #[must_use]
-    pub fn journaled(journal: &'a Journal, job: &'a ClaimedJob, limit: ClosureLimit) -> Self {
+    pub fn journaled(journal: &'a Journal, job: &'a ClaimedJob, limit: ClosureLimit, closing: &'a AtomicBool) -> Self {
         Self {
             journal: Some((journal, job, limit)),
+            closing: Some(closing),
             intended: job.intents.iter().cloned().collect(),
             kept: 0,
         }
@@ -81,9 +85,13 @@ impl<'a> Gate<'a> {
                     });
                 }
                 Ok(Reservation::Paused { reason }) => return Err(Stop::Paused(reason)),
+                Ok(Reservation::Busy { reason }) => return Err(Stop::Busy(reason)),
                 Err(JournalError::LeaseLost(_)) => return Err(Stop::LeaseLost),
                 Err(error) => return Err(Stop::Unavailable(format!("the intent cannot be kept: {error}"))),
             }
+        }
+        if let Some(closing) = self.closing {
+            closing.store(true, Ordering::SeqCst);
         }
         self.intended.insert(account.to_owned());
         Ok(())

@@ -56,7 +56,9 @@ pub async fn run_job(connector: &Connector, person: &Person, dry_run: bool) -> J
             format!("after {ATTEMPTS} attempts: {reason}"),
         ),
         Err(Stop::Held { reason, .. }) => (JobState::Held, None, None, reason),
-        Err(Stop::Misconfigured(reason) | Stop::Paused(reason)) => (JobState::Parked, None, None, reason),
+        Err(Stop::Misconfigured(reason) | Stop::Paused(reason) | Stop::Busy(reason)) => {
+            (JobState::Parked, None, None, reason)
+        }
         Err(stop @ Stop::LeaseLost) => (JobState::Done, Some(Outcome::Failed), None, stop.reason().to_owned()),
         Err(Stop::Limited { until, reason }) => (JobState::Parked, None, Some(until), reason),
     };

@@ -8,6 +8,7 @@ mod connector;
 mod gate;
 mod guard;
 mod job;
+mod leases;
 mod probe;
 mod procedure;
 mod registry;

@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use tokio::task::JoinSet;
@@ -19,7 +19,7 @@ use super::connector::Runtime;
 use super::service::{Connectors, Lookup};
 use crate::intake::http::{Directory, OpenSource};
 use crate::journal::{Journal, Lane};
-use crate::tenant::{ConfigError, HostConfig, Tenant};
+use crate::tenant::{ConfigError, DEFAULT_MAX_AGE, HostConfig, Tenant};
 
 /// Tenants loaded at a time. Loading is mostly checking keys, which is work for a processor.
 const LOADS_AT_ONCE: usize = 8;
@@ -109,7 +109,7 @@ impl Registry {
                 .iter()
                 .filter_map(move |(connector, lookup)| match lookup {
                     Lookup::Unready(reason) => Some((Some(name.clone()), Some(connector.clone()), reason.clone())),
-                    Lookup::Ready(_) => None,
+                    Lookup::Ready(_) | Lookup::Absent(_) => None,
                 })
         });
         of_files.chain(of_connectors).collect()
@@ -264,15 +264,24 @@ impl Connectors for Registry {
     fn connector(&self, tenant: &str, connector: &str) -> Lookup {
         let live = self.live.load();
         let Some(tenant_is) = live.tenants.get(tenant) else {
-            return Lookup::Unready(format!(
+            return Lookup::Absent(format!(
                 "there is no tenant `{tenant}`; put its file back, or cancel its jobs"
             ));
         };
         tenant_is.connectors.get(connector).cloned().unwrap_or_else(|| {
-            Lookup::Unready(format!(
+            Lookup::Absent(format!(
                 "tenants/{tenant}.toml has no [connectors.{connector}]; add it, or cancel its jobs"
             ))
         })
+    }
+
+    fn max_age(&self, tenant: &str, source: &str) -> Duration {
+        let live = self.live.load();
+        let config = live
+            .tenants
+            .get(tenant)
+            .and_then(|live| live.tenant.sources.get(source));
+        config.map_or(DEFAULT_MAX_AGE, |source| source.max_age)
     }
 }
 

@@ -1,20 +1,30 @@
 //! The dispatcher: claims jobs from the journal and runs them, until it is told to stop.
 //!
 //! Nothing that it holds in memory matters: a job that is running when the process dies is taken over when its lease
-//! ends, by this host or another, and starts again by reading. So the loop is free to be simple: claim what is due,
-//! run each job in a task of its own, keep leases alive, put jobs down.
+//! ends, by this host or another, and starts again by reading. So the loop is free to be simple: claim what is due, and
+//! run each job in a task of its own. Leases are kept by a task of their own, since a claim may wait for the database
+//! for longer than they last.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::task::{AbortHandle, Id, JoinSet};
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::connector::Connector;
-use super::worker::{Worker, work};
-use crate::journal::{ClaimedJob, Fence, Finish, Journal, JournalError};
+use super::leases::{Lease, Leases};
+use super::worker::{Worker, count_end, work};
+use crate::evidence::Outcome;
+use crate::journal::{ClaimedJob, Fence, Finish, Finished, Journal, JournalError};
+use crate::tenant::DEFAULT_MAX_AGE;
+
+/// How often lanes' counters are checked against what is there: they differ by a bug only.
+const RECONCILE: Duration = Duration::from_secs(60);
+
+/// How long to let finished jobs gather before the next claim, where little room is: one claim for many jobs is far
+/// cheaper than many for one. Short enough that jobs which hang, and never make room, do not slow the others.
+const GATHER: Duration = Duration::from_millis(10);
 
 /// How the dispatcher behaves. The defaults are meant to be kept.
 #[derive(Debug, Clone)]
@@ -51,12 +61,20 @@ pub enum Lookup {
     Ready(Arc<Connector>),
     /// It cannot, and this is what an operator has to change.
     Unready(String),
+    /// This host does not know it; another one may.
+    Absent(String),
 }
 
 /// Where the dispatcher finds connectors. Asked anew for each job, so that a reload counts at once.
 pub trait Connectors: std::fmt::Debug + Send + Sync {
     /// A connector of a tenant.
     fn connector(&self, tenant: &str, connector: &str) -> Lookup;
+
+    /// How old an event of a tenant's source may be when its account is closed.
+    fn max_age(&self, tenant: &str, source: &str) -> Duration {
+        let _ = (tenant, source);
+        DEFAULT_MAX_AGE
+    }
 }
 
 /// Claims jobs and runs them.
@@ -66,7 +84,20 @@ pub struct Service {
     options: ServiceOptions,
     worker: Arc<Worker>,
     running: JoinSet<()>,
-    fences: HashMap<Id, (Fence, AbortHandle)>,
+    leases: Arc<Leases>,
+    last: Claim,
+    claimed_at: Instant,
+}
+
+/// What the last claim came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Claim {
+    /// There may be more.
+    Some,
+    /// Nothing was due.
+    None,
+    /// The database did not do it.
+    Failed,
 }
 
 impl Service {
@@ -76,66 +107,120 @@ impl Service {
         let worker = Arc::new(Worker::new(journal.clone(), connectors));
         Self {
             journal,
-            options,
             worker,
             running: JoinSet::new(),
-            fences: HashMap::new(),
+            leases: Arc::new(Leases::new(options.lease)),
+            last: Claim::Some,
+            claimed_at: Instant::now(),
+            options,
         }
     }
 
     /// Runs until `stop` turns true, then lets running jobs end for a bounded time and releases the rest.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
         let mut changes = self.journal.changes();
-        let mut heartbeat = ticker(self.options.lease / 3);
-        let mut reclaim = ticker(self.options.lease / 3);
-        let mut reconcile = ticker(Duration::from_secs(60));
+        let mut upkeep = self.upkeep();
         loop {
-            let claimed = self.claim().await;
+            let (has_room, due) = (self.room() > 0, self.due());
             tokio::select! {
                 biased;
                 () = stopped(&mut stop) => break,
+                Some(ended) = upkeep.join_next() => rethrow(ended),
                 Some(ended) = self.running.join_next_with_id() => self.forget(ended),
-                _ = heartbeat.tick() => self.heartbeat().await,
-                _ = reclaim.tick() => self.reclaim().await,
-                _ = reconcile.tick() => self.reconcile().await,
-                () = changes.next(), if claimed == 0 => {}
-                () = tokio::time::sleep(self.options.poll), if claimed == 0 => {}
-                () = std::future::ready(()), if claimed > 0 => {}
+                // After a failure the pause is kept: what others still manage to write must not make us hurry.
+                () = changes.next(), if self.last == Claim::None => self.last = Claim::Some,
+                () = tokio::time::sleep_until(due), if has_room => self.claim().await,
             }
         }
         self.stop().await;
     }
 
-    /// Claims as much as there is room for and starts it; returns how much came.
-    async fn claim(&mut self) -> usize {
-        while let Some(ended) = self.running.try_join_next_with_id() {
-            self.forget(ended);
-        }
-        let room = self.options.concurrency.saturating_sub(self.running.len());
-        // One claim for many jobs is far cheaper than many for one, so a nearly full house waits for a little room.
-        if room * 8 < self.options.concurrency {
-            return 0;
-        }
-        match self.journal.claim(&self.options.owner, self.options.lease, room).await {
+    /// What has to go on whatever a claim waits for. It ends with the value.
+    fn upkeep(&self) -> JoinSet<()> {
+        let mut upkeep = JoinSet::new();
+        let lease = self.options.lease;
+        let (leases, journal) = (Arc::clone(&self.leases), self.journal.clone());
+        upkeep.spawn(async move {
+            let mut ticker = ticker(lease / 3);
+            loop {
+                ticker.tick().await;
+                leases.extend(&journal).await;
+            }
+        });
+        let leases = Arc::clone(&self.leases);
+        upkeep.spawn(async move {
+            let mut ticker = ticker(lease / 40);
+            loop {
+                ticker.tick().await;
+                leases.end_overdue();
+            }
+        });
+        let journal = self.journal.clone();
+        upkeep.spawn(async move {
+            let mut ticker = ticker(lease / 3);
+            loop {
+                ticker.tick().await;
+                reclaim(&journal).await;
+            }
+        });
+        let journal = self.journal.clone();
+        upkeep.spawn(async move {
+            let mut ticker = ticker(RECONCILE);
+            loop {
+                ticker.tick().await;
+                // It says itself what it found.
+                if let Err(error) = journal.reconcile().await {
+                    tracing::error!("cannot reconcile lanes: {error}");
+                }
+            }
+        });
+        upkeep
+    }
+
+    fn room(&self) -> usize {
+        self.options.concurrency.saturating_sub(self.running.len())
+    }
+
+    /// When to claim next.
+    fn due(&self) -> Instant {
+        let pause = match self.last {
+            Claim::Some if self.room() * 8 >= self.options.concurrency => Duration::ZERO,
+            Claim::Some => GATHER,
+            Claim::None | Claim::Failed => self.options.poll,
+        };
+        self.claimed_at + pause
+    }
+
+    /// Claims as much as there is room for, and starts it.
+    async fn claim(&mut self) {
+        let asked = Instant::now();
+        let claimed = self
+            .journal
+            .claim(&self.options.owner, self.options.lease, self.room())
+            .await;
+        self.claimed_at = Instant::now();
+        self.last = match claimed {
+            Ok(jobs) if jobs.is_empty() => Claim::None,
             Ok(jobs) => {
-                let claimed = jobs.len();
-                jobs.into_iter().for_each(|job| self.start(job));
-                claimed
+                jobs.into_iter().for_each(|job| self.start(job, asked));
+                Claim::Some
             }
             Err(error) => {
                 tracing::error!("cannot claim jobs: {error}");
-                0
+                Claim::Failed
             }
-        }
+        };
     }
 
-    fn start(&mut self, job: ClaimedJob) {
-        let fence = job.fence.clone();
-        let handle = self.running.spawn(work(Arc::clone(&self.worker), job));
-        self.fences.insert(handle.id(), (fence, handle));
+    fn start(&mut self, job: ClaimedJob, asked: Instant) {
+        let lease = Arc::new(Lease::new(job.fence.clone()));
+        let task = self
+            .running
+            .spawn(work(Arc::clone(&self.worker), job, Arc::clone(&lease)));
+        self.leases.add(lease, task, asked);
     }
 
-    fn forget(&mut self, ended: Result<(Id, ()), tokio::task::JoinError>) {
+    fn forget(&self, ended: Result<(Id, ()), JoinError>) {
         let id = match ended {
             Ok((id, ())) => id,
             Err(error) => {
@@ -146,62 +231,42 @@ impl Service {
                 error.id()
             }
         };
-        self.fences.remove(&id);
-    }
-
-    async fn heartbeat(&mut self) {
-        let fences: Vec<Fence> = self.fences.values().map(|(fence, _)| fence.clone()).collect();
-        match self.journal.heartbeat(&fences, self.options.lease).await {
-            Ok(lost) => {
-                for (fence, handle) in self.fences.values().filter(|(fence, _)| lost.contains(&fence.job())) {
-                    tracing::warn!(job = %fence.job(), "the lease was lost; its task is stopped");
-                    handle.abort();
-                }
-            }
-            Err(error) => tracing::error!("cannot extend leases: {error}"),
-        }
-    }
-
-    async fn reclaim(&self) {
-        match self.journal.reclaim().await {
-            Ok(reclaimed) => {
-                for job in reclaimed {
-                    tracing::warn!(job = %job.job, lane = %job.lane, owner = job.owner, dead = job.dead, "took a job back");
-                }
-            }
-            Err(error) => tracing::error!("cannot take jobs back: {error}"),
-        }
-    }
-
-    async fn reconcile(&self) {
-        match self.journal.reconcile().await {
-            Ok(drifts) => drifts
-                .iter()
-                .for_each(|drift| tracing::error!(?drift, "a lane's counters were wrong; corrected")),
-            Err(error) => tracing::error!("cannot reconcile lanes: {error}"),
-        }
+        self.leases.remove(id);
     }
 
     /// Lets running jobs end, heartbeats going on, then releases what is left.
     async fn stop(mut self) {
         let deadline = Instant::now() + self.options.grace;
-        let mut heartbeat = ticker(self.options.lease / 3);
         while !self.running.is_empty() {
             tokio::select! {
                 () = tokio::time::sleep_until(deadline) => break,
                 Some(ended) = self.running.join_next_with_id() => self.forget(ended),
-                _ = heartbeat.tick() => self.heartbeat().await,
             }
         }
         // Aborted first: a released job may be claimed by another host at once.
         self.running.abort_all();
         while let Some(ended) = self.running.join_next_with_id().await {
             if let Err(error) = ended
-                && let Some((fence, _)) = self.fences.remove(&error.id())
+                && let Some(lease) = self.leases.remove(error.id())
+                && let Some(fence) = lease.releasable()
             {
-                release(&self.journal, &fence).await;
+                release(&self.journal, fence).await;
             }
         }
+    }
+}
+
+async fn reclaim(journal: &Journal) {
+    match journal.reclaim().await {
+        Ok(reclaimed) => {
+            for job in reclaimed {
+                tracing::warn!(job = %job.job, lane = %job.lane, owner = job.owner, became = ?job.became, "took a job back");
+                if job.became == Finished::Dead {
+                    count_end(&job.lane, Outcome::Failed);
+                }
+            }
+        }
+        Err(error) => tracing::error!("cannot take jobs back: {error}"),
     }
 }
 
@@ -209,6 +274,15 @@ async fn release(journal: &Journal, fence: &Fence) {
     match journal.finish(fence, Finish::Release, None).await {
         Ok(_) | Err(JournalError::LeaseLost(_)) => {}
         Err(error) => tracing::error!(job = %fence.job(), "cannot release a job, its lease will end: {error}"),
+    }
+}
+
+/// Upkeep never ends by itself. Without it leases are lost, so its panic is the dispatcher's.
+fn rethrow(ended: Result<(), JoinError>) {
+    if let Err(error) = ended
+        && let Ok(panic) = error.try_into_panic()
+    {
+        std::panic::resume_unwind(panic);
     }
 }
 
@@ -222,3 +296,7 @@ fn ticker(period: Duration) -> tokio::time::Interval {
 async fn stopped(stop: &mut watch::Receiver<bool>) {
     drop(stop.wait_for(|stopped| *stopped).await);
 }
+
+#[cfg(test)]
+#[path = "service_tests.rs"]
+mod tests;

@@ -27,6 +27,8 @@ pub enum Stop {
     },
     /// An operator paused the host, the tenant or the connector.
     Paused(String),
+    /// Another job is closing one of these accounts.
+    Busy(String),
     /// Somebody else has the job now: nothing more may be done, and nothing written.
     LeaseLost,
     /// The connector waits for its operator.
@@ -52,6 +54,7 @@ impl Stop {
             Self::Refused(reason)
             | Self::Held { reason, .. }
             | Self::Paused(reason)
+            | Self::Busy(reason)
             | Self::Misconfigured(reason)
             | Self::Limited { reason, .. }
             | Self::Unavailable(reason)

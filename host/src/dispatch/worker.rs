@@ -1,23 +1,32 @@
 //! One claimed job: an attempt, and putting the job down with what it came to.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::connector::Connector;
 use super::gate::Gate;
+use super::leases::Lease;
 use super::procedure::{Attempt, attempt};
 use super::service::{Connectors, Lookup};
 use super::stop::Stop;
 use crate::capability::Verb;
 use crate::evidence::{JobRecord, JobState, Outcome};
-use crate::intake::Person;
-use crate::journal::{ClaimedJob, ClosureLimit, Finish, Finished, Journal, JournalError};
+use crate::intake::{OLD_HOLD, Person};
+use crate::journal::{ClaimedJob, ClosureLimit, Finish, Finished, Journal, JournalError, Lane};
 use crate::step;
 
 /// How often a finish is tried while the database is away. With the pause between them about the length of a lease;
 /// after that somebody else has the job anyway.
 const FINISH_TRIES: u32 = 10;
+
+/// When a job looks again whose account another job is closing: two seconds, in which most closures are done.
+const BUSY_PAUSE: Duration = Duration::from_secs(2);
+
+/// When a job looks again whose connector this host does not know: half a minute. Another host may take it then; if
+/// none knows it, going round costs next to nothing.
+const ABSENT_PAUSE: Duration = Duration::from_secs(30);
 
 /// What every job's task needs.
 #[derive(Debug)]
@@ -30,55 +39,92 @@ impl Worker {
     pub(super) fn new(journal: Journal, connectors: Arc<dyn Connectors>) -> Self {
         Self { journal, connectors }
     }
+
+    /// Parks the job's lane for what its operator has to change. `used` is the connector that ran into it.
+    async fn park(&self, job: &ClaimedJob, reason: String, used: Option<&Arc<Connector>>, said: Option<Vec<u8>>) {
+        put_down(&self.journal, job, Finish::Park { reason }, said).await;
+        // It may have been loaded anew while the job ran, and what lets the lane run again have come before this. Asked
+        // afterwards: asked before, it could still be loaded in between.
+        let has_changed = match (self.connectors.connector(job.tenant(), job.connector()), used) {
+            (Lookup::Ready(now), Some(used)) => !Arc::ptr_eq(&now, used),
+            (Lookup::Ready(_), None) => true,
+            (Lookup::Unready(_) | Lookup::Absent(_), _) => false,
+        };
+        if has_changed && let Err(error) = self.journal.unpark(job.fence.lane(), "reload").await {
+            tracing::error!(lane = %job.fence.lane(), "cannot be unparked: {error}");
+        }
+    }
 }
 
 /// Runs one attempt of a job and puts it down.
-pub(super) async fn work(worker: Arc<Worker>, job: ClaimedJob) {
+pub(super) async fn work(worker: Arc<Worker>, job: ClaimedJob, lease: Arc<Lease>) {
     step::passed("claimed");
     let connector = match worker.connectors.connector(job.tenant(), job.connector()) {
         Lookup::Ready(connector) => connector,
-        Lookup::Unready(reason) => return put_down(&worker.journal, &job, Finish::Park { reason }, None).await,
-    };
-    let person: Person = match job.person.as_deref().map(serde_json::from_str) {
-        Some(Ok(person)) => person,
-        _ => {
-            let reason = "the event names no person that this version can read".to_owned();
-            let end = Finish::End {
-                outcome: Outcome::Failed,
-                reason,
-                detail: None,
-            };
-            return put_down(&worker.journal, &job, end, None).await;
+        Lookup::Unready(reason) => return worker.park(&job, reason, None, None).await,
+        Lookup::Absent(reason) => {
+            let until = worker.journal.after(ABSENT_PAUSE);
+            put_down(&worker.journal, &job, Finish::Defer { until, reason }, None).await;
+            return;
         }
     };
     let clock = Arc::clone(connector.grant.clock());
     let started = clock.now();
+    let max_age = worker.connectors.max_age(job.tenant(), &job.source);
+    let person = match judge(&job, max_age, started) {
+        Ok(person) => person,
+        Err(finish) => {
+            if put_down(&worker.journal, &job, finish, None).await == Some(Finished::Ended) {
+                observe(&job, Outcome::Failed, clock.now());
+            }
+            return;
+        }
+    };
     let limit = ClosureLimit {
         closures: connector.policy.breaker.closures,
         per: connector.policy.breaker.per,
     };
-    let mut gate = Gate::journaled(&worker.journal, &job, limit);
+    let mut gate = Gate::journaled(&worker.journal, &job, limit, lease.closing());
     let tried = attempt(&connector, &person, false, &mut gate).await;
+    lease.settle();
     count(&connector, &tried);
     let said = serde_json::to_vec(tried.transcript.get(gate.kept()..).unwrap_or_default()).ok();
-    let Some(finish) = finish(
-        &worker.journal,
-        &connector,
-        &job,
-        tried,
-        clock.now().duration_since(started).unsigned_abs(),
-    ) else {
-        return;
+    let elapsed = clock.now().duration_since(started).unsigned_abs();
+    let finish = match finish(&worker.journal, &connector, &job, tried, elapsed) {
+        None => return,
+        Some(Finish::Park { reason }) => return worker.park(&job, reason, Some(&connector), said).await,
+        Some(finish) => finish,
     };
     let outcome = match &finish {
-        Finish::End { outcome, .. } => Some(*outcome),
-        _ => None,
+        Finish::End { outcome, .. } => *outcome,
+        _ => Outcome::Failed,
     };
     step::passed("finishing");
-    put_down(&worker.journal, &job, finish, said).await;
+    let finished = put_down(&worker.journal, &job, finish, said).await;
     step::passed("finished");
-    if let Some(outcome) = outcome {
+    // Counted when it is on disk: what is not will be tried again.
+    if let Some(Finished::Ended | Finished::Dead) = finished {
         observe(&job, outcome, clock.now());
+    }
+}
+
+/// Whom a job is about, or what becomes of it without asking the target.
+fn judge(job: &ClaimedJob, max_age: Duration, now: Timestamp) -> Result<Person, Finish> {
+    let since = job.occurred_at.unwrap_or(job.received_at);
+    let age = now.duration_since(since);
+    // Again and not only where events come in: it may have been parked, held or dead for a month.
+    if age.is_positive() && age.unsigned_abs() > max_age && !job.released.iter().any(|hold| hold == OLD_HOLD) {
+        let reason = format!("its event is of {since}, longer ago than max_age; somebody else may be meant by now");
+        let (why, detail) = (OLD_HOLD.to_owned(), None);
+        return Err(Finish::Hold { why, reason, detail });
+    }
+    match job.person.as_deref().map(serde_json::from_str) {
+        Some(Ok(person)) => Ok(person),
+        _ => Err(Finish::End {
+            outcome: Outcome::Failed,
+            reason: "the event names no person that this version can read".to_owned(),
+            detail: None,
+        }),
     }
 }
 
@@ -88,7 +134,7 @@ fn finish(
     connector: &Connector,
     job: &ClaimedJob,
     tried: Attempt,
-    elapsed: std::time::Duration,
+    elapsed: Duration,
 ) -> Option<Finish> {
     let Attempt {
         end,
@@ -126,6 +172,7 @@ fn finish(
             let detail = detail(JobState::Held, None, &reason);
             Finish::Hold {
                 why: why.to_owned(),
+                reason,
                 detail,
             }
         }
@@ -136,13 +183,17 @@ fn finish(
             reason,
         },
         Err(Stop::Paused(_)) => Finish::Release,
+        Err(Stop::Busy(reason)) => Finish::Defer {
+            until: journal.after(BUSY_PAUSE),
+            reason,
+        },
         Err(Stop::LeaseLost) => return None,
     })
 }
 
 /// Writes what became of a job. While the database is away it is tried again: the outcome is known and worth keeping,
-/// and a finish may be repeated.
-async fn put_down(journal: &Journal, job: &ClaimedJob, finish: Finish, said: Option<Vec<u8>>) {
+/// and a finish may be repeated. None where it was not written.
+async fn put_down(journal: &Journal, job: &ClaimedJob, finish: Finish, said: Option<Vec<u8>>) -> Option<Finished> {
     let (tenant, connector) = (job.tenant(), job.connector());
     for number in 1..=FINISH_TRIES {
         match journal.finish(&job.fence, finish.clone(), said.clone()).await {
@@ -154,20 +205,23 @@ async fn put_down(journal: &Journal, job: &ClaimedJob, finish: Finish, said: Opt
                     _ => "queued",
                 };
                 tracing::info!(job = %job.id(), tenant, connector, attempt = job.attempt, outcome, "put down");
-                return;
+                return Some(finished);
             }
             Err(JournalError::LeaseLost(_)) => {
-                return tracing::warn!(job = %job.id(), tenant, connector, "the lease was lost; the result is dropped");
+                tracing::warn!(job = %job.id(), tenant, connector, "the lease was lost; the result is dropped");
+                return None;
             }
             Err(JournalError::Unavailable(reason)) if number < FINISH_TRIES => {
                 tracing::warn!(job = %job.id(), tenant, connector, "cannot put a job down yet: {reason}");
-                tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+                tokio::time::sleep(Duration::from_secs(3)).await;
             }
             Err(error) => {
-                return tracing::error!(job = %job.id(), tenant, connector, "cannot put a job down: {error}");
+                tracing::error!(job = %job.id(), tenant, connector, "cannot put a job down: {error}");
+                return None;
             }
         }
     }
+    None
 }
 
 /// Counts an attempt. Label values are configured names and fixed words, so their number is bounded.
@@ -182,6 +236,7 @@ fn count(connector: &Connector, tried: &Attempt) {
         Err(Stop::Held { .. } | Stop::Paused(_)) => "held",
         Err(Stop::Misconfigured(_)) => "parked",
         Err(Stop::Limited { .. }) => "limited",
+        Err(Stop::Busy(_)) => "busy",
         Err(Stop::Unavailable(_)) => "unavailable",
         Err(Stop::Failed(_)) => "failed",
         Err(Stop::LeaseLost) => "lost",
@@ -203,14 +258,67 @@ fn count(connector: &Connector, tried: &Attempt) {
     }
 }
 
-/// Counts an outcome, and the time that the service promises: from the event's arrival to the end.
-fn observe(job: &ClaimedJob, outcome: Outcome, now: Timestamp) {
+/// Counts an outcome.
+pub(super) fn count_end(lane: &Lane, outcome: Outcome) {
     let labels = [
-        ("tenant", job.tenant().to_owned()),
-        ("connector", job.connector().to_owned()),
+        ("tenant", lane.tenant().to_owned()),
+        ("connector", lane.connector().to_owned()),
         ("outcome", outcome.to_string()),
     ];
     metrics::counter!("exeunt_jobs_ended_total", &labels).increment(1);
+}
+
+/// Counts an outcome, and the time that the service promises: from the event's arrival to the end.
+fn observe(job: &ClaimedJob, outcome: Outcome, now: Timestamp) {
+    count_end(job.fence.lane(), outcome);
     let seconds = now.duration_since(job.received_at).as_secs_f64().max(0.0);
     metrics::histogram!("exeunt_accept_to_verified_seconds", "outcome" => outcome.as_str()).record(seconds);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::EventId;
+    use crate::journal::testing::fence;
+
+    const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
+
+    fn job(received: &str, occurred: Option<&str>, released: &[&str]) -> ClaimedJob {
+        ClaimedJob {
+            fence: fence("acme", "docusign"),
+            event: EventId::from(uuid::Uuid::nil()),
+            source: "hr".to_owned(),
+            attempt: 1,
+            is_last_attempt: false,
+            received_at: received.parse().unwrap(),
+            occurred_at: occurred.map(|at| at.parse().unwrap()),
+            person: Some("{\"email\":\"ada@acme.example\"}".to_owned()),
+            intents: Vec::new(),
+            released: released.iter().map(|why| (*why).to_owned()).collect(),
+            last_reason: None,
+        }
+    }
+
+    #[test]
+    fn a_job_that_waited_too_long_is_held_until_somebody_releases_it() {
+        let now = "2026-03-10T00:00:00Z".parse().unwrap();
+        let (fresh, edge, old) = ("2026-03-09T00:00:00Z", "2026-03-03T00:00:00Z", "2026-03-02T23:59:59Z");
+        for (job, is_held) in [
+            (job(fresh, None, &[]), false),
+            (job(edge, None, &[]), false),
+            (job(old, None, &[]), true),
+            (job(fresh, Some(old), &[]), true),
+            (job(old, Some(fresh), &[]), false),
+            (job(old, None, &["breaker"]), true),
+            (job(old, None, &["breaker", OLD_HOLD]), false),
+        ] {
+            let judged = judge(&job, WEEK, now);
+            let why = match &judged {
+                Err(Finish::Hold { why, .. }) => Some(why.as_str()),
+                _ => None,
+            };
+            assert_eq!(why == Some(OLD_HOLD), is_held, "{job:?}: {judged:?}");
+            assert_eq!(judged.is_ok(), !is_held, "{judged:?}");
+        }
+    }
 }

@@ -212,7 +212,7 @@ impl AcceptCommand {
             };
             match &new.state {
                 NewState::Queued => {}
-                NewState::Held { why, detail } => job.hold(why, detail.clone()),
+                NewState::Held { why, detail } => job.hold(why, None, detail.clone()),
                 NewState::Ended {
                     outcome,
                     reason,
@@ -229,6 +229,10 @@ impl AcceptCommand {
 
 impl Command for AcceptCommand {
     type Answer = Accepted;
+
+    fn is_change(accepted: &Accepted) -> bool {
+        accepted.duplicate.is_none()
+    }
 
     fn weight(&self) -> usize {
         // What rows and indexes cost beside the text, roughly.
@@ -299,7 +303,7 @@ pub(super) async fn ensure_lanes(tx: &mut AnyConnection, keys: &[String]) -> Res
         .filter(|key| !known.contains(*key))
         .map(|key| LaneRow::new(key.clone()))
         .collect();
-    bulk(tx, INSERT_LANE, 16, &missing, |bind, lane| {
+    bulk(tx, INSERT_LANE, 17, &missing, |bind, lane| {
         lane.bind(bind.text(Lane::from_key(&lane.id).tenant()))
     })
     .await?;
@@ -397,6 +401,6 @@ const INSERT_JOB: (&str, &str) = (
 
 const INSERT_LANE: (&str, &str) = (
     "INSERT INTO lane (tenant, id, cap, ready, queued, running, held, due_at, not_before, not_before_why, parked, \
-     parked_at, breaker_since, tripped, tripped_at, served) VALUES",
+     parked_at, breaker_since, tripped, tripped_at, served, failures) VALUES",
     "ON CONFLICT (id) DO NOTHING",
 );

@@ -2,9 +2,12 @@
 //!
 //! An intent row is the reservation in the breaker's window as well. Two rows would say the same thing twice and cost a
 //! second commit for each leaver. Counting happens under the lane's lock, so hosts cannot count past each other.
+//!
+//! It reserves the account as well: two events for one person make two jobs, and both may find the account open. The
+//! second to come is told to wait, so that no account is closed twice. Holding one event back until the other's job has
+//! ended would need the account's id before anybody has asked the target for it.
 
-use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use sqlx::AnyConnection;
@@ -15,7 +18,7 @@ use super::database::Context;
 use super::error::JournalError;
 use super::finish::keep;
 use super::open::Journal;
-use super::sql::{Bind, Cells, fetch};
+use super::sql::{Bind, Cells, bulk, fetch, select_in};
 use super::types::{Fence, State, milliseconds};
 use super::unit::{IntentRow, Unit};
 use super::work::{Answer, WorkCommand, mixed_up};
@@ -48,10 +51,16 @@ pub enum Reservation {
         /// The operator's words.
         reason: String,
     },
+    /// No: another job that runs is closing one of these accounts. Look again shortly.
+    Busy {
+        /// Which, in words.
+        reason: String,
+    },
 }
 
 impl Journal {
-    /// Journals that these accounts are about to be closed, if pauses and the breaker allow it: all of them or none.
+    /// Journals that these accounts are about to be closed, if pauses, other jobs and the breaker allow it: all of them
+    /// or none.
     ///
     /// An account counts once for a job, however often the job is tried. `transcript` keeps the host calls so far, so
     /// that they survive a crash during the closing.
@@ -87,6 +96,8 @@ impl Journal {
 pub(super) struct Window {
     /// Accounts that each job has intents for.
     intended: HashMap<Uuid, HashSet<String>>,
+    /// Who may be closing an account at this moment: by lane and account, the job and its claim.
+    closing: HashMap<(String, String), (Uuid, i64)>,
     /// Closures of a lane since a time, this batch's included.
     counts: HashMap<(String, i64), i64>,
     /// Scope and words of each pause.
@@ -105,26 +116,56 @@ impl Window {
         if intents_of.is_empty() {
             return Ok(window);
         }
-        let again: Vec<Uuid> = intents_of.iter().map(|(fence, _)| fence.job.0).collect();
-        for (job, accounts) in intents(tx, &again).await? {
+        let again = intents_of.iter().filter(|(fence, _)| fence.token > 1);
+        for (job, accounts) in intents(tx, &again.map(|(fence, _)| fence.job.0).collect::<Vec<_>>()).await? {
             window.intended.insert(job, accounts.into_iter().collect());
         }
+        window.load_closing(tx, intents_of).await?;
         for row in fetch(tx, "SELECT scope, reason FROM pause", Bind::new()).await? {
             let mut cells = Cells::of(&row);
             window.pauses.insert(cells.text()?, cells.text()?);
         }
-        for (fence, limit) in intents_of {
-            let Some(key) = limit.and_then(|limit| key(unit, context, fence, limit)) else {
-                continue;
-            };
-            if let Entry::Vacant(count) = window.counts.entry(key) {
-                let key = count.key();
-                let sql = "SELECT count(*) FROM intent WHERE lane = $1 AND at >= $2";
-                let rows = fetch(tx, sql, Bind::new().text(&key.0).int(key.1)).await?;
-                count.insert(rows.first().map_or(Ok(0), |row| Cells::of(row).int())?);
-            }
+        let keys = intents_of
+            .iter()
+            .filter_map(|(fence, limit)| key(unit, context, fence, (*limit)?));
+        let keys: Vec<_> = keys.collect::<BTreeSet<_>>().into_iter().collect();
+        for row in bulk(tx, COUNT_CLOSURES, 2, &keys, |bind, (lane, since)| {
+            bind.text(lane).int(*since)
+        })
+        .await?
+        {
+            let mut cells = Cells::of(&row);
+            window.counts.insert((cells.text()?, cells.int()?), cells.int()?);
         }
         Ok(window)
+    }
+
+    async fn load_closing(
+        &mut self,
+        tx: &mut AnyConnection,
+        intents_of: &[(&Fence, Option<ClosureLimit>)],
+    ) -> Result<(), JournalError> {
+        let lanes: BTreeSet<String> = intents_of.iter().map(|(fence, _)| fence.lane.key()).collect();
+        let lanes: Vec<String> = lanes.into_iter().collect();
+        for row in select_in(tx, SELECT_CLOSING, &lanes, |bind, lane| bind.text(lane)).await? {
+            let mut cells = Cells::of(&row);
+            let (lane, account) = (cells.text()?, cells.text()?);
+            self.closing.insert((lane, account), (cells.id()?, cells.int()?));
+        }
+        Ok(())
+    }
+
+    /// The other job that may be closing one of these accounts, in words.
+    fn busy(&self, unit: &Unit, fence: &Fence, accounts: &BTreeSet<&String>) -> Option<String> {
+        let lane = fence.lane.key();
+        accounts.iter().find_map(|account| {
+            let (job, claim) = self.closing.get(&(lane.clone(), (*account).clone()))?;
+            // One that this batch puts down is done.
+            let is_over = unit
+                .job(*job)
+                .is_some_and(|row| row.state != State::Running || row.fence != *claim);
+            (*job != fence.job.0 && !is_over).then(|| format!("job {job} is closing account {account} at the moment"))
+        })
     }
 
     fn pause(&self, fence: &Fence) -> Option<&String> {
@@ -157,32 +198,37 @@ pub(super) fn apply(
     if let Some(reason) = window.pause(fence) {
         return Ok(Reservation::Paused { reason: reason.clone() });
     }
-    let known = window.intended.entry(fence.job.0).or_default();
-    let new: Vec<String> = accounts
-        .iter()
-        .filter(|account| !known.contains(*account))
-        .cloned()
-        .collect::<HashSet<_>>()
-        .into_iter()
-        .collect();
-    if let Some(limit) = limit.filter(|_| !new.is_empty())
-        && let Some(reason) = trip(unit, window, context, (fence, limit), new.len())
+    let accounts: BTreeSet<&String> = accounts.iter().collect();
+    if let Some(reason) = window.busy(unit, fence, &accounts) {
+        return Ok(Reservation::Busy { reason });
+    }
+    let (lane, ours) = (fence.lane.key(), (fence.job.0, fence.token));
+    let is_known = |account: &String| {
+        let before = window
+            .intended
+            .get(&ours.0)
+            .is_some_and(|known| known.contains(account));
+        before || window.closing.get(&(lane.clone(), account.clone())) == Some(&ours)
+    };
+    let new = accounts.iter().filter(|account| !is_known(account)).count();
+    if let Some(limit) = limit.filter(|_| new > 0)
+        && let Some(reason) = trip(unit, window, context, (fence, limit), new)
     {
         return Ok(Reservation::Tripped { reason });
     }
-    window
-        .intended
-        .entry(fence.job.0)
-        .or_default()
-        .extend(new.iter().cloned());
-    let (lane, at) = (fence.lane.key(), context.now());
-    unit.intents.extend(new.into_iter().map(|account| IntentRow {
-        job: fence.job.0,
-        account,
-        lane: lane.clone(),
-        fence: fence.token,
-        at,
-    }));
+    for account in accounts {
+        let place = (lane.clone(), account.clone());
+        // Once for a claim: a statement must not write a row twice.
+        if window.closing.insert(place, ours) != Some(ours) {
+            unit.intents.push(IntentRow {
+                job: ours.0,
+                account: account.clone(),
+                lane: lane.clone(),
+                fence: ours.1,
+                at: context.now(),
+            });
+        }
+    }
     if let Some(data) = transcript {
         keep(unit, context, fence, data);
     }
@@ -230,3 +276,17 @@ fn words(per: Duration) -> String {
         _ => format!("{seconds} s"),
     }
 }
+
+/// How many closures each lane had since a time.
+const COUNT_CLOSURES: (&str, &str) = (
+    "WITH v (lane, since) AS (VALUES",
+    ") SELECT lane, since, (SELECT count(*) FROM intent WHERE intent.lane = v.lane AND intent.at >= v.since) FROM v",
+);
+
+/// Accounts that running jobs of these lanes set out to close in their present claim. The join is written as a cross so
+/// that SQLite starts at the few running jobs.
+const SELECT_CLOSING: (&str, &str) = (
+    "SELECT job.lane, intent.account, job.id, job.fence FROM job CROSS JOIN intent \
+     WHERE job.state = 1 AND intent.job_id = job.id AND intent.fence = job.fence AND job.lane IN",
+    "",
+);

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::database::{Context, Step, Writer};
 use super::error::JournalError;
 use super::open::Journal;
-use super::rows::{JOB_COLUMNS, JobRow, LaneRow, NEVER};
+use super::rows::{JOB_COLUMNS, JobRow, LaneRow, MOST_FAILURES, NEVER};
 use super::sql::{Bind, Cells, fetch, select_in};
 use super::types::{EventId, Fence, JobId, State, check_name, date, milliseconds};
 use super::unit::Unit;
@@ -89,7 +89,8 @@ impl Journal {
         if claim.max == 0 {
             return Ok(Vec::new());
         }
-        self.write(Writer::Claim, claim, run).await
+        self.write_if(Writer::Claim, claim, run, |claimed| !claimed.is_empty())
+            .await
     }
 }
 
@@ -148,13 +149,15 @@ fn start(job: &mut JobRow, claim: &Claim, lease_until: i64, now: i64) {
 /// Lanes with something to do, the least recently served first, and the highest number of service so far.
 async fn candidates(tx: &mut AnyConnection, context: &Context, now: i64) -> Result<(Vec<String>, i64), JournalError> {
     let sql = "SELECT id, (SELECT max(served) FROM lane) FROM lane \
-               WHERE ready = 1 AND running < COALESCE(cap, $1) AND not_before <= $2 AND due_at <= $2 \
+               WHERE ready = 1 AND running < COALESCE(cap, $1) AND (failures < $4 OR running = 0) \
+               AND not_before <= $2 AND due_at <= $2 \
                AND NOT EXISTS (SELECT 1 FROM pause WHERE scope IN ('', lane.tenant, lane.id)) \
                ORDER BY served, id LIMIT $3";
     let bind = Bind::new()
         .int(i64::from(context.options.default_cap))
         .int(now)
-        .int(MAX_LANES);
+        .int(MAX_LANES)
+        .int(MOST_FAILURES);
     let (mut lanes, mut highest) = (Vec::new(), 0);
     for row in fetch(tx, sql, bind).await? {
         let mut cells = Cells::of(&row);

@@ -195,10 +195,7 @@ impl Database {
         };
         match limit {
             None => run.await,
-            Some(limit) => match timeout(limit, run).await {
-                Ok(result) => result,
-                Err(_) => Err(JournalError::unavailable("no answer within 40 s")),
-            },
+            Some(limit) => timeout(limit, run).await.unwrap_or_else(|_| Err(no_answer())),
         }
     }
 
@@ -231,7 +228,11 @@ impl Database {
     /// Runs `body` on a connection that cannot write.
     pub(super) async fn read<A: Sync, R: Send>(&self, arguments: &A, body: Body<A, R>) -> Result<R, JournalError> {
         let mut connection = self.reader().await?;
-        let result = body(&mut connection, &self.context, arguments).await;
+        let run = body(&mut connection, &self.context, arguments);
+        let result = match self.limit(Writer::Operator) {
+            None => run.await,
+            Some(limit) => timeout(limit, run).await.unwrap_or_else(|_| Err(no_answer())),
+        };
         if matches!(&result, Err(error) if error.is_about_connection()) {
             drop(connection.detach());
         }
@@ -289,6 +290,11 @@ impl Database {
             }
         }
     }
+}
+
+/// The error where [`TRANSACTION_TIMEOUT`] is over.
+fn no_answer() -> JournalError {
+    JournalError::unavailable("no answer within 40 s")
 }
 
 /// The error for a transaction that could not even be rolled back.

@@ -76,9 +76,17 @@ impl Dialect {
         const KEY: i64 = 0x6578_6575_6e74;
         if self == Self::Postgres {
             // Other hosts, and large tables, may take longer than any statement does later.
-            execute(tx, "SET LOCAL statement_timeout = 0", Bind::new()).await?;
+            self.take_time(tx).await?;
             execute(tx, "SET LOCAL lock_timeout = 0", Bind::new()).await?;
             fetch(tx, "SELECT pg_advisory_xact_lock($1)", Bind::new().int(KEY)).await?;
+        }
+        Ok(())
+    }
+
+    /// Lets the statements of this transaction run for as long as they need.
+    pub(super) async fn take_time(self, tx: &mut AnyConnection) -> Result<(), JournalError> {
+        if self == Self::Postgres {
+            execute(tx, "SET LOCAL statement_timeout = 0", Bind::new()).await?;
         }
         Ok(())
     }
@@ -97,6 +105,7 @@ impl Dialect {
             Self::Sqlite => execute(connection, "PRAGMA query_only = 1", Bind::new()).await?,
             Self::Postgres => {
                 execute(connection, "SET default_transaction_read_only = on", Bind::new()).await?;
+                execute(connection, "SET statement_timeout = '30s'", Bind::new()).await?;
                 execute(connection, "SET jit = off", Bind::new()).await?
             }
         };

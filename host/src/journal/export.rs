@@ -121,6 +121,8 @@ async fn read_all(
     lines: &mpsc::Sender<String>,
 ) -> Result<(), JournalError> {
     let mut tx = connection.begin_with(context.dialect.begin_snapshot()).await?;
+    // A table is one statement, which ends when its last row was taken.
+    context.dialect.take_time(&mut tx).await?;
     for table in TABLES {
         let columns: Vec<&str> = table.columns.iter().map(|(name, _)| *name).collect();
         let sql = format!("SELECT {} FROM {}", columns.join(", "), table.name);

@@ -10,6 +10,9 @@ use super::types::{Fence, Outcome, State};
 use super::unit::{TranscriptRow, Unit};
 use super::work::{Answer, WorkCommand};
 
+/// Why jobs are held whose tries are used up, and that set out to close accounts nobody has looked at since.
+pub const UNSETTLED_HOLD: &str = "unsettled";
+
 /// What becomes of a job that was worked on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Finish {
@@ -26,10 +29,14 @@ pub enum Finish {
     Hold {
         /// A word that [`HeldFilter`](super::HeldFilter) can name, without comma.
         why: String,
+        /// Why, in words.
+        reason: String,
         /// JSON for the operator.
         detail: Option<String>,
     },
-    /// It is tried again, not before `at`; where the attempts are used up it ends as a dead letter.
+    /// The target was unavailable. The job is tried again, not before `at`; where the attempts are used up it ends as a
+    /// dead letter, or is held ([`UNSETTLED_HOLD`]) where it set out to close something. After several of these in a
+    /// row the lane pauses too.
     Retry {
         /// Usually from [`Journal::backoff`].
         at: Timestamp,
@@ -49,6 +56,13 @@ pub enum Finish {
         /// What to change.
         reason: String,
     },
+    /// This job alone waits; the attempt is given back, and the history says nothing of it.
+    Defer {
+        /// Until when.
+        until: Timestamp,
+        /// Why.
+        reason: String,
+    },
     /// The host stops. Somebody else may have it at once; the attempt is given back.
     Release,
 }
@@ -64,6 +78,18 @@ pub enum Finished {
     Queued,
     /// It was to be tried again, and its attempts are used up: failed, a dead letter.
     Dead,
+}
+
+impl Finished {
+    /// What a row in this state has become.
+    pub(super) fn of(job: &JobRow) -> Self {
+        match job.state {
+            State::Ended if job.dead => Self::Dead,
+            State::Ended => Self::Ended,
+            State::Held => Self::Held,
+            State::Queued | State::Running => Self::Queued,
+        }
+    }
 }
 
 impl Journal {
@@ -107,21 +133,47 @@ pub(super) fn apply(
     }
     if job.state != State::Running {
         // A lost lease would have raised the fence: this one was finished already, and its answer got lost.
-        return Ok(finished(job));
+        return Ok(Finished::of(job));
     }
     let (id, now) = (job.id, context.now());
-    if let Some(data) = transcript {
-        keep(unit, context, fence, data);
+    let is_last = is_last(job, context);
+    if !matches!(finish, Finish::Defer { .. }) {
+        if let Some(data) = transcript {
+            keep(unit, context, fence, data);
+        }
+        unit.end_attempt(id, result_of(finish), reason_of(finish), now);
     }
-    unit.end_attempt(id, result_of(finish), reason_of(finish), now);
-    let max_attempts = i64::from(context.options.max_attempts);
-    unit.change(id, |job| set_down(job, finish, max_attempts, now));
-    unit.change_lane(&fence.lane.key(), |lane| match finish {
-        Finish::GiveBack { until, reason } => lane.wait_until(until.as_millisecond(), reason),
-        Finish::Park { reason } => lane.park(reason, now),
-        _ => {}
-    });
-    unit.job(id).map(finished).ok_or(JournalError::LeaseLost(fence.job))
+    match finish {
+        Finish::Retry { reason, .. } if is_last => {
+            let attempts = context.options.max_attempts;
+            unit.give_up(id, &format!("gave up after {attempts} attempts: {reason}"), now);
+        }
+        _ => unit.change(id, |job| set_down(job, finish, now)),
+    }
+    judge_lane(unit, &fence.lane.key(), finish, now);
+    unit.job(id).map(Finished::of).ok_or(JournalError::LeaseLost(fence.job))
+}
+
+/// True where a retry would find the attempts used up.
+pub(super) fn is_last(job: &JobRow, context: &Context) -> bool {
+    job.attempts >= i64::from(context.options.max_attempts)
+}
+
+/// What a finish says about the lane's target.
+fn judge_lane(unit: &mut Unit, key: &str, finish: &Finish, now: i64) {
+    match finish {
+        Finish::Retry { reason, .. } => unit.change_lane(key, |lane| lane.fail(reason, now)),
+        Finish::GiveBack { until, reason } => unit.change_lane(key, |lane| {
+            lane.failures = 0;
+            lane.wait_until(until.as_millisecond(), reason);
+        }),
+        Finish::Park { reason } => unit.change_lane(key, |lane| lane.park(reason, now)),
+        // Only where it changes something: a lane's whole row is more to write than its counters.
+        Finish::End { .. } | Finish::Hold { .. } if unit.lane(key).is_some_and(|lane| lane.failures > 0) => {
+            unit.change_lane(key, |lane| lane.failures = 0);
+        }
+        Finish::End { .. } | Finish::Hold { .. } | Finish::Defer { .. } | Finish::Release => {}
+    }
 }
 
 /// Adds host calls to the history.
@@ -134,7 +186,7 @@ pub(super) fn keep(unit: &mut Unit, context: &Context, fence: &Fence, data: &[u8
     });
 }
 
-fn set_down(job: &mut JobRow, finish: &Finish, max_attempts: i64, now: i64) {
+fn set_down(job: &mut JobRow, finish: &Finish, now: i64) {
     match finish {
         Finish::End {
             outcome,
@@ -144,17 +196,18 @@ fn set_down(job: &mut JobRow, finish: &Finish, max_attempts: i64, now: i64) {
             job.end(*outcome, reason, now);
             job.detail.clone_from(detail);
         }
-        Finish::Retry { reason, .. } if job.attempts >= max_attempts => {
-            let attempts = job.attempts;
-            job.die(&format!("gave up after {attempts} attempts: {reason}"), now);
-        }
         Finish::Retry { at, reason } => {
             job.reason = Some(reason.clone());
             job.queue(at.as_millisecond());
         }
-        Finish::Hold { why, detail } => {
+        Finish::Hold { why, reason, detail } => {
             job.attempts -= 1;
-            job.hold(why, detail.clone());
+            job.hold(why, Some(reason), detail.clone());
+        }
+        Finish::Defer { until, reason } => {
+            job.reason = Some(reason.clone());
+            job.attempts -= 1;
+            job.queue(until.as_millisecond());
         }
         Finish::GiveBack { reason, .. } | Finish::Park { reason } => {
             job.reason = Some(reason.clone());
@@ -170,15 +223,6 @@ fn give_back(job: &mut JobRow) {
     job.queue(job.run_at);
 }
 
-fn finished(job: &JobRow) -> Finished {
-    match job.state {
-        State::Ended if job.dead => Finished::Dead,
-        State::Ended => Finished::Ended,
-        State::Held => Finished::Held,
-        State::Queued | State::Running => Finished::Queued,
-    }
-}
-
 fn result_of(finish: &Finish) -> &str {
     match finish {
         Finish::End { outcome, .. } => outcome.as_str(),
@@ -186,6 +230,7 @@ fn result_of(finish: &Finish) -> &str {
         Finish::Retry { .. } => "retry",
         Finish::GiveBack { .. } => "rate_limited",
         Finish::Park { .. } => "parked",
+        Finish::Defer { .. } => "deferred",
         Finish::Release => "released",
     }
 }
@@ -194,9 +239,10 @@ fn reason_of(finish: &Finish) -> &str {
     match finish {
         Finish::End { reason, .. }
         | Finish::Retry { reason, .. }
+        | Finish::Hold { reason, .. }
         | Finish::GiveBack { reason, .. }
+        | Finish::Defer { reason, .. }
         | Finish::Park { reason } => reason,
-        Finish::Hold { why, .. } => why,
         Finish::Release => "the host stopped",
     }
 }

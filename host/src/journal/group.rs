@@ -26,6 +26,9 @@ pub(super) trait Command: Send + Sync + 'static {
 
     /// Its size in memory, about.
     fn weight(&self) -> usize;
+
+    /// Whether an answer says that something has changed which others wait for.
+    fn is_change(answer: &Self::Answer) -> bool;
 }
 
 type Reply<C> = oneshot::Sender<Result<<C as Command>::Answer, JournalError>>;
@@ -128,7 +131,9 @@ async fn run<C: Command>(
             replies.push((waiting.reply, waiting.room));
         }
         let answers = write(&database, writer, body, commands).await;
-        written();
+        if answers.iter().flatten().any(C::is_change) {
+            written();
+        }
         for ((reply, room), answer) in replies.into_iter().zip(answers) {
             // Before the answer: whoever has it may count on the room.
             drop(room);

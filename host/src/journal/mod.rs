@@ -51,7 +51,7 @@ pub use claim::{ClaimedJob, MAX_CLAIM};
 pub use error::JournalError;
 pub use event::{EventRecord, EventSummary};
 pub use export::{Exported, FORMAT};
-pub use finish::{Finish, Finished};
+pub use finish::{Finish, Finished, UNSETTLED_HOLD};
 pub use group::{MAX_BATCH, MAX_BATCH_BYTES};
 pub use import::MAX_LINE_BYTES;
 pub use lane::{LaneStatus, Pause, Scope, Tally};
@@ -65,3 +65,17 @@ pub use reconcile::Drift;
 pub use schema::SCHEMA_VERSION;
 pub use show::{Action, Attempt, IntentRecord, JobRecord, Transcript};
 pub use types::{Decision, EventId, Fence, JobId, Lane, MAX_NAME_BYTES, Outcome, State};
+
+#[cfg(test)]
+pub(crate) mod testing {
+    //! What other rooms' tests cannot make by themselves.
+
+    use super::{Fence, JobId, Lane};
+
+    /// A fence that no journal knows.
+    pub(crate) fn fence(tenant: &str, connector: &str) -> Fence {
+        let lane = Lane::new(tenant, connector).expect("names");
+        let (job, token) = (JobId::from(uuid::Uuid::nil()), 1);
+        Fence { job, lane, token }
+    }
+}

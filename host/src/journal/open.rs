@@ -152,7 +152,7 @@ impl Journal {
         self.database.broken().await
     }
 
-    /// Something to wait on until this host has written something. Other hosts' writes do not wake it: poll as well.
+    /// Something to wait on until this host has changed something. Other hosts' writes do not wake it: poll as well.
     #[must_use]
     pub fn changes(&self) -> Changes {
         Changes(self.changed.subscribe())
@@ -162,8 +162,13 @@ impl Journal {
     #[must_use]
     pub fn backoff(&self, attempt: u32) -> Timestamp {
         let options = &self.database.context.options;
-        let wait = options.backoff.delay(attempt, word(&*options.random));
-        super::types::date(options.clock.now().as_millisecond().saturating_add(milliseconds(wait)))
+        self.after(options.backoff.delay(attempt, word(&*options.random)))
+    }
+
+    /// The time after a pause.
+    #[must_use]
+    pub fn after(&self, pause: Duration) -> Timestamp {
+        super::types::date(self.database.context.now().saturating_add(milliseconds(pause)))
     }
 
     /// Lets what is being written finish, then closes all connections. Later calls get
@@ -178,11 +183,29 @@ impl Journal {
         A: Send + Sync + 'static,
         R: Send + 'static,
     {
+        self.write_if(writer, arguments, body, |_| true).await
+    }
+
+    /// The same for what often changes nothing: `is_change` says whether to wake who waits for changes. A claim that
+    /// found nothing must not wake the dispatcher that made it.
+    pub(super) async fn write_if<A, R>(
+        &self,
+        writer: Writer,
+        arguments: A,
+        body: Body<A, R>,
+        is_change: fn(&R) -> bool,
+    ) -> Result<R, JournalError>
+    where
+        A: Send + Sync + 'static,
+        R: Send + 'static,
+    {
         let (database, changed) = (Arc::clone(&self.database), self.changed.clone());
         spawned(async move {
-            let result = database.write(writer, &arguments, body).await;
-            changed.send_replace(());
-            result
+            let result = database.write(writer, &arguments, body).await?;
+            if is_change(&result) {
+                changed.send_replace(());
+            }
+            Ok(result)
         })
         .await
     }
@@ -211,12 +234,12 @@ pub(super) async fn spawned<R: Send + 'static>(
     }
 }
 
-/// Wakes when this host has written something.
+/// Wakes when this host has changed something.
 #[derive(Debug)]
 pub struct Changes(watch::Receiver<()>);
 
 impl Changes {
-    /// Waits for the next write since the last call. Several writes wake once.
+    /// Waits for the next change since the last call. Several changes wake once.
     pub async fn next(&mut self) {
         if self.0.changed().await.is_err() {
             std::future::pending::<()>().await;

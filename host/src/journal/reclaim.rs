@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::database::{Context, Step, Writer};
 use super::error::JournalError;
+use super::finish::{Finished, is_last};
 use super::open::Journal;
 use super::random::word;
 use super::rows::JobRow;
@@ -24,18 +25,19 @@ pub struct Reclaimed {
     pub lane: Lane,
     /// Who had it.
     pub owner: String,
-    /// True where it was lost once too often and ended as a dead letter: failed.
-    pub dead: bool,
+    /// What became of it: queued, or, where it was lost once too often, a dead letter; or held
+    /// ([`UNSETTLED_HOLD`](super::UNSETTLED_HOLD)) where it set out to close something.
+    pub became: Finished,
 }
 
 impl Journal {
-    /// Puts jobs with expired leases back to their lanes, or ends those that were lost too often. Any host may do it;
-    /// call it every few seconds.
+    /// Puts jobs with expired leases back to their lanes, or gives those up that were lost too often. Any host may do
+    /// it; call it every few seconds.
     ///
     /// # Errors
     /// None of its own.
     pub async fn reclaim(&self) -> Result<Vec<Reclaimed>, JournalError> {
-        self.write(Writer::Operator, None, run).await
+        self.take(None).await
     }
 
     /// Puts all running jobs back, whatever their leases say: for a host that has just started and has a journal for
@@ -46,12 +48,17 @@ impl Journal {
     pub async fn reclaim_all(&self) -> Result<Vec<Reclaimed>, JournalError> {
         let mut all = Vec::new();
         loop {
-            let some = self.write(Writer::Operator, Some(i64::MAX), run).await?;
+            let some = self.take(Some(i64::MAX)).await?;
             if some.is_empty() {
                 return Ok(all);
             }
             all.extend(some);
         }
+    }
+
+    async fn take(&self, time: Option<i64>) -> Result<Vec<Reclaimed>, JournalError> {
+        self.write_if(Writer::Operator, time, run, |reclaimed| !reclaimed.is_empty())
+            .await
     }
 }
 
@@ -71,6 +78,7 @@ fn run<'c>(tx: &'c mut AnyConnection, context: &'c Context, time: &'c Option<i64
         }
         let mut unit = Unit::lock(tx, context, lanes).await?;
         unit.load(tx, ids.iter().copied()).await?;
+        unit.load_intents(tx, &ids).await?;
         let reclaimed = ids
             .into_iter()
             .filter_map(|id| take_back(&mut unit, context, id, now))
@@ -86,27 +94,27 @@ fn take_back(unit: &mut Unit, context: &Context, id: Uuid, lease_time: i64) -> O
         |job: &&JobRow| job.state == State::Running && job.lease_until.is_some_and(|until| until < lease_time);
     let job = unit.job(id).filter(is_over)?;
     let (owner, lane) = (job.owner.clone().unwrap_or_default(), Lane::from_key(&job.lane));
+    let (lapses, attempts) = (job.lapses + 1, job.attempts);
     let options = &context.options;
+    let is_last = lapses >= i64::from(options.max_lapses) || is_last(job, context);
     let now = context.now();
     unit.end_attempt(id, "lease_expired", "the host that worked on it stopped answering", now);
     unit.change(id, |job| {
         job.fence += 1;
-        job.lapses += 1;
-        let (lapses, attempts) = (job.lapses, job.attempts);
-        if lapses >= i64::from(options.max_lapses) || attempts >= i64::from(options.max_attempts) {
-            job.die(&format!("its lease expired {lapses} times in {attempts} attempts"), now);
-        } else {
-            let attempt = u32::try_from(lapses).unwrap_or(u32::MAX);
-            let wait = options.backoff.delay(attempt, word(&*options.random));
-            job.reason = Some(format!("its lease expired, {lapses} times so far; {owner} had it"));
-            job.queue(now.saturating_add(milliseconds(wait)));
-        }
+        job.lapses = lapses;
+        let attempt = u32::try_from(lapses).unwrap_or(u32::MAX);
+        let wait = options.backoff.delay(attempt, word(&*options.random));
+        job.reason = Some(format!("its lease expired, {lapses} times so far; {owner} had it"));
+        job.queue(now.saturating_add(milliseconds(wait)));
     });
-    let dead = unit.job(id).is_some_and(|job| job.dead);
+    if is_last {
+        let reason = format!("its lease expired {lapses} times in {attempts} attempts");
+        unit.give_up(id, &reason, now);
+    }
     Some(Reclaimed {
         job: JobId(id),
         lane,
         owner,
-        dead,
+        became: Finished::of(unit.job(id)?),
     })
 }

@@ -1,11 +1,14 @@
 //! The rows that change: jobs and lanes.
 
+use std::time::Duration;
+
 use sqlx::any::AnyRow;
 use uuid::Uuid;
 
+use super::backoff::Backoff;
 use super::error::JournalError;
 use super::sql::{Bind, Cells};
-use super::types::{EventId, Fence, JobId, Lane, Outcome, State};
+use super::types::{EventId, Fence, JobId, Lane, Outcome, State, milliseconds};
 
 /// A job, as stored. Whoever changes one holds the lock on its lane.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,9 +126,10 @@ impl JobRow {
     }
 
     /// Waits for an operator.
-    pub(super) fn hold(&mut self, why: &str, detail: Option<String>) {
+    pub(super) fn hold(&mut self, why: &str, reason: Option<&str>, detail: Option<String>) {
         self.set_down(State::Held);
         self.why = Some(why.to_owned());
+        self.reason = reason.map(str::to_owned);
         self.detail = detail;
     }
 
@@ -188,14 +192,26 @@ pub(super) struct LaneRow {
     pub(super) tripped_at: Option<i64>,
     /// Rises with each claim: the lowest is served next.
     pub(super) served: i64,
+    /// Tries in a row that ended with the target unavailable.
+    pub(super) failures: i64,
 }
+
+/// Tries in a row after which a lane is not trusted: from then on one job at a time asks its target, after a pause.
+/// Fewer could be one person's bad luck; more would keep a host's slots at a target that hangs.
+pub(super) const MOST_FAILURES: i64 = 5;
+
+/// The pause before each further try. At most a minute: that is how much later than its target a lane comes back.
+const PAUSE: Backoff = Backoff {
+    first: Duration::from_secs(1),
+    most: Duration::from_secs(60),
+};
 
 /// `due_at` of a lane without queued jobs.
 pub(super) const NEVER: i64 = i64::MAX;
 
 /// The columns of [`LaneRow`], in its order.
 pub(super) const LANE_COLUMNS: &str = "id, cap, queued, running, held, due_at, not_before, not_before_why, parked, \
-                                       parked_at, breaker_since, tripped, tripped_at, served";
+                                       parked_at, breaker_since, tripped, tripped_at, served, failures";
 
 impl LaneRow {
     /// A lane that nothing has happened in.
@@ -215,6 +231,7 @@ impl LaneRow {
             tripped: None,
             tripped_at: None,
             served: 0,
+            failures: 0,
         }
     }
 
@@ -234,6 +251,7 @@ impl LaneRow {
             tripped: cells.maybe_text()?,
             tripped_at: cells.maybe_int()?,
             served: cells.int()?,
+            failures: cells.int()?,
         })
     }
 
@@ -269,6 +287,7 @@ impl LaneRow {
             .maybe_text(self.tripped.as_deref())
             .maybe_int(self.tripped_at)
             .int(self.served)
+            .int(self.failures)
     }
 
     /// Counts jobs that came into, or left (`by` negative), a state.
@@ -288,7 +307,25 @@ impl LaneRow {
 
     /// How many more of its jobs may run.
     pub(super) fn free(&self, default_cap: i64) -> i64 {
-        (self.cap.unwrap_or(default_cap) - self.running).max(0)
+        let cap = self.cap.unwrap_or(default_cap);
+        let cap = if self.failures < MOST_FAILURES { cap } else { cap.min(1) };
+        (cap - self.running).max(0)
+    }
+
+    /// The target was unavailable once more.
+    pub(super) fn fail(&mut self, reason: &str, now: i64) {
+        // Tries that ran already when the pause began say nothing new.
+        if self.not_before > now {
+            return;
+        }
+        self.failures += 1;
+        let more = self.failures - MOST_FAILURES;
+        if let Ok(more) = u32::try_from(more) {
+            // The ceiling itself and no random part of it: jobs of one lane do not crowd, and a pause of nothing is none.
+            let pause = milliseconds(PAUSE.delay(more + 1, u64::MAX));
+            let words = format!("the target was unavailable {} times in a row: {reason}", self.failures);
+            self.wait_until(now.saturating_add(pause), &words);
+        }
     }
 
     /// Stops it until an operator changes something.

@@ -3,7 +3,8 @@
 //! Times are milliseconds since 1970, ids are 16 bytes (UUIDv7), JSON is text. `state` of a job: 0 queued, 1 running,
 //! 2 held, 3 ended; partial indexes and queries write the number literally, since a planner cannot match a parameter
 //! with an index's condition. `ready` of a lane is 1 where jobs are queued and it is not parked: an index on these two
-//! would be written at each accept.
+//! would be written at each accept. Running jobs are indexed by lane and not by the end of their lease, which each
+//! heartbeat moves: there are never more of them than the hosts' slots, so a reclaim looks at them all.
 
 use super::dialect::Dialect;
 
@@ -25,7 +26,7 @@ CREATE INDEX event_person ON event(person_key, tenant) WHERE person_key IS NOT N
 CREATE TABLE lane (
   id TEXT PRIMARY KEY, tenant TEXT NOT NULL, cap BIGINT, ready BIGINT NOT NULL, queued BIGINT NOT NULL, running BIGINT NOT NULL, held BIGINT NOT NULL,
   due_at BIGINT NOT NULL, not_before BIGINT NOT NULL, not_before_why TEXT, parked TEXT, parked_at BIGINT,
-  breaker_since BIGINT NOT NULL, tripped TEXT, tripped_at BIGINT, served BIGINT NOT NULL);
+  breaker_since BIGINT NOT NULL, tripped TEXT, tripped_at BIGINT, served BIGINT NOT NULL, failures BIGINT NOT NULL);
 CREATE INDEX lane_ready ON lane(served, id) WHERE ready = 1;
 CREATE INDEX lane_served ON lane(served);
 
@@ -36,7 +37,7 @@ CREATE TABLE job (
   lease_until BIGINT, why TEXT, reason TEXT, detail TEXT, outcome BIGINT, dead BIGINT NOT NULL DEFAULT 0,
   released TEXT NOT NULL DEFAULT '', ended_at BIGINT);
 CREATE INDEX job_queued ON job(lane, run_at, id) WHERE state = 0;
-CREATE INDEX job_running ON job(lease_until) WHERE state = 1;
+CREATE INDEX job_running ON job(lane) WHERE state = 1;
 CREATE INDEX job_held ON job(id) WHERE state = 2;
 CREATE INDEX job_open ON job(id) WHERE state < 3;
 CREATE INDEX job_ended ON job(outcome, id) WHERE state = 3;
@@ -133,6 +134,7 @@ pub(super) const TABLES: &[Table] = &[
             ("tripped", Text),
             ("tripped_at", Int),
             ("served", Int),
+            ("failures", Int),
         ],
     },
     Table {

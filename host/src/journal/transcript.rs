@@ -25,7 +25,7 @@ impl Journal {
         let border = Builder::from_unix_timestamp_millis(milliseconds, &[0; 10]).into_uuid();
         let mut expired = 0;
         loop {
-            let deleted = self.write(Writer::Operator, border, delete_some).await?;
+            let deleted = self.write_if(Writer::Operator, border, delete_some, |_| false).await?;
             expired += deleted;
             if deleted < STEP.unsigned_abs() {
                 return Ok(expired);

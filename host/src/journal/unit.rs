@@ -10,8 +10,10 @@ use sqlx::AnyConnection;
 use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
+use super::claim::intents;
 use super::database::Context;
 use super::error::JournalError;
+use super::finish::UNSETTLED_HOLD;
 use super::rows::{JOB_COLUMNS, JobRow, LANE_COLUMNS, LaneRow};
 use super::sql::{Bind, Cells, bulk, select_in};
 use super::types::{Outcome, State};
@@ -75,6 +77,8 @@ pub(super) struct Unit {
     jobs: HashMap<Uuid, JobRow>,
     changed: BTreeSet<Uuid>,
     tallies: BTreeMap<(String, Outcome), i64>,
+    /// Accounts that jobs set out to close, as far as loaded.
+    intended: HashMap<Uuid, Vec<String>>,
     pub(super) attempts: Vec<AttemptRow>,
     pub(super) actions: Vec<ActionRow>,
     pub(super) intents: Vec<IntentRow>,
@@ -121,6 +125,12 @@ impl Unit {
         }
     }
 
+    /// Loads what these jobs set out to close, for [`Unit::give_up`].
+    pub(super) async fn load_intents(&mut self, tx: &mut AnyConnection, ids: &[Uuid]) -> Result<(), JournalError> {
+        self.intended.extend(intents(tx, ids).await?);
+        Ok(())
+    }
+
     pub(super) fn job(&self, id: Uuid) -> Option<&JobRow> {
         self.jobs.get(&id)
     }
@@ -159,6 +169,20 @@ impl Unit {
         self.count(&job.lane, job.state, job.outcome, 1);
         if job.state == State::Queued {
             self.touch(&job.lane, Touched::Counters, |lane| lane.expect(job.run_at));
+        }
+    }
+
+    /// Ends a job whose tries are used up, as a dead letter. One that set out to close accounts is held instead: they
+    /// may be closed, so that `failed` could be untrue, and only a look at the target tells.
+    pub(super) fn give_up(&mut self, id: Uuid, reason: &str, now: i64) {
+        match self.intended.get(&id).map(|accounts| accounts.join(", ")) {
+            None => self.change(id, |job| job.die(reason, now)),
+            Some(accounts) => {
+                let words = format!(
+                    "{reason}; it set out to close {accounts}, and nobody has seen what came of it: release it to look again"
+                );
+                self.change(id, |job| job.hold(UNSETTLED_HOLD, Some(&words), None));
+            }
         }
     }
 
@@ -216,7 +240,7 @@ impl Unit {
         let lanes = self.touched(Touched::Counters);
         bulk(tx, UPDATE_COUNTERS, 6, &lanes, |bind, lane| lane.bind_counters(bind)).await?;
         let lanes = self.touched(Touched::Wholly);
-        bulk(tx, UPDATE_LANE, 15, &lanes, |bind, lane| lane.bind(bind)).await?;
+        bulk(tx, UPDATE_LANE, 16, &lanes, |bind, lane| lane.bind(bind)).await?;
         Ok(())
     }
 
@@ -288,11 +312,11 @@ const UPDATE_JOB: (&str, &str) = (
 
 const UPDATE_LANE: (&str, &str) = (
     "WITH v (id, cap, ready, queued, running, held, due_at, not_before, not_before_why, parked, parked_at, \
-     breaker_since, tripped, tripped_at, served) AS (VALUES",
+     breaker_since, tripped, tripped_at, served, failures) AS (VALUES",
     ") UPDATE lane SET cap = v.cap, ready = v.ready, queued = v.queued, running = v.running, held = v.held, \
      due_at = v.due_at, not_before = v.not_before, not_before_why = v.not_before_why, parked = v.parked, \
      parked_at = v.parked_at, breaker_since = v.breaker_since, tripped = v.tripped, tripped_at = v.tripped_at, \
-     served = v.served FROM v WHERE lane.id = v.id",
+     served = v.served, failures = v.failures FROM v WHERE lane.id = v.id",
 );
 
 /// An accept touches nothing else, and it may touch a lane for each event.
@@ -312,7 +336,11 @@ const INSERT_ATTEMPT: (&str, &str) = (
     "",
 );
 
-const INSERT_INTENT: (&str, &str) = ("INSERT INTO intent (job_id, account, lane, fence, at) VALUES", "");
+/// The time stays the first one, at which it counted for the breaker; the fence says which claim may be closing it.
+const INSERT_INTENT: (&str, &str) = (
+    "INSERT INTO intent (job_id, account, lane, fence, at) VALUES",
+    "ON CONFLICT (job_id, account) DO UPDATE SET fence = excluded.fence",
+);
 
 const INSERT_TRANSCRIPT: (&str, &str) = ("INSERT INTO transcript (id, job_id, fence, data) VALUES", "");
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use sqlx::AnyConnection;
+use uuid::Uuid;
 
 use super::breaker::{self, ClosureLimit, Reservation, Window};
 use super::database::{Context, Step};
@@ -56,10 +57,29 @@ impl WorkCommand {
             Self::Heartbeat { fences, .. } => fences,
         }
     }
+
+    /// The job that this may give up.
+    fn last_try(&self, unit: &Unit, context: &Context) -> Option<Uuid> {
+        let Self::Finish {
+            fence,
+            finish: Finish::Retry { .. },
+            ..
+        } = self
+        else {
+            return None;
+        };
+        let job = unit.job(fence.job.0)?;
+        finish::is_last(job, context).then_some(job.id)
+    }
 }
 
 impl Command for WorkCommand {
     type Answer = Answer;
+
+    /// An intent or a heartbeat makes no room and ends nothing.
+    fn is_change(answer: &Answer) -> bool {
+        matches!(answer, Answer::Finished(_))
+    }
 
     fn weight(&self) -> usize {
         // What a row and its indexes cost beside the text, roughly.
@@ -81,7 +101,7 @@ impl Command for WorkCommand {
 
 impl Journal {
     /// Extends the leases of jobs that are still being worked on, and returns those that are lost: stop working on
-    /// them.
+    /// them. One that was put down meanwhile is not lost.
     ///
     /// Send it at a third of the lease, so that one may get lost.
     ///
@@ -112,6 +132,8 @@ pub(super) fn write<'c>(
         let fences = || commands.iter().flat_map(WorkCommand::fences);
         let mut unit = Unit::lock(tx, context, fences().map(|fence| fence.lane.key())).await?;
         unit.load(tx, fences().map(|fence| fence.job.0)).await?;
+        let last = commands.iter().filter_map(|command| command.last_try(&unit, context));
+        unit.load_intents(tx, &last.collect::<Vec<_>>()).await?;
         let intents: Vec<_> = commands
             .iter()
             .filter_map(|command| match command {
@@ -168,8 +190,10 @@ fn extend(unit: &mut Unit, fences: &[Fence], until: i64) -> Vec<JobId> {
     let mut lost = Vec::new();
     for fence in fences {
         match unit.job(fence.job.0) {
-            Some(job) if job.fence == fence.token && job.state == State::Running => {
-                unit.change(fence.job.0, |job| job.lease_until = Some(until));
+            Some(job) if job.fence == fence.token => {
+                if job.state == State::Running {
+                    unit.change(fence.job.0, |job| job.lease_until = Some(until));
+                }
             }
             _ => lost.push(fence.job),
         }

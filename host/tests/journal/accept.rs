@@ -103,7 +103,7 @@ on_both! {
         assert_eq!(rig.accept(with_content(&rig, 1)).await.event, first.event, "queued");
         let job = rig.claim_one().await;
         assert_eq!(rig.accept(with_content(&rig, 1)).await.event, first.event, "running");
-        rig.finish(&job.fence, exeunt::journal::Finish::Hold { why: "approval".into(), detail: None }).await;
+        rig.finish(&job.fence, exeunt::journal::Finish::Hold { why: "approval".into(), reason: "ask".into(), detail: None }).await;
         assert_eq!(rig.accept(with_content(&rig, 1)).await.event, first.event, "held");
         rig.journal.cancel(job.id(), "ops", "").await.expect("a held job can be cancelled");
         assert_eq!(rig.accept(with_content(&rig, 1)).await.duplicate, None, "cancelled");

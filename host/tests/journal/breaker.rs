@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use exeunt::journal::{
-    BREAKER_HOLD, ClosureLimit, Finish, Finished, JobFilter, Journal, Outcome, Page, Reservation, State,
+    BREAKER_HOLD, ClosureLimit, Finish, Finished, JobFilter, JobState, Journal, Outcome, Page, Reservation, State,
 };
 
 use crate::on_both;
@@ -37,11 +37,12 @@ async fn work(journal: &Journal, limit: ClosureLimit) -> (usize, usize) {
                 held += 1;
                 let hold = Finish::Hold {
                     why: BREAKER_HOLD.into(),
+                    reason: "ask".into(),
                     detail: Some(format!("{reason:?}")),
                 };
                 assert_eq!(journal.finish(&job.fence, hold, None).await, Ok(Finished::Held));
             }
-            Reservation::Paused { reason } => panic!("{reason}"),
+            Reservation::Paused { reason } | Reservation::Busy { reason } => panic!("{reason}"),
         }
     }
 }
@@ -111,6 +112,53 @@ on_both! {
         assert_eq!(rig.journal.job(job.id()).await.expect("a query").expect("the job").intents.len(), 2, "all or none");
         let known = rig.journal.intend(&job.fence, &["1".into()], Some(LIMIT), None).await;
         assert_eq!(known, Ok(Reservation::Reserved), "it was counted before the breaker opened");
+    }
+
+    async fn an_account_is_closed_by_one_job_at_a_time(rig: Rig) {
+        let (docusign, account) = (lane("acme", "docusign"), ["1".to_owned()]);
+        let first = rig.queue(&docusign).await;
+        let second = rig.queue(&docusign).await;
+        let limit = Some(ClosureLimit { closures: 2, ..LIMIT });
+        // Both find the account open, on two hosts.
+        let other = rig.another(rig.options()).await;
+        let jobs = rig.claim(2).await;
+        assert_eq!(rig.journal.intend(&jobs[0].fence, &account, limit, None).await, Ok(Reservation::Reserved));
+        let reason = format!("job {first} is closing account 1 at the moment");
+        let busy = Ok(Reservation::Busy { reason: reason.clone() });
+        assert_eq!(other.intend(&jobs[1].fence, &["0".into(), "1".into()], limit, None).await, busy);
+        assert_eq!(other.intend(&jobs[1].fence, &["0".into()], limit, None).await, Ok(Reservation::Reserved), "not the 1");
+        let until = rig.now() + Duration::from_secs(2);
+        assert_eq!(rig.finish(&jobs[1].fence, Finish::Defer { until, reason: reason.clone() }).await, Finished::Queued);
+        assert_eq!(rig.state(second).await, JobState::Parked { until: Some(until), why: reason });
+        assert_eq!(rig.claim(1).await, []);
+        rig.finish(&jobs[0].fence, end(Outcome::Closed)).await;
+        rig.clock.advance(Duration::from_secs(2));
+        let again = rig.claim_one().await;
+        assert_eq!((again.id(), again.attempt, again.intents.as_slice()), (second, 1, &["0".to_owned()][..]));
+        let record = rig.journal.job(second).await.expect("a query").expect("the job");
+        assert_eq!(record.attempts.len(), 0, "looking again is no history");
+    }
+
+    async fn jobs_that_tried_the_same_account_before_do_not_wait_for_each_other(rig: Rig) {
+        let (docusign, account) = (lane("acme", "docusign"), ["1".to_owned()]);
+        for _ in 0..2 {
+            rig.queue(&docusign).await;
+        }
+        let again = || Finish::Retry { at: rig.now(), reason: "lost answer".into() };
+        for _ in 0..2 {
+            let job = rig.claim(1).await.remove(0);
+            assert_eq!(rig.journal.intend(&job.fence, &account, None, None).await, Ok(Reservation::Reserved));
+            rig.finish(&job.fence, again()).await;
+            rig.clock.advance(Duration::from_millis(1));
+        }
+        let jobs = rig.claim(2).await;
+        assert!(jobs.len() == 2 && jobs.iter().all(|job| job.intents == account), "{jobs:?}");
+        assert_eq!(rig.journal.intend(&jobs[1].fence, &account, None, None).await, Ok(Reservation::Reserved));
+        let first = rig.journal.intend(&jobs[0].fence, &account, None, None).await;
+        assert!(matches!(first, Ok(Reservation::Busy { .. })), "{first:?}");
+        rig.finish(&jobs[1].fence, again()).await;
+        assert_eq!(rig.journal.intend(&jobs[0].fence, &account, None, None).await, Ok(Reservation::Reserved));
+        assert_eq!(rig.journal.intend(&jobs[0].fence, &account, None, None).await, Ok(Reservation::Reserved), "its own");
     }
 
     async fn hosts_cannot_count_past_each_other(rig: Rig) {

@@ -50,6 +50,7 @@ async fn fill(rig: &Rig) {
         &jobs[2].fence,
         Finish::Hold {
             why: "approval".into(),
+            reason: "ask".into(),
             detail: Some("{}".into()),
         },
     )

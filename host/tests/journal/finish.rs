@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use exeunt::journal::{Finish, Finished, JobState, Options, Outcome, Reservation, State};
+use exeunt::journal::{Finish, Finished, JobState, Options, Outcome, Reservation, State, UNSETTLED_HOLD};
 
 use crate::on_both;
 use crate::rig::{HOUR, LEASE, Rig, end, is_lost, lane};
@@ -86,6 +86,38 @@ on_both! {
         assert_eq!(job.reason.as_deref(), Some("gave up after 3 attempts: 503"));
     }
 
+    async fn a_job_that_may_have_closed_something_never_ends_as_failed_unseen(rig: Rig) {
+        let mut rig = rig;
+        rig.reopen(Options { max_attempts: 2, ..rig.options() }).await;
+        let id = rig.queue(&lane("acme", "docusign")).await;
+        let retry = || Finish::Retry { at: rig.now(), reason: "503".into() };
+        let job = rig.claim_one().await;
+        assert_eq!(rig.journal.intend(&job.fence, &["7".into()], None, None).await, Ok(Reservation::Reserved));
+        assert_eq!(rig.finish(&job.fence, retry()).await, Finished::Queued);
+        assert_eq!(rig.finish(&rig.claim_one().await.fence, retry()).await, Finished::Held);
+        assert_eq!(rig.state(id).await, JobState::Held { why: UNSETTLED_HOLD.into() });
+        let reason = "gave up after 2 attempts: 503; it set out to close 7, and nobody has seen what came of it: \
+                      release it to look again";
+        assert_eq!(rig.job(id).await.reason.as_deref(), Some(reason));
+        rig.journal.release(id, "ops", "the target is back").await.expect("a release");
+        let again = rig.claim_one().await;
+        assert_eq!((again.attempt, again.intents.len()), (1, 1), "it has all its attempts again");
+        assert_eq!(rig.finish(&again.fence, end(Outcome::Closed)).await, Finished::Ended);
+        assert_eq!(rig.journal.reconcile().await.expect("a check"), []);
+    }
+
+    async fn a_job_that_was_put_down_is_not_lost(rig: Rig) {
+        rig.queue(&lane("acme", "a")).await;
+        rig.queue(&lane("acme", "b")).await;
+        let jobs = rig.claim(2).await;
+        rig.finish(&jobs[0].fence, end(Outcome::Closed)).await;
+        rig.finish(&jobs[1].fence, Finish::Release).await;
+        let fences = [jobs[0].fence.clone(), jobs[1].fence.clone()];
+        assert_eq!(rig.journal.heartbeat(&fences, LEASE).await, Ok(vec![]));
+        rig.claim_one().await;
+        assert_eq!(rig.journal.heartbeat(&fences, LEASE).await, Ok(vec![jobs[1].id()]), "somebody has it again");
+    }
+
     async fn a_rate_limit_stops_the_lane_and_costs_no_attempt(rig: Rig) {
         let (limited, other) = (lane("acme", "docusign"), lane("acme", "other"));
         let first = rig.queue(&limited).await;
@@ -127,7 +159,7 @@ on_both! {
 
     async fn a_held_job_waits_for_ever(rig: Rig) {
         let id = rig.queue(&lane("acme", "docusign")).await;
-        let hold = Finish::Hold { why: "approval".into(), detail: Some("{\"admin\":true}".into()) };
+        let hold = Finish::Hold { why: "approval".into(), reason: "ask".into(), detail: Some("{\"admin\":true}".into()) };
         assert_eq!(rig.finish(&rig.claim_one().await.fence, hold).await, Finished::Held);
         rig.clock.advance(HOUR * 10_000);
         assert_eq!(rig.claim(1).await, []);

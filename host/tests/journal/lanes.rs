@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use exeunt::journal::{Finish, Finished, JobState, JournalError, Reservation, Scope};
+use exeunt::journal::{Finish, Finished, JobState, JournalError, Outcome, Reservation, Scope};
+use futures_util::FutureExt as _;
 
 use crate::on_both;
-use crate::rig::{Rig, event, held, lane, queued};
+use crate::rig::{LEASE, Rig, end, event, held, lane, queued};
 
 on_both! {
     async fn a_parked_lane_waits_until_it_is_unparked(rig: Rig) {
@@ -98,6 +99,67 @@ on_both! {
         changes.next().await;
         rig.finish(&job.fence, Finish::Release).await;
         changes.next().await;
+    }
+
+    async fn what_changes_nothing_wakes_nobody(rig: Rig) {
+        rig.queue(&lane("acme", "docusign")).await;
+        let job = rig.claim_one().await;
+        let mut changes = rig.journal.changes();
+        assert_eq!(rig.claim(10).await, []);
+        assert_eq!(rig.journal.reclaim().await, Ok(vec![]));
+        assert_eq!(rig.journal.reconcile().await, Ok(vec![]));
+        assert_eq!(rig.journal.heartbeat(&[job.fence.clone()], LEASE).await, Ok(vec![]));
+        assert_eq!(rig.journal.intend(&job.fence, &["1".into()], None, None).await, Ok(Reservation::Reserved));
+        assert_eq!(rig.journal.expire_transcripts(rig.now()).await, Ok(0));
+        assert!(changes.next().now_or_never().is_none(), "a dispatcher would claim again, without end");
+        rig.finish(&job.fence, Finish::Release).await;
+        assert!(changes.next().now_or_never().is_some());
+    }
+
+    async fn a_target_that_is_away_is_asked_by_one_job_at_a_time(rig: Rig) {
+        let (away, other) = (lane("acme", "away"), lane("acme", "other"));
+        for _ in 0..8 {
+            rig.queue(&away).await;
+        }
+        let retry = || Finish::Retry { at: rig.now(), reason: "503".into() };
+        let waits = async || {
+            let status = rig.journal.lanes(None).await.expect("a query").remove(0);
+            status.not_before.map(|(until, why)| (until.duration_since(rig.now()).as_millis(), why))
+        };
+        let words = |times| format!("the target was unavailable {times} times in a row: 503");
+        let jobs = rig.claim(10).await;
+        for job in &jobs[..4] {
+            rig.finish(&job.fence, retry()).await;
+        }
+        assert_eq!(waits().await, None);
+        for job in &jobs[4..] {
+            rig.finish(&job.fence, retry()).await;
+        }
+        assert_eq!(waits().await, Some((1000, words(5))), "what ran already says nothing new");
+        rig.queue(&other).await;
+        assert_eq!(rig.claim_one().await.connector(), "other");
+        for (pause, next) in [(1000, 2000), (2000, 4000), (4000, 8000)] {
+            rig.clock.advance(Duration::from_millis(pause));
+            rig.finish(&rig.claim_one().await.fence, retry()).await;
+            assert_eq!(waits().await.map(|(wait, _)| wait), Some(next));
+        }
+        rig.clock.advance(Duration::from_secs(8));
+        rig.finish(&rig.claim_one().await.fence, end(Outcome::Closed)).await;
+        assert_eq!(rig.claim(10).await.len(), 7, "it is back, and so is its cap");
+    }
+
+    async fn caps_of_many_lanes_are_set_at_once(rig: Rig) {
+        let caps = |cap| (0..600).map(|n| (lane("acme", &format!("c{n:03}")), cap)).collect::<Vec<_>>();
+        rig.journal.set_caps(&caps(None)).await.expect("caps");
+        assert_eq!(rig.journal.lanes(None).await.expect("a query"), [], "the default needs no lane");
+        rig.journal.set_caps(&caps(Some(3))).await.expect("caps");
+        let lanes = rig.journal.lanes(None).await.expect("a query");
+        assert!(lanes.len() == 600 && lanes.iter().all(|lane| lane.cap == 3));
+        let mut changes = rig.journal.changes();
+        rig.journal.set_caps(&caps(Some(3))).await.expect("caps");
+        assert!(changes.next().now_or_never().is_none(), "nothing is written of what is so already");
+        rig.journal.set_caps(&caps(None)).await.expect("caps");
+        assert!(rig.journal.lanes(None).await.expect("a query").iter().all(|lane| lane.cap == 8));
     }
 
     async fn wrong_counters_are_found_and_corrected(rig: Rig) {

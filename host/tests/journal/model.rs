@@ -110,12 +110,15 @@ struct ModelJob {
     due: i64,
     attempts: u32,
     lapses: u32,
+    /// Claims and lost leases so far.
+    fence: u32,
 }
 
 #[derive(Debug, Clone, Default)]
 struct ModelLane {
     cap: Option<u32>,
     not_before: i64,
+    failures: u32,
     parked: bool,
     paused: bool,
 }
@@ -126,6 +129,21 @@ struct Model {
     lanes: [ModelLane; LANES],
     /// Every claim so far, the spent ones too.
     claims: Vec<ClaimedJob>,
+    /// The fence of each claim.
+    fences: Vec<u32>,
+}
+
+impl ModelLane {
+    /// The target was unavailable: five times in a row make a pause.
+    fn fail(&mut self, now: i64) {
+        if self.not_before > now {
+            return;
+        }
+        self.failures += 1;
+        if self.failures >= 5 {
+            self.not_before = now + 1000 * 2_i64.pow(self.failures - 5).min(60);
+        }
+    }
 }
 
 impl Model {
@@ -138,7 +156,8 @@ impl Model {
 
     fn is_open(&self, lane: usize, now: i64) -> bool {
         let row = &self.lanes[lane];
-        !row.parked && !row.paused && row.not_before <= now && self.running(lane) < row.cap.unwrap_or(8) as usize
+        let cap = row.cap.unwrap_or(8).min(if row.failures < 5 { 8 } else { 1 });
+        !row.parked && !row.paused && row.not_before <= now && self.running(lane) < cap as usize
     }
 
     /// Jobs that a claim may take now.
@@ -167,6 +186,7 @@ fn finish_of(how: How, rig: &Rig) -> Finish {
         How::End(outcome) => end(outcome),
         How::Hold => Finish::Hold {
             why: "approval".into(),
+            reason: "ask".into(),
             detail: None,
         },
         How::Retry { seconds } => Finish::Retry {
@@ -202,6 +222,7 @@ async fn apply(rig: &Rig, model: &mut Model, step: &Step) {
                     due: now,
                     attempts: 0,
                     lapses: 0,
+                    fence: 0,
                 },
             );
         }
@@ -229,13 +250,15 @@ async fn apply(rig: &Rig, model: &mut Model, step: &Step) {
             let row = &mut model.lanes[*lane];
             assert_eq!(rig.journal.unpark(&lanes()[*lane], "ops").await, Ok(row.parked));
             if row.parked {
-                (row.parked, row.not_before) = (false, 0);
+                (row.parked, row.not_before, row.failures) = (false, 0, 0);
             }
         }
         Step::Heartbeat => {
             let fences: Vec<_> = model.claims.iter().map(|claim| claim.fence.clone()).collect();
             let lost = rig.journal.heartbeat(&fences, LEASE).await.expect("a heartbeat");
-            let dropped = (0..model.claims.len()).filter(|index| !model.holds(*index));
+            // What was put down and not claimed since is not lost.
+            let moved_on = |index: &usize| model.jobs[&model.claims[*index].id()].fence != model.fences[*index];
+            let dropped = (0..model.claims.len()).filter(moved_on);
             assert_eq!(lost, dropped.map(|index| model.claims[index].id()).collect::<Vec<_>>());
         }
     }
@@ -267,6 +290,8 @@ async fn claim(rig: &Rig, model: &mut Model, max: usize, now: i64) {
         let taken = model.jobs.get_mut(&job.id()).expect("it is known");
         taken.phase = Phase::Running;
         taken.attempts += 1;
+        taken.fence += 1;
+        model.fences.push(taken.fence);
         assert_eq!(
             (job.attempt, job.is_last_attempt),
             (taken.attempts, taken.attempts >= MAX_ATTEMPTS)
@@ -314,9 +339,11 @@ async fn finish(rig: &Rig, model: &mut Model, which: usize, how: How, now: i64) 
     };
     let row = &mut model.lanes[job.lane];
     match how {
-        How::GiveBack { seconds } => row.not_before = row.not_before.max(after(seconds)),
+        How::GiveBack { seconds } => (row.not_before, row.failures) = (row.not_before.max(after(seconds)), 0),
         How::Park => row.parked = true,
-        _ => {}
+        How::Retry { .. } => row.fail(now),
+        How::End(_) | How::Hold => row.failures = 0,
+        How::Release => {}
     }
     assert_eq!(result, Ok(expected));
 }
@@ -329,8 +356,9 @@ async fn lose(rig: &Rig, model: &mut Model) {
     for back in lost {
         let job = model.jobs.get_mut(&back.job).expect("it is known");
         job.lapses += 1;
+        job.fence += 1;
         let dead = job.lapses >= MAX_LAPSES || job.attempts >= MAX_ATTEMPTS;
-        assert_eq!((back.dead, &back.lane), (dead, &lanes()[job.lane]));
+        assert_eq!((back.became == Finished::Dead, &back.lane), (dead, &lanes()[job.lane]));
         job.phase = if dead {
             Phase::Ended(Outcome::Failed)
         } else {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use exeunt::journal::{ClaimedJob, Finished, JobState, Options, Outcome};
+use exeunt::journal::{ClaimedJob, Finished, JobState, Options, Outcome, Reservation, UNSETTLED_HOLD};
 
 use crate::on_both;
 use crate::rig::{HOUR, LEASE, Rig, end, lane};
@@ -81,6 +81,27 @@ on_both! {
         let again = rig.claim_one().await;
         assert_eq!((again.id(), again.attempt), (poison, 1));
         assert_eq!(rig.finish(&again.fence, end(Outcome::Closed)).await, Finished::Ended);
+    }
+
+    async fn what_may_have_closed_something_before_its_host_died_is_held(rig: Rig) {
+        let mut rig = rig;
+        rig.reopen(Options { max_lapses: 1, ..rig.options() }).await;
+        let id = rig.queue(&lane("acme", "docusign")).await;
+        let job = rig.claim_one().await;
+        assert_eq!(rig.journal.intend(&job.fence, &["7".into()], None, None).await, Ok(Reservation::Reserved));
+        // Over at once, on SQLite as on PostgreSQL.
+        assert_eq!(rig.journal.heartbeat(&[job.fence.clone()], Duration::ZERO).await, Ok(vec![]));
+        let reclaimed = loop {
+            rig.clock.advance(Duration::from_millis(1));
+            let reclaimed = rig.journal.reclaim().await.expect("a reclaim");
+            if !reclaimed.is_empty() {
+                break reclaimed;
+            }
+        };
+        assert_eq!(reclaimed[0].became, Finished::Held);
+        assert_eq!(rig.state(id).await, JobState::Held { why: UNSETTLED_HOLD.into() });
+        rig.journal.release(id, "ops", "").await.expect("a release");
+        assert_eq!((rig.claim_one().await.attempt, rig.job(id).await.lapses), (1, 0));
     }
 
     async fn a_dead_hosts_jobs_all_come_back(rig: Rig) {

@@ -77,6 +77,7 @@ async fn an_answer_with_the_outcome_is_one_object() {
 async fn the_status_is_that_of_the_worst_job() {
     let held = |why: &str| Finish::Hold {
         why: why.to_owned(),
+        reason: why.to_owned(),
         detail: None,
     };
     let soon = |seconds: i64| Finish::Retry {
