@@ -55,6 +55,7 @@ impl Bare {
         let mut pool = PoolingAllocationConfig::default();
         pool.linear_memory_keep_resident(1024 * 1024);
         pool.table_keep_resident(64 * 1024);
+        pool.pagemap_scan(wasmtime::Enabled::Auto);
         config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
         let engine = Engine::new(&config)?;
         let mut linker = Linker::new(&engine);

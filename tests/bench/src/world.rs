@@ -112,7 +112,7 @@ impl World {
         let mut child = Command::new(beside("exeunt")?)
             .args(["serve", "--config", "exeunt.toml"])
             .current_dir(self.folder.path())
-            .env("EXEUNT_LOG", "error")
+            .env("EXEUNT_LOG", std::env::var("EXEUNT_LOG").as_deref().unwrap_or("error"))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
@@ -178,8 +178,9 @@ pub(crate) fn event(tenant: usize, email: &str) -> Vec<u8> {
     .into_bytes()
 }
 
-/// The official shape. Two with one address would be the same message, so each address is used once.
-pub(crate) const EVENT: &str = r#"{"identity":{"id":"ee769173319b41d19ccec6cea52f237b","name":"Ann English","alias":"Ann.English","type":"IDENTITY","email":"EMAIL","manager":{"id":"ee769173319b41d19ccec6c235423237b","name":"Martena Heath","type":"IDENTITY","email":"martena.heath@acme.example"}},"source":{"id":"ff769173319b41d19ccec6cea52f237b","name":"HR System","alias":"HR System [source]","type":"SOURCE","owner":{"id":"aa769173319b41d19ccec6cea52f237b","name":"Aaron Andrew","type":"IDENTITY","email":"aaron.andrew@acme.example"},"governanceGroup":{"id":"bb769173319b41d19ccec6cea52f237b","name":"Owners","type":"GOVERNANCE_GROUP"}},"account":{"id":"cc769173319b41d19ccec6cea52f237b","name":"Ann.English","type":"ACCOUNT","uuid":null,"correlated":true,"nativeIdentity":"EMAIL"},"eventType":"ACCOUNT_UPDATED","accountChangeTypes":["ATTRIBUTES_CHANGED"],"singleValueAttributeChanges":[{"name":"userStatus","oldValue":"active","newValue":"inactive"}],"multiValueAttributeChanges":[],"entitlementChanges":[]}"#;
+/// The official shape with ids of our own: the published samples are held. Two with one address would be the same
+/// message, so each address is used once.
+pub(crate) const EVENT: &str = r#"{"identity":{"id":"5b1f0c2e9d3a4e7f8a6b4c2d1e0f9a8b","name":"Ann English","alias":"Ann.English","type":"IDENTITY","email":"EMAIL","manager":{"id":"0c9d8e7f6a5b4c3d2e1f0a9b8c7d6e5f","name":"Martena Heath","type":"IDENTITY","email":"martena.heath@acme.example"}},"source":{"id":"7e1d5c3b9a8f4e6d8c2b1a0f9e8d7c6b","name":"HR System","alias":"HR System [source]","type":"SOURCE","owner":{"id":"3f2e1d0c9b8a4f7e6d5c4b3a2f1e0d9c","name":"Aaron Andrew","type":"IDENTITY","email":"aaron.andrew@acme.example"},"governanceGroup":{"id":"9a8b7c6d5e4f4a3b8c1d0e9f8a7b6c5d","name":"Owners","type":"GOVERNANCE_GROUP"}},"account":{"id":"1d2c3b4a5f6e4d8c9b0a1f2e3d4c5b6a","name":"Ann.English","type":"ACCOUNT","uuid":null,"correlated":true,"nativeIdentity":"EMAIL"},"eventType":"ACCOUNT_UPDATED","accountChangeTypes":["ATTRIBUTES_CHANGED"],"singleValueAttributeChanges":[{"name":"userStatus","oldValue":"active","newValue":"inactive"}],"multiValueAttributeChanges":[],"entitlementChanges":[]}"#;
 
 /// The folder of built plugins.
 pub(crate) fn plugins() -> anyhow::Result<PathBuf> {
