@@ -13,7 +13,6 @@ mod latency;
 mod leavers;
 mod native;
 mod numbers;
-mod postgres;
 mod raw;
 mod scale;
 mod stub;

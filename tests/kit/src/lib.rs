@@ -10,9 +10,13 @@ pub use shim::{Fault, failing_disk};
 
 use std::path::PathBuf;
 
-/// The target folder that this test was built into.
+/// The target folder that this program was built into.
 fn target() -> PathBuf {
-    // A test runs from target/debug/deps.
+    // A test runs from target/debug/deps, a program from target/debug.
     let program = std::env::current_exe().expect("this program's path");
-    program.ancestors().nth(3).expect("the target folder").to_owned()
+    let mut folders = program
+        .ancestors()
+        .skip(1)
+        .skip_while(|folder| folder.ends_with("deps"));
+    folders.nth(1).expect("the target folder").to_owned()
 }
