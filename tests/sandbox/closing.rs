@@ -1,5 +1,6 @@
 //! Closing: one unsafe request, for the account that `close` was called with, and one closure after the other.
 
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use exeunt::capability::{Effect, Verb};
@@ -70,7 +71,8 @@ async fn each_closure_of_a_job_passes_the_gate_by_itself() {
         closures: 1,
         per: Duration::from_secs(3600),
     };
-    let mut gate = Gate::journaled(&journal, &job, limit);
+    let closing = AtomicBool::new(false);
+    let mut gate = Gate::journaled(&journal, &job, limit, &closing);
     let tried = attempt(&connector, &leaver(), false, &mut gate).await;
     assert!(matches!(tried.end, Err(Stop::Held { why: "breaker", .. })), "{tried:?}");
     assert_eq!(tried.accounts[0].after.as_deref(), Some("closed"));

@@ -19,8 +19,8 @@ pub(super) enum Jobs {
     List(List),
     /// Shows one job with its history.
     Show(Show),
-    /// Runs jobs once more that ended without closing anything.
-    Retry(Act),
+    /// Runs jobs once more that ended without closing anything: some by id, or all that were given up.
+    Retry(Retry),
     /// Ends jobs that wait, as cancelled.
     Cancel(Act),
     /// Lets held jobs go on: some by id, or all that fit.
@@ -92,6 +92,28 @@ pub(super) struct Act {
     reason: String,
 }
 
+/// Runs jobs once more that ended without closing anything: some by id, or all that were given up.
+#[derive(Debug, Args)]
+pub(super) struct Retry {
+    #[command(flatten)]
+    server: ServerArgs,
+    /// Jobs.
+    #[arg(required_unless_present = "dead", conflicts_with = "dead")]
+    ids: Vec<String>,
+    /// All of a tenant's that were given up after too many tries.
+    #[arg(long, requires = "tenant")]
+    dead: bool,
+    /// Tenant, with --dead.
+    #[arg(long, requires = "dead")]
+    tenant: Option<String>,
+    /// Only this connector's, with --dead.
+    #[arg(long, requires = "dead")]
+    connector: Option<String>,
+    /// Why. Kept with the name of the token.
+    #[arg(long)]
+    reason: String,
+}
+
 /// Lets held jobs go on: some by id, or all that fit.
 #[derive(Debug, Args)]
 pub(super) struct Release {
@@ -119,7 +141,7 @@ impl Jobs {
         let text = match &self {
             Self::List(list) => list.text(&list.server.client()?).await?,
             Self::Show(job) => job.text(&job.server.client()?).await?,
-            Self::Retry(act) => act.text(&act.server.client()?, "retry").await?,
+            Self::Retry(retry) => retry.text(&retry.server.client()?).await?,
             Self::Cancel(act) => act.text(&act.server.client()?, "cancel").await?,
             Self::Release(release) => release.text(&release.server.client()?).await?,
         };
@@ -184,6 +206,46 @@ impl Show {
 impl Act {
     async fn text(&self, client: &Client, verb: &str) -> anyhow::Result<String> {
         act(client, verb, &self.ids, &self.reason).await
+    }
+}
+
+impl Retry {
+    async fn text(&self, client: &Client) -> anyhow::Result<String> {
+        let dead = if self.dead {
+            self.dead_ones(client).await?
+        } else {
+            Vec::new()
+        };
+        if self.dead && dead.is_empty() {
+            return Ok("no jobs were given up\n".to_owned());
+        }
+        let ids = if self.dead { &dead } else { &self.ids };
+        act(client, "retry", ids, &self.reason).await
+    }
+
+    /// Listed to the end before the first is retried, so that none that is given up again comes a second time.
+    async fn dead_ones(&self, client: &Client) -> anyhow::Result<Vec<String>> {
+        let mut ids = Vec::new();
+        let mut cursor = None;
+        loop {
+            let mut query = vec![("dead", "true"), ("limit", "500")];
+            let asked = [
+                ("tenant", &self.tenant),
+                ("connector", &self.connector),
+                ("cursor", &cursor),
+            ];
+            query.extend(
+                asked
+                    .into_iter()
+                    .filter_map(|(key, value)| Some((key, value.as_deref()?))),
+            );
+            let page: JobPage = read(client.get(&["v1", "jobs"], &query).await?)?;
+            ids.extend(page.jobs.iter().map(|job| job.id.to_string()));
+            match page.next {
+                Some(next) => cursor = Some(next),
+                None => return Ok(ids),
+            }
+        }
     }
 }
 

@@ -17,7 +17,7 @@ async fn print(stand: &Stand, token: &str, words: &[&str]) -> anyhow::Result<Str
     match Line::try_parse_from([&["jobs"], words].concat())?.jobs {
         Jobs::List(list) => list.text(&client).await,
         Jobs::Show(job) => job.text(&client).await,
-        Jobs::Retry(act) => act.text(&client, "retry").await,
+        Jobs::Retry(retry) => retry.text(&client).await,
         Jobs::Cancel(act) => act.text(&client, "cancel").await,
         Jobs::Release(release) => release.text(&client).await,
     }
@@ -146,4 +146,41 @@ async fn a_server_that_is_not_there_is_named() {
         error.contains("no answer from http://127.0.0.1:9/; is `exeunt serve` running there?"),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn all_that_were_given_up_of_a_tenant_are_retried_at_once() {
+    let stand = Stand::new().await;
+    let mut dead = Vec::new();
+    for tenant in ["acme", "acme", "other"] {
+        stand
+            .leaver(tenant, &format!("{}@{tenant}.example", dead.len()), NewState::Queued)
+            .await;
+        dead.push(stand.give_up().await);
+    }
+    let nothing = ["retry", "--dead", "--tenant", "nobody", "--reason", "mended"];
+    assert_eq!(print(&stand, "ops", &nothing).await.unwrap(), "no jobs were given up\n");
+    let text = print(
+        &stand,
+        "ops",
+        &["retry", "--dead", "--tenant", "acme", "--reason", "mended"],
+    )
+    .await
+    .unwrap();
+    assert_eq!(text.lines().count(), 2, "{text}");
+    for (id, is_dead) in dead.iter().zip([false, false, true]) {
+        let state = stand.journal.job(*id).await.unwrap().unwrap().summary.state;
+        assert_eq!(
+            matches!(state, crate::journal::JobState::Ended { dead: true, .. }),
+            is_dead,
+            "{state:?}"
+        );
+    }
+    assert!(
+        print(&stand, "ops", &["retry", "--dead", "--reason", "x"])
+            .await
+            .is_err(),
+        "of which tenant?"
+    );
+    assert!(print(&stand, "ops", &["retry", "--reason", "x"]).await.is_err());
 }

@@ -181,6 +181,8 @@ async fn the_intake_takes_what_the_command_sends() {
         "acme",
         "--email",
         "a@acme.example",
+        "--connector",
+        "docusign",
         "--wait",
         "1",
         "--idempotency-key",

@@ -11,6 +11,7 @@ mod breaker;
 mod check;
 mod client;
 mod demo;
+mod events;
 mod jobs;
 mod journal;
 mod lanes;
@@ -20,6 +21,7 @@ mod plugin;
 mod run;
 mod serve;
 mod table;
+mod telemetry;
 mod timeline;
 mod token;
 
@@ -45,6 +47,9 @@ enum Command {
     /// Lists jobs and acts on them, through the server.
     #[command(subcommand)]
     Jobs(jobs::Jobs),
+    /// Lists events, and judges refused ones again, through the server.
+    #[command(subcommand)]
+    Events(events::Events),
     /// Shows what waits at each connector.
     Lanes(lanes::Lanes),
     /// Reports a leaver to the server.
@@ -95,12 +100,17 @@ impl From<Exit> for ExitCode {
 pub async fn main(cli: Cli) -> anyhow::Result<Exit> {
     // One TLS provider for the process; an error means that the embedder has chosen one before us.
     rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
+    // `serve` has its own say, once it has read its file.
+    if !matches!(cli.command, Command::Serve(_)) {
+        telemetry::commands()?;
+    }
     match cli.command {
         Command::Run(command) => command.run().await,
         Command::Check(command) => command.run().await,
         Command::Plugin(command) => command.run().await,
         Command::Serve(command) => command.run().await,
         Command::Jobs(command) => command.run().await,
+        Command::Events(command) => command.run().await,
         Command::Lanes(command) => command.run().await,
         Command::Leaver(command) => command.run().await,
         Command::Pause(command) => command.run().await,

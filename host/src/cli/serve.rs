@@ -10,23 +10,28 @@ use std::time::Duration;
 use anyhow::{Context, anyhow, bail};
 use arc_swap::ArcSwap;
 use clap::Args;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
-use tokio::time::MissedTickBehavior;
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, timeout};
 
-use super::{Exit, runtime};
+use super::{Exit, telemetry};
 use crate::clock::{SharedClock, SystemClock};
 use crate::console::{self, Console, Health, HealthProblem, HealthReport, Phase};
-use crate::dispatch::{Registry, Service, ServiceOptions};
-use crate::intake::http::{Certificates, Intake, IntakeLimits, Server, router};
-use crate::journal::{Journal, Options};
-use crate::tenant::{HostConfig, JournalAddress, Tokens};
+use crate::dispatch::{Registry, Runtime, Service, ServiceOptions};
+use crate::intake::http::{Certificates, ConnectionLimits, Intake, IntakeLimits, Server, router};
+use crate::journal::{Journal, Lane, Options};
+use crate::sandbox::{PluginCache, Sandbox, SandboxLimits};
+use crate::tenant::{HostConfig, JournalAddress, TlsConfig, Tokens};
 
 /// How often files are looked at. A secret that was rotated counts within this time.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// How often transcripts past their retention are deleted.
 const SWEEP_EVERY: Duration = Duration::from_secs(3600);
+/// How long a stop may take as a whole, whatever hangs: 40 seconds, twice what requests and jobs get to end, and less
+/// than service managers are told to wait. Jobs that are not put down by then are taken over when their leases end.
+const STOP_WITHIN: Duration = Duration::from_secs(40);
 
 /// Takes events over HTTP and closes accounts, until it is stopped.
 #[derive(Debug, Args)]
@@ -42,102 +47,112 @@ pub(super) struct Serve {
 impl Serve {
     pub(super) async fn run(self) -> anyhow::Result<Exit> {
         let host = HostConfig::load(&self.config)?;
+        let (stop, stopped) = watch::channel(false);
+        let mut parts = JoinSet::new();
+        telemetry::serve(&host.server, &mut parts, stopped.clone())?;
+        let name = check_name(self.name.unwrap_or_else(host_name))?;
         let metrics = console::install_metrics().context("cannot set up metrics")?;
         let clock: SharedClock = Arc::new(SystemClock);
+        let cache = PluginCache::open(&host.server.cache)?;
         // Held until the process ends, however that happens.
         let owned = own(&host.server.journal)?;
         let address = host.server.journal.resolve()?;
-        let journal = Journal::open(
-            address.expose_secret(),
-            Options {
-                clock: Arc::clone(&clock),
-                ..Options::default()
-            },
-        )
-        .await?;
+        let options = Options {
+            clock: Arc::clone(&clock),
+            ..Options::default()
+        };
+        let journal = Journal::open(address.expose_secret(), options).await?;
         if owned.is_some() {
             // Whoever had these jobs was the process before this one; waiting for its leases would help nobody.
             let back = journal.reclaim_all().await?.len();
             tracing::info!(back, "the journal is this process's; took back what was running");
         }
-        let registry = Arc::new(Registry::new(Arc::new(runtime()?), &host, journal.clone()));
+        let sandbox = Sandbox::new(SandboxLimits::default())?.with_cache(cache);
+        let runtime = Arc::new(Runtime::new(sandbox, Arc::clone(&clock)));
+        let registry = Arc::new(Registry::new(runtime, host.clone(), journal.clone()));
         registry.refresh().await?;
-        let tokens = Arc::new(ArcSwap::from_pointee(Tokens::load(&host.server.tokens)?));
-        if tokens.load().is_empty() {
-            tracing::warn!(
-                "{} has no tokens: nobody can operate this host; run `exeunt token new`",
-                host.server.tokens.display()
-            );
-        }
-        let listener = tokio::net::TcpListener::bind(host.server.listen)
-            .await
-            .with_context(|| {
-                format!(
-                    "cannot listen on {}; choose another with `listen` in {}",
-                    host.server.listen,
-                    self.config.display()
-                )
-            })?;
+        let watched = Watched::open(&host, &registry)?;
+        let listener = tokio::net::TcpListener::bind(host.server.listen).await;
+        let listener = listener.with_context(|| {
+            format!(
+                "cannot listen on {}; choose another with `listen` in {}",
+                host.server.listen,
+                self.config.display()
+            )
+        })?;
         let listening = listener.local_addr().context("the listener has no address")?;
-
-        let (stop, stopped) = watch::channel(false);
         let state = Arc::new(State {
             registry: Arc::clone(&registry),
             stopped: stopped.clone(),
         });
-        let routes = routes(&host, &journal, &state, &tokens, &clock, metrics, &stopped);
-        let mut server = Server::new(listener, routes);
-        if let Some(tls) = &host.server.tls {
-            server = server.tls(&certificates(tls)?);
+        let routes = routes(&host, &journal, &state, &watched.tokens, &clock, metrics, &stopped);
+        let mut server = Server::new(listener, routes).limits(connection_limits(&host));
+        if let Some((_, certificates)) = &watched.tls {
+            server = server.tls(certificates);
         }
         let mut options = ServiceOptions {
-            owner: self.name.unwrap_or_else(host_name),
+            owner: name,
             ..ServiceOptions::default()
         };
         if let Some(lease) = host.server.limits.lease {
             options.lease = lease;
         }
         let dispatcher = Service::new(journal.clone(), registry.clone(), options);
-        let serving = tokio::spawn(server.run(stopped.clone()));
-        let dispatching = tokio::spawn(dispatcher.run(stopped.clone()));
-        let looking = tokio::spawn(look(
-            registry.clone(),
-            tokens,
-            host.server.tokens.clone(),
-            stopped.clone(),
-        ));
-        let sweeping = tokio::spawn(sweep(journal.clone(), clock, host.server.transcript_retention, stopped));
-        println!("listening on {listening}, {} tenants", registry.names().len());
+        parts.spawn(server.run(stopped.clone()));
+        parts.spawn(dispatcher.run(stopped.clone()));
+        parts.spawn(look(watched, signal(SignalKind::hangup())?, stopped.clone()));
+        parts.spawn(sweep(journal.clone(), clock, host.server.transcript_retention, stopped));
+        println!("listening on {listening}, {} tenants", registry.count());
 
-        let broken = wait_for_the_end(&journal).await?;
+        let ended = wait_for_the_end(&journal, &mut parts).await;
         stop.send_replace(true);
-        if let Some(reason) = broken {
-            bail!("the journal's file failed, nothing can be promised any more: {reason}");
-        }
+        ended?;
         tracing::info!("stopping: no more events are taken, running jobs end or are released");
-        join([serving, dispatching, looking, sweeping]).await?;
-        journal.close().await;
+        let rest = async {
+            while let Some(ended) = parts.join_next().await {
+                ended.context("a part of the service failed while it stopped")?;
+            }
+            journal.close().await;
+            anyhow::Ok(())
+        };
+        match timeout(STOP_WITHIN, rest).await {
+            Ok(ended) => ended?,
+            Err(_) => tracing::warn!("not everything has ended in time; what is left is taken over from the journal"),
+        }
         Ok(Exit::Success)
     }
 }
 
-/// Ends with the journal's failure, or with none when the process is asked to stop.
-async fn wait_for_the_end(journal: &Journal) -> anyhow::Result<Option<Arc<str>>> {
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
-        .context("cannot listen for SIGTERM")?;
+/// Ends well when the process is asked to stop, and with an error when it could not go on: the journal's file failed,
+/// or a part of it has ended. Half a service would look alive, and take events that nobody works on.
+async fn wait_for_the_end(journal: &Journal, parts: &mut JoinSet<()>) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     tokio::select! {
-        reason = journal.broken() => Ok(Some(reason)),
-        _ = terminate.recv() => Ok(None),
-        interrupted = tokio::signal::ctrl_c() => interrupted.context("cannot listen for SIGINT").map(|()| None),
+        reason = journal.broken() => {
+            bail!("the journal's file failed, nothing can be promised any more: {reason}")
+        }
+        Some(ended) = parts.join_next() => match ended {
+            Ok(()) => bail!("a part of the service has ended; start it again, and report this"),
+            Err(error) => Err(anyhow!("a part of the service failed: {error}")),
+        },
+        _ = terminate.recv() => Ok(()),
+        interrupted = tokio::signal::ctrl_c() => interrupted.context("cannot listen for SIGINT"),
     }
 }
 
-async fn join(tasks: impl IntoIterator<Item = JoinHandle<()>>) -> anyhow::Result<()> {
-    for task in tasks {
-        task.await
-            .map_err(|error| anyhow!("a part of the service failed: {error}"))?;
+fn connection_limits(host: &HostConfig) -> ConnectionLimits {
+    let default = ConnectionLimits::default();
+    let configured = host.server.limits.connections;
+    ConnectionLimits {
+        connections: configured.map_or(default.connections, |most| usize::try_from(most).unwrap_or(usize::MAX)),
+        ..default
     }
-    Ok(())
+}
+
+/// The journal knows a host by its name. One that it would refuse must not be found out by the first job.
+fn check_name(name: String) -> anyhow::Result<String> {
+    Lane::new(name.as_str(), "name").context("--name cannot be used; write letters, digits and dots")?;
+    Ok(name)
 }
 
 fn routes(
@@ -169,7 +184,10 @@ fn routes(
         metrics_token: host.server.metrics_token,
         clock: Arc::clone(clock),
     };
-    router(intake).merge(console::router(console))
+    router(intake)
+        .merge(console::router(console))
+        .fallback(console::nowhere)
+        .method_not_allowed_fallback(console::wrong_method)
 }
 
 /// Waits for the word to stop.
@@ -177,28 +195,86 @@ async fn stop(stopped: &mut watch::Receiver<bool>) {
     drop(stopped.wait_for(|stopped| *stopped).await);
 }
 
-/// Looks at the files of tenants and tokens, and loads what has changed.
-async fn look(
+/// What is read again while the process runs.
+#[derive(Debug)]
+struct Watched {
     registry: Arc<Registry>,
     tokens: Arc<ArcSwap<Tokens>>,
-    file: PathBuf,
-    mut stopped: watch::Receiver<bool>,
-) {
+    tokens_file: PathBuf,
+    tls: Option<(TlsConfig, Certificates)>,
+    /// The last mistakes in each, so that they are said once.
+    said: [Option<String>; 3],
+}
+
+impl Watched {
+    fn open(host: &HostConfig, registry: &Arc<Registry>) -> anyhow::Result<Self> {
+        let tokens = Tokens::load(&host.server.tokens)?;
+        if tokens.is_empty() {
+            tracing::warn!(
+                "{} has no tokens: nobody can operate this host; run `exeunt token new`",
+                host.server.tokens.display()
+            );
+        }
+        let tls = host.server.tls.as_ref();
+        let tls = tls.map(|tls| {
+            let (chain, key) = read_certificate(tls)?;
+            let certificates = Certificates::new(&chain, &key);
+            let certificates = certificates.map_err(|problem| anyhow!("{}: {problem}", tls.certificate.display()))?;
+            anyhow::Ok((tls.clone(), certificates))
+        });
+        Ok(Self {
+            registry: Arc::clone(registry),
+            tokens: Arc::new(ArcSwap::from_pointee(tokens)),
+            tokens_file: host.server.tokens.clone(),
+            tls: tls.transpose()?,
+            said: [None, None, None],
+        })
+    }
+
+    async fn look(&mut self) {
+        let refreshed = self.registry.refresh().await;
+        let refreshed = refreshed.context("the files were not loaded, what runs goes on");
+        let results = [refreshed, self.look_at_tokens(), self.look_at_tls()];
+        for (result, said) in results.into_iter().zip(&mut self.said) {
+            let problem = result.err().map(|error| format!("{error:#}"));
+            if let Some(problem) = problem.as_ref().filter(|problem| said.as_ref() != Some(problem)) {
+                tracing::error!("{problem}");
+            }
+            *said = problem;
+        }
+    }
+
+    fn look_at_tokens(&self) -> anyhow::Result<()> {
+        let loaded = Tokens::load(&self.tokens_file)?;
+        if loaded != **self.tokens.load() {
+            self.tokens.store(Arc::new(loaded));
+        }
+        Ok(())
+    }
+
+    /// A renewed certificate counts for connections from now on. Two small files are read; comparing what they look
+    /// like would save little, and miss a renewal while they are read.
+    fn look_at_tls(&self) -> anyhow::Result<()> {
+        let Some((tls, certificates)) = &self.tls else {
+            return Ok(());
+        };
+        let (chain, key) = read_certificate(tls)?;
+        let replaced = certificates.replace(&chain, &key);
+        replaced.map_err(|problem| anyhow!("{}: {problem}; the old one stays", tls.certificate.display()))
+    }
+}
+
+/// Looks at what is watched every few seconds, and at SIGHUP.
+async fn look(mut watched: Watched, mut hangup: Signal, mut stopped: watch::Receiver<bool>) {
     let mut ticker = tokio::time::interval(LOOK_EVERY);
     ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             () = stop(&mut stopped) => return,
+            Some(()) = hangup.recv() => tracing::info!("SIGHUP: looking at the files now"),
             _ = ticker.tick() => {}
         }
-        if let Err(error) = registry.refresh().await {
-            tracing::error!("the files were not loaded, what runs goes on: {error:#}");
-        }
-        match Tokens::load(&file) {
-            Ok(loaded) if loaded != **tokens.load() => tokens.store(Arc::new(loaded)),
-            Ok(_) => {}
-            Err(error) => tracing::error!("{error}"),
-        }
+        watched.look().await;
     }
 }
 
@@ -220,11 +296,10 @@ async fn sweep(journal: Journal, clock: SharedClock, retention: Duration, mut st
     }
 }
 
-fn certificates(tls: &crate::tenant::TlsConfig) -> anyhow::Result<Certificates> {
+fn read_certificate(tls: &TlsConfig) -> anyhow::Result<(Vec<u8>, SecretString)> {
     let chain = std::fs::read(&tls.certificate)
         .with_context(|| format!("cannot read the certificate {}", tls.certificate.display()))?;
-    Certificates::new(&chain, &tls.key.resolve()?)
-        .map_err(|problem| anyhow!("{}: {problem}", tls.certificate.display()))
+    Ok((chain, tls.key.resolve()?))
 }
 
 /// Takes a SQLite journal for this process alone: two would take each other's jobs back. A file beside it is locked, since
@@ -269,7 +344,7 @@ impl Health for State {
             } else {
                 Phase::Serving
             },
-            tenants: self.registry.names().len(),
+            tenants: self.registry.count(),
             problems: problems
                 .map(|(tenant, connector, message)| HealthProblem {
                     tenant,
@@ -284,5 +359,32 @@ impl Health for State {
         self.registry
             .tenant(tenant)
             .is_some_and(|live| connector.is_none_or(|connector| live.tenant.connectors.contains_key(connector)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_the_journal_would_refuse_is_refused_at_the_start() {
+        for name in ["", "a/b", "line\n", &"x".repeat(129)] {
+            assert!(check_name(name.to_owned()).is_err(), "{name:?}");
+        }
+        assert!(check_name("x".repeat(128)).is_ok());
+        assert!(check_name(host_name()).is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_part_that_ends_or_fails_ends_the_service() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", folder.path().join("j.db").display());
+        let journal = Journal::open(&url, Options::default()).await.unwrap();
+        let mut parts = JoinSet::new();
+        parts.spawn(async { panic!("a bug") });
+        let error = wait_for_the_end(&journal, &mut parts).await.unwrap_err();
+        assert!(error.to_string().contains("a part of the service failed"), "{error}");
+        parts.spawn(async {});
+        assert!(wait_for_the_end(&journal, &mut parts).await.is_err());
     }
 }

@@ -1,15 +1,68 @@
-//! `GET /v1/events/{id}`: one event.
+//! Events: what came, and what was decided about it. The intake replays them, since it knows their sources.
 
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use serde::Deserialize;
 
 use super::access::Caller;
+use super::list::parse_limit;
 use super::problem::Problem;
 use super::router::Shared;
-use super::view::EventView;
-use crate::tenant::Role;
+use super::view::{EventPage, EventView};
+use crate::journal::{Decision, EventId, Page};
+use crate::tenant::{Role, did_you_mean};
+
+/// The query of a list of events.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EventQuery {
+    tenant: Option<String>,
+    decision: Option<String>,
+    cursor: Option<String>,
+    limit: Option<String>,
+}
+
+/// `GET /v1/events`: a tenant's events, newest first.
+pub(super) async fn list(
+    State(shared): State<Arc<Shared>>,
+    caller: Caller,
+    query: Result<Query<EventQuery>, QueryRejection>,
+) -> Result<Json<EventPage>, Problem> {
+    let Query(query) = query.map_err(|error| Problem::invalid(error.body_text()))?;
+    let decision = query.decision.as_deref().map(parse_decision).transpose()?;
+    let cursor = |text: &str| {
+        text.parse()
+            .map_err(|_| Problem::invalid("`cursor` is not the `next` of an earlier page"))
+    };
+    let limit = query.limit.as_deref().map(parse_limit).transpose()?;
+    let page = Page::<EventId> {
+        before: query.cursor.as_deref().map(cursor).transpose()?,
+        limit: limit.unwrap_or(Page::<EventId>::default().limit),
+    };
+    let tenant = match caller.narrow(query.tenant) {
+        Ok(Some(tenant)) => tenant,
+        Ok(None) => return Err(Problem::invalid("say whose events: give `tenant`")),
+        // Another tenant's list is that of a tenant that does not exist.
+        Err(_) => {
+            let (events, next) = (Vec::new(), None);
+            return Ok(Json(EventPage { events, next }));
+        }
+    };
+    let events = shared.console.journal.events(&tenant, decision, page).await?;
+    let is_full = events.len() as u64 >= u64::from(page.limit);
+    let next = events.last().filter(|_| is_full).map(|event| event.id.to_string());
+    let events = events.iter().map(EventView::from).collect();
+    Ok(Json(EventPage { events, next }))
+}
+
+fn parse_decision(text: &str) -> Result<Decision, Problem> {
+    const KNOWN: [&str; 3] = ["leaver", "not_a_leaver", "refused"];
+    text.parse()
+        .map_err(|_| Problem::invalid(format!("unknown `decision`; {}", did_you_mean(text, KNOWN))))
+}
 
 /// What was decided about it and why; with the role `audit`, what was received.
 pub(super) async fn show(

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, RawQuery, State};
+use axum::http::StatusCode;
 use serde::Deserialize;
 
 use super::access::Caller;
@@ -13,8 +14,11 @@ use super::list::{JobQuery, lane, query_text};
 use super::problem::Problem;
 use super::router::Shared;
 use super::view::{JobDetail, JobPage};
-use crate::journal::{HeldFilter, JobId, JobRecord};
+use crate::journal::{HeldFilter, JobId, JobRecord, JobState, Lane, LaneStatus};
 use crate::tenant::Role;
+
+/// The word for jobs that the breaker holds.
+const BREAKER: &str = "breaker";
 
 /// `GET /v1/jobs`
 pub(super) async fn list(
@@ -90,7 +94,11 @@ pub(super) async fn release(
     Body(act): Body<Act>,
 ) -> Result<Json<JobDetail>, Problem> {
     caller.require(Role::Approve)?;
-    let (id, _) = find(&shared, &caller, &id).await?;
+    let (id, record) = find(&shared, &caller, &id).await?;
+    let summary = &record.summary;
+    if matches!(&summary.state, JobState::Held { why } if why == BREAKER) {
+        refuse_open_breaker(&shared, summary.lane.tenant(), Some(&summary.lane)).await?;
+    }
     shared
         .console
         .journal
@@ -129,6 +137,9 @@ pub(super) async fn release_held(
             "say which held jobs: give `tenant`, `connector` or `why`",
         ));
     }
+    if let (Some(BREAKER), Some(tenant)) = (filter.why.as_deref(), &filter.tenant) {
+        refuse_open_breaker(&shared, tenant, filter.lane.as_ref()).await?;
+    }
     let released = shared
         .console
         .journal
@@ -136,6 +147,24 @@ pub(super) async fn release_held(
         .await?;
     tracing::info!(actor = caller.name(), ?filter, released, "held jobs were released");
     Ok(Json(Released { released }))
+}
+
+/// A job that is released while its breaker is open would be held again at once, and look as if nobody had done anything.
+async fn refuse_open_breaker(shared: &Shared, tenant: &str, lane: Option<&Lane>) -> Result<(), Problem> {
+    let lanes = shared.console.journal.lanes(Some(tenant)).await?;
+    let is_meant = |status: &&LaneStatus| lane.is_none_or(|lane| *lane == status.lane) && status.tripped.is_some();
+    match lanes.iter().find(is_meant) {
+        None => Ok(()),
+        Some(open) => Err(Problem::new(
+            StatusCode::CONFLICT,
+            format!(
+                "the breaker of {lane} is open and would hold these jobs again; close it with: exeunt breaker release \
+                 {tenant} {connector} --reason …",
+                lane = open.lane,
+                connector = open.lane.connector()
+            ),
+        )),
+    }
 }
 
 /// A job that the caller may see. Another tenant's gives the same answer as none.

@@ -84,7 +84,7 @@ pub struct Released {
 pub struct Resumed {
     /// Whether there was a pause of exactly this scope.
     pub resumed: bool,
-    /// Whether the connector was parked.
+    /// Whether the connector, or one of the tenant's, was parked.
     pub unparked: bool,
 }
 

@@ -13,7 +13,7 @@ use super::lane_view::{LaneView, Lanes, PauseView, Released, Resumed};
 use super::list::lane;
 use super::problem::Problem;
 use super::router::Shared;
-use crate::journal::{Lane, Pause, Scope};
+use crate::journal::{Journal, Lane, Pause, Scope};
 use crate::tenant::Role;
 
 /// The query of a list of lanes.
@@ -88,7 +88,7 @@ pub(super) struct ResumeWanted {
     connector: Option<String>,
 }
 
-/// `POST /v1/resume`: the role `operate`. For a connector, also lets it try again where it is parked.
+/// `POST /v1/resume`: the role `operate`. Of a tenant or connector, also lets what is parked try again.
 pub(super) async fn resume(
     State(shared): State<Arc<Shared>>,
     caller: Caller,
@@ -100,7 +100,9 @@ pub(super) async fn resume(
     let resumed = journal.resume(&scope, caller.name()).await?;
     let unparked = match &scope {
         Scope::Connector(lane) => journal.unpark(lane, caller.name()).await?,
-        Scope::All | Scope::Tenant(_) => false,
+        Scope::Tenant(tenant) => unpark_all(journal, tenant, caller.name()).await?,
+        // Everybody's parked connectors at once would be a storm of errors at everybody's targets.
+        Scope::All => false,
     };
     // Who resumes what was never paused has probably mistyped it.
     if !resumed && !unparked {
@@ -108,6 +110,16 @@ pub(super) async fn resume(
     }
     tracing::warn!(actor = caller.name(), %scope, resumed, unparked, "resumed");
     Ok(Json(Resumed { resumed, unparked }))
+}
+
+/// Lets all of a tenant's connectors try again; false where none was parked.
+async fn unpark_all(journal: &Journal, tenant: &str, actor: &str) -> Result<bool, Problem> {
+    let mut unparked = false;
+    let lanes = journal.lanes(Some(tenant)).await?;
+    for lane in lanes.iter().filter(|lane| lane.parked.is_some()) {
+        unparked |= journal.unpark(&lane.lane, actor).await?;
+    }
+    Ok(unparked)
 }
 
 /// Whose breaker to close.

@@ -141,6 +141,43 @@ async fn resuming_a_connector_lets_it_try_again_where_it_was_parked() {
 }
 
 #[tokio::test]
+async fn resuming_a_tenant_lets_all_of_its_connectors_try_again() {
+    let stand = Stand::new().await;
+    stand.leaver("acme", "a@acme.example", NewState::Queued).await;
+    let job = stand.claim().await;
+    let reason = "consent is missing".to_owned();
+    let park = Finish::Park { reason };
+    stand.journal.finish(&job.fence, park, None).await.unwrap();
+    let (_, other) = stand.post("/v1/resume", "ops", &json!({"tenant": "other"})).await;
+    assert_eq!(other["unparked"], json!(false));
+    let (_, resumed) = stand.post("/v1/resume", "ops", &json!({"tenant": "acme"})).await;
+    assert_eq!(resumed, json!({"resumed": false, "unparked": true}));
+    assert_eq!(stand.claim().await.id(), job.id());
+}
+
+#[tokio::test]
+async fn a_job_that_an_open_breaker_would_hold_again_is_not_released() {
+    let stand = Stand::new().await;
+    stand.leaver("acme", "a@acme.example", NewState::Queued).await;
+    let id = stand.trip().await;
+    let one = format!("/v1/jobs/{id}/release");
+    for (path, body) in [
+        (one.as_str(), json!({"reason": "x"})),
+        (
+            "/v1/jobs/release",
+            json!({"tenant": "acme", "why": "breaker", "reason": "x"}),
+        ),
+    ] {
+        let (status, problem) = stand.post(path, "boss", &body).await;
+        assert_eq!(status, 409, "{problem}");
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.contains("exeunt breaker release acme docusign"), "{detail}");
+    }
+    let state = stand.journal.job(id).await.unwrap().unwrap().summary.state;
+    assert!(matches!(state, crate::journal::JobState::Held { .. }), "{state:?}");
+}
+
+#[tokio::test]
 async fn the_breaker_is_closed_by_those_who_may_approve() {
     let stand = Stand::new().await;
     stand.leaver("acme", "a@acme.example", NewState::Queued).await;

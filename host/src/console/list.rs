@@ -192,7 +192,7 @@ fn parse_event(text: &str) -> Result<EventId, Problem> {
         .map_err(|_| Problem::invalid("`event` is not the id of an event"))
 }
 
-fn parse_limit(text: &str) -> Result<u32, Problem> {
+pub(super) fn parse_limit(text: &str) -> Result<u32, Problem> {
     let limit = text.parse().ok().filter(|limit| (1..=MAX_PAGE).contains(limit));
     limit.ok_or_else(|| {
         Problem::new(

@@ -44,6 +44,14 @@ const COUNTERS: &[(&str, &str)] = &[
         "exeunt_tokens_minted_total",
         "Access tokens asked of targets, by result.",
     ),
+    (
+        "exeunt_plugins_loaded_total",
+        "Plugins made ready to run, from the cache or by the compiler.",
+    ),
+    (
+        "exeunt_spans_dropped_total",
+        "Spans of traces that the collector did not take.",
+    ),
 ];
 
 /// What other rooms time, in seconds.
@@ -61,6 +69,11 @@ const HISTOGRAMS: &[(&str, &str, &[f64])] = &[
     (
         "exeunt_verb_seconds",
         "One verb call in its sandbox, the target's time included.",
+        CALL_SECONDS,
+    ),
+    (
+        "exeunt_sandbox_seconds",
+        "One verb call without the time that its target took, to a millisecond for each exchange.",
         CALL_SECONDS,
     ),
 ];

@@ -29,8 +29,10 @@ pub use health::{Health, HealthProblem, HealthReport, Phase};
 pub use lane_view::{LaneView, Lanes, PauseView, Released, Resumed, Since, Until};
 pub use list::MAX_SCANS;
 pub use metrics::install_metrics;
-pub use router::{Console, router};
-pub use view::{ActionView, AttemptView, EventView, IntentView, JobDetail, JobPage, JobView, TranscriptView};
+pub use router::{Console, nowhere, router, wrong_method};
+pub use view::{
+    ActionView, AttemptView, EventPage, EventView, IntentView, JobDetail, JobPage, JobView, TranscriptView,
+};
 
 #[cfg(test)]
 pub(crate) mod testing;

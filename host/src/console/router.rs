@@ -6,14 +6,15 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::map_response;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use metrics_exporter_prometheus::PrometheusHandle;
 
 use super::body::MAX_BODY_BYTES;
 use super::health::{Health, Snapshot};
+use super::problem::Problem;
 use super::recent::Recent;
 use super::{events, health, jobs, lanes, metrics};
 use crate::clock::SharedClock;
@@ -59,6 +60,16 @@ impl Shared {
     }
 }
 
+/// The answer where nothing is. For the whole server, since it can have only one.
+pub async fn nowhere() -> Response {
+    Problem::not_found("path").into_response()
+}
+
+/// The answer to a method that a path does not know.
+pub async fn wrong_method() -> Response {
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this path does not know this method").into_response()
+}
+
 /// All routes of the console. Other paths are left to whoever merges it.
 pub fn router(console: Console) -> Router {
     let shared = Arc::new(Shared {
@@ -72,6 +83,7 @@ pub fn router(console: Console) -> Router {
         .route("/v1/jobs/{id}/retry", post(jobs::retry))
         .route("/v1/jobs/{id}/cancel", post(jobs::cancel))
         .route("/v1/jobs/{id}/release", post(jobs::release))
+        .route("/v1/events", get(events::list))
         .route("/v1/events/{id}", get(events::show))
         .route("/v1/lanes", get(lanes::list))
         .route("/v1/pause", post(lanes::pause))

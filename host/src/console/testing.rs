@@ -16,10 +16,10 @@ use tokio::net::TcpListener;
 use url::Url;
 
 use super::{Console, Health, HealthReport, Phase, router};
-use crate::clock::ManualClock;
+use crate::clock::{Clock as _, ManualClock};
 use crate::journal::{
-    Accepted, ClaimedJob, ClosureLimit, Decision, Dedupe, Finish, JobId, Journal, NewEvent, NewJob, NewState, Options,
-    Outcome, Reservation,
+    Accepted, ClaimedJob, ClosureLimit, Decision, Dedupe, Finish, Finished, JobId, Journal, NewEvent, NewJob, NewState,
+    Options, Outcome, Reservation,
 };
 use crate::tenant::{NewToken, Role, Tokens};
 
@@ -168,6 +168,21 @@ impl Stand {
             }],
         };
         self.journal.accept(event).await.unwrap()
+    }
+
+    /// Fails the oldest job until it is given up.
+    pub(crate) async fn give_up(&self) -> JobId {
+        loop {
+            let job = self.claim().await;
+            let retry = Finish::Retry {
+                at: self.clock.now(),
+                reason: "the target is away".to_owned(),
+            };
+            let finished = self.journal.finish(&job.fence, retry, None).await.unwrap();
+            if matches!(finished, Finished::Dead) {
+                return job.id();
+            }
+        }
     }
 
     /// Claims the next job.

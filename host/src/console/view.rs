@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::journal::{Action, Attempt, EventRecord, IntentRecord, JobRecord, JobState, JobSummary, Transcript};
+use crate::journal::{
+    Action, Attempt, EventRecord, EventSummary, IntentRecord, JobRecord, JobState, JobSummary, Transcript,
+};
 
 /// A job in a list.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -161,6 +163,15 @@ pub struct EventView {
     pub body_base64: Option<String>,
 }
 
+/// A page of events, newest first.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EventPage {
+    /// The events, without their bodies and jobs.
+    pub events: Vec<EventView>,
+    /// What to give as `cursor` for the next page; absent on the last one.
+    pub next: Option<String>,
+}
+
 /// JSON that the journal keeps as text.
 fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|_| Value::from(text))
@@ -299,6 +310,17 @@ impl EventView {
         let text = std::str::from_utf8(body).ok();
         let base64 = || base64::engine::general_purpose::STANDARD.encode(body);
         Self {
+            jobs: jobs.iter().map(|job| job.as_uuid()).collect(),
+            body: text.filter(|_| with_body).map(str::to_owned),
+            body_base64: (with_body && text.is_none()).then(base64),
+            ..Self::from(summary)
+        }
+    }
+}
+
+impl From<&EventSummary> for EventView {
+    fn from(summary: &EventSummary) -> Self {
+        Self {
             id: summary.id.as_uuid(),
             tenant: summary.tenant.clone(),
             source: summary.source.clone(),
@@ -308,9 +330,9 @@ impl EventView {
             decision: summary.decision.to_string(),
             reason: summary.reason.clone(),
             person: summary.person.as_deref().map(json),
-            jobs: jobs.iter().map(|job| job.as_uuid()).collect(),
-            body: text.filter(|_| with_body).map(str::to_owned),
-            body_base64: (with_body && text.is_none()).then(base64),
+            jobs: Vec::new(),
+            body: None,
+            body_base64: None,
         }
     }
 }

@@ -1,12 +1,13 @@
 //! Connectors: a plugin bound to a tenant, ready to run.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use secrecy::ExposeSecret;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use super::plugins::Plugins;
 use super::stop::Stop;
 use crate::capability::{Binding, Call, CallLimits, Grant, KeyKind, KeyMaterial, Network, TokenCell, Verb};
 use crate::clock::SharedClock;
@@ -21,8 +22,7 @@ pub struct Runtime {
     network: Arc<Network>,
     clock: SharedClock,
     limits: CallLimits,
-    /// Plugins by digest: a thousand tenants with one plugin compile it once.
-    plugins: Mutex<HashMap<Vec<u8>, Arc<Plugin>>>,
+    plugins: Plugins,
 }
 
 impl Runtime {
@@ -34,7 +34,7 @@ impl Runtime {
             network: Arc::default(),
             clock,
             limits: CallLimits::default(),
-            plugins: Mutex::default(),
+            plugins: Plugins::default(),
         }
     }
 
@@ -105,30 +105,13 @@ impl Runtime {
     }
 
     async fn plugin(&self, config: &ConnectorConfig) -> Result<Arc<Plugin>, ConfigError> {
-        let place = config.at("plugin");
-        let path = config.plugin.display();
-        let bytes = self
-            .sandbox
-            .read(&config.plugin)
-            .await
-            .map_err(|error| place.error(format!("cannot read the plugin {path}: {error}")))?;
-        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &bytes)
-            .as_ref()
-            .to_vec();
-        if let Some(plugin) = self.plugins.lock().unwrap_or_else(PoisonError::into_inner).get(&digest) {
-            return Ok(Arc::clone(plugin));
-        }
-        let plugin = self
-            .sandbox
-            .admit(bytes)
-            .await
-            .map(Arc::new)
-            .map_err(|error| place.error(format!("the plugin {path} is not admitted: {error}")))?;
-        self.plugins
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(digest, Arc::clone(&plugin));
-        Ok(plugin)
+        let loaded = self.plugins.load(&self.sandbox, &config.plugin).await;
+        loaded.map_err(|message| config.at("plugin").error(message))
+    }
+
+    /// Forgets plugins that no connector uses any more.
+    pub(super) fn prune(&self) {
+        self.plugins.prune();
     }
 }
 

@@ -4,11 +4,16 @@
 //! once. Letting a plugin run the whole closure lost: each author would have to get verification right, and a dry run
 //! would be a promise instead of a property.
 
+mod chores;
 mod connector;
+mod find;
 mod gate;
 mod guard;
 mod job;
 mod leases;
+mod live;
+mod look;
+mod plugins;
 mod probe;
 mod procedure;
 mod registry;
@@ -20,8 +25,9 @@ mod worker;
 pub use connector::{Connector, Runtime};
 pub use gate::Gate;
 pub use job::run_job;
+pub use live::LiveTenant;
 pub use probe::{Probe, probe};
 pub use procedure::{Attempt, attempt};
-pub use registry::{LiveTenant, Registry};
+pub use registry::Registry;
 pub use service::{Connectors, Lookup, Service, ServiceOptions};
 pub use stop::Stop;

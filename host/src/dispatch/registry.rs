@@ -5,246 +5,285 @@
 //! and keeps its connectors until its jobs are done.
 //!
 //! Files are looked at every few seconds. Watching through the kernel lost: it misses files behind mounts and
-//! secret stores that swap links, and the look costs a millisecond for a thousand tenants.
+//! secret stores that swap links, and the look costs a millisecond for a thousand tenants. What files look like is
+//! noted before they are read, so that a change while they are read is seen the next time.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
+use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
+use super::chores::Chores;
 use super::connector::Runtime;
+use super::find::{File, Found, HostFile, RETRY_AFTER, find, tenant_name};
+use super::live::{LiveTenant, Loaded, load};
 use super::service::{Connectors, Lookup};
 use crate::intake::http::{Directory, OpenSource};
-use crate::journal::{Journal, Lane};
-use crate::tenant::{ConfigError, DEFAULT_MAX_AGE, HostConfig, Tenant};
+use crate::journal::Journal;
+use crate::tenant::{DEFAULT_MAX_AGE, HostConfig};
 
 /// Tenants loaded at a time. Loading is mostly checking keys, which is work for a processor.
 const LOADS_AT_ONCE: usize = 8;
 
-/// A tenant that is loaded.
-#[derive(Debug)]
-pub struct LiveTenant {
-    /// What its file says.
-    pub tenant: Tenant,
-    /// Its sources, ready to judge events.
-    pub sources: BTreeMap<String, Arc<OpenSource>>,
-    connectors: BTreeMap<String, Lookup>,
-    /// Its file is gone: nothing new is taken.
-    draining: bool,
-}
+/// How long a tenant's file must be away before it counts as removed: 10 seconds. Editors and `rsync` replace files by
+/// taking them away for a moment.
+const ABSENT_FOR: Duration = Duration::from_secs(10);
 
 /// All tenants that are live.
 #[derive(Debug)]
 pub struct Registry {
     runtime: Arc<Runtime>,
     config: Option<PathBuf>,
-    root: PathBuf,
     journal: Journal,
     live: ArcSwap<Live>,
+    chores: Chores,
 }
 
-#[derive(Debug, Default)]
-struct Live {
-    tenants: BTreeMap<String, Arc<LiveTenant>>,
-    /// What each file looked like when it was last loaded, well or not.
-    stamps: BTreeMap<PathBuf, Stamp>,
-    /// Mistakes by file.
-    problems: BTreeMap<PathBuf, String>,
+#[derive(Debug, Clone)]
+pub(super) struct Live {
+    pub(super) host: Arc<HostConfig>,
+    pub(super) host_file: HostFile,
+    pub(super) tenants: BTreeMap<String, Arc<LiveTenant>>,
+    pub(super) files: BTreeMap<PathBuf, File>,
+    /// Mistakes by tenant.
+    problems: BTreeMap<String, String>,
+    /// Since when files of tenants are away.
+    absent: BTreeMap<String, Instant>,
+    /// What is wrong with all tenants at once.
+    folder_problem: Option<String>,
 }
-
-/// What files look like from outside. Any difference means: load again.
-type Stamp = Vec<(PathBuf, Option<SystemTime>, u64)>;
 
 impl Registry {
     /// A registry without tenants; [`Registry::refresh`] loads them.
     #[must_use]
-    pub fn new(runtime: Arc<Runtime>, host: &HostConfig, journal: Journal) -> Self {
+    pub fn new(runtime: Arc<Runtime>, host: HostConfig, journal: Journal) -> Self {
         Self {
             runtime,
             config: host.file.clone(),
-            root: host.root.clone(),
             journal,
-            live: ArcSwap::default(),
+            live: ArcSwap::from_pointee(Live {
+                host: Arc::new(host),
+                host_file: HostFile::default(),
+                tenants: BTreeMap::new(),
+                files: BTreeMap::new(),
+                problems: BTreeMap::new(),
+                absent: BTreeMap::new(),
+                folder_problem: None,
+            }),
+            chores: Chores::new(),
         }
     }
 
     /// A tenant that takes events.
     #[must_use]
     pub fn tenant(&self, name: &str) -> Option<Arc<LiveTenant>> {
-        self.live
-            .load()
-            .tenants
-            .get(name)
-            .filter(|live| !live.draining)
-            .cloned()
-    }
-
-    /// Names of the tenants that take events.
-    #[must_use]
-    pub fn names(&self) -> Vec<String> {
         let live = self.live.load();
-        live.tenants
-            .iter()
-            .filter(|(_, live)| !live.draining)
-            .map(|(name, _)| name.clone())
-            .collect()
+        live.tenants.get(name).filter(|live| !live.draining).cloned()
     }
 
-    /// What does not run as its files say: (file, tenant, connector where it is one, mistake).
+    /// How many tenants take events.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.live.load().tenants.values().filter(|live| !live.draining).count()
+    }
+
+    /// What does not run as its files say: (tenant, connector where it is one, mistake).
     #[must_use]
     pub fn problems(&self) -> Vec<(Option<String>, Option<String>, String)> {
         let live = self.live.load();
-        let of_files = live.problems.iter().map(|(file, problem)| {
-            (
-                file.file_stem().and_then(|stem| stem.to_str()).map(str::to_owned),
-                None,
-                problem.clone(),
-            )
-        });
-        let of_connectors = live.tenants.iter().flat_map(|(name, live)| {
-            live.connectors
+        let of_host = [&live.host_file.problem, &live.folder_problem];
+        let of_host = of_host
+            .into_iter()
+            .flatten()
+            .map(|problem| (None, None, problem.clone()));
+        let of_files = live.problems.iter();
+        let of_files = of_files.map(|(tenant, problem)| (Some(tenant.clone()), None, problem.clone()));
+        let of_parts = live.tenants.iter().flat_map(|(name, live)| {
+            let sources = live.unready.iter();
+            let sources = sources.map(move |(source, problem)| {
+                let problem = format!("the source `{source}` takes no events: {problem}");
+                (Some(name.clone()), None, problem)
+            });
+            let connectors = live
+                .connectors
                 .iter()
                 .filter_map(move |(connector, lookup)| match lookup {
                     Lookup::Unready(reason) => Some((Some(name.clone()), Some(connector.clone()), reason.clone())),
                     Lookup::Ready(_) | Lookup::Absent(_) => None,
-                })
+                });
+            sources.chain(connectors)
         });
-        of_files.chain(of_connectors).collect()
+        of_host.chain(of_files).chain(of_parts).collect()
     }
 
     /// Looks at the files and loads what has changed. One caller at a time.
     ///
     /// # Errors
     ///
-    /// The host's own file is wrong, or the folder of tenants cannot be read; nothing has changed then.
+    /// The folder of tenants cannot be read; nothing has changed then.
     pub async fn refresh(&self) -> anyhow::Result<()> {
-        let host = match &self.config {
-            Some(file) => HostConfig::load(file)?,
-            None => HostConfig::default_for(&self.root),
-        };
-        let host = Arc::new(host);
         let before = self.live.load_full();
-        let files = tenant_files(&host.server.tenant_files)?;
-        let mut next = Live {
-            stamps: BTreeMap::new(),
-            problems: before.problems.clone(),
-            tenants: before.tenants.clone(),
+        let now = Instant::now();
+        let found = self.find(&before, now).await;
+        let found = match found {
+            Ok(found) => found,
+            Err(error) => {
+                self.note_folder(&before, Some(format!("{error:#}")));
+                return Err(error);
+            }
         };
-        next.problems.retain(|file, _| files.contains(file));
-        let mut changed = Vec::new();
-        for file in &files {
-            let known = before.stamps.get(file);
-            let old = file
-                .file_stem()
-                .and_then(|stem| stem.to_str())
-                .and_then(|name| before.tenants.get(name));
-            let stamp = stamp(file, host.file.as_deref(), old.map(|live| &live.tenant));
-            if known != Some(&stamp) || old.is_some_and(|live| live.draining) {
-                changed.push(file.clone());
-            }
-            next.stamps.insert(file.clone(), stamp);
+        if is_quiet(&before, &found) {
+            self.chores.run(&self.journal, self).await;
+            return Ok(());
         }
-        let loaded = self.load(changed, &host, &before).await;
-        let mut lanes = Vec::new();
-        for (file, result) in loaded {
-            match result {
-                Ok(live) => {
-                    next.problems.remove(&file);
-                    // Now that the plugins' paths are known, they count for the stamp too.
-                    next.stamps
-                        .insert(file.clone(), stamp(&file, host.file.as_deref(), Some(&live.tenant)));
-                    lanes.extend(
-                        live.connectors
-                            .keys()
-                            .map(|name| (live.tenant.name.clone(), name.clone())),
-                    );
-                    tracing::info!(tenant = live.tenant.name, "loaded");
-                    next.tenants.insert(live.tenant.name.clone(), live);
-                }
-                Err(error) => {
-                    tracing::error!("{error}");
-                    next.problems.insert(file, error.to_string());
-                }
-            }
-        }
-        self.drain(&mut next, &files).await;
+        let mut next = Live::clone(&before);
+        (next.host, next.host_file) = (Arc::clone(&found.host), found.host_file);
+        next.folder_problem = None;
+        next.files.retain(|file, _| found.files.binary_search(file).is_ok());
+        let loads = self.load(found.changed, &next, now).await;
+        self.take(&mut next, loads);
+        self.drain(&mut next, &found.files, now).await;
+        next.problems.retain(|tenant, _| {
+            let file = next.host.server.tenant_files.join(format!("{tenant}.toml"));
+            found.files.binary_search(&file).is_ok()
+        });
         self.live.store(Arc::new(next));
-        self.unpark(lanes).await;
+        self.runtime.prune();
+        self.chores.run(&self.journal, self).await;
         Ok(())
     }
 
-    async fn load(
-        &self,
-        files: Vec<PathBuf>,
-        host: &Arc<HostConfig>,
-        before: &Arc<Live>,
-    ) -> Vec<(PathBuf, Result<Arc<LiveTenant>, ConfigError>)> {
+    /// Looks at all files, on a thread where that may take long.
+    async fn find(&self, before: &Arc<Live>, now: Instant) -> anyhow::Result<Found> {
+        let (before, config) = (Arc::clone(before), self.config.clone());
+        let found = tokio::task::spawn_blocking(move || find(&before, config.as_deref(), now));
+        found.await.context("looking at the files failed")?
+    }
+
+    async fn load(&self, changed: Vec<(PathBuf, u64)>, next: &Live, now: Instant) -> Vec<(PathBuf, File, Loaded)> {
         let mut loads = JoinSet::new();
-        let mut loaded = Vec::with_capacity(files.len());
-        let mut files = files.into_iter();
+        let mut loaded = Vec::with_capacity(changed.len());
+        let mut changed = changed.into_iter();
         loop {
             while loads.len() < LOADS_AT_ONCE
-                && let Some(file) = files.next()
+                && let Some((path, stamp)) = changed.next()
             {
-                let (runtime, host, before) = (Arc::clone(&self.runtime), Arc::clone(host), Arc::clone(before));
-                loads.spawn(async move {
-                    let result = load_one(&runtime, &file, &host, &before).await;
-                    (file, result.map(Arc::new))
+                let (runtime, host) = (Arc::clone(&self.runtime), Arc::clone(&next.host));
+                let old = next.tenants.get(tenant_name(&path)).cloned();
+                let handle = tokio::runtime::Handle::current();
+                // Files are read and keys are checked: nothing for a thread that answers requests.
+                loads.spawn_blocking(move || {
+                    let loaded = handle.block_on(load(&runtime, &path, &host, old.as_deref()));
+                    let is_whole = loaded.tenant.as_ref().is_ok_and(|tenant| !tenant.is_partial());
+                    let file = File {
+                        stamp,
+                        plugins: loaded.plugins.clone(),
+                        again: (!is_whole).then_some(now + RETRY_AFTER),
+                    };
+                    (path, file, loaded)
                 });
             }
             match loads.join_next().await {
                 Some(Ok(one)) => loaded.push(one),
+                // Its file is not noted as seen, so it is tried again.
                 Some(Err(error)) => tracing::error!("loading a tenant failed: {error}"),
                 None => return loaded,
             }
         }
     }
 
-    /// Tenants without a file take no events, and are forgotten when their jobs are done.
-    async fn drain(&self, next: &mut Live, files: &[PathBuf]) {
-        let gone = |live: &LiveTenant| !files.contains(&live.tenant.file);
-        let gone: Vec<String> = next
-            .tenants
-            .iter()
-            .filter(|(_, live)| gone(live))
-            .map(|(name, _)| name.clone())
-            .collect();
-        for name in gone {
-            let is_done = match self.journal.lanes(Some(&name)).await {
-                Ok(lanes) => lanes.iter().all(|lane| lane.queued + lane.running + lane.held == 0),
-                Err(_) => false,
-            };
-            if is_done {
-                tracing::info!(tenant = name, "its file is gone and its jobs are done");
-                next.tenants.remove(&name);
-            } else if let Some(live) = next.tenants.get_mut(&name)
-                && !live.draining
-            {
-                tracing::warn!(tenant = name, "its file is gone; it takes no events, its jobs go on");
-                *live = Arc::new(LiveTenant {
-                    tenant: live.tenant.clone(),
-                    sources: BTreeMap::new(),
-                    connectors: live.connectors.clone(),
-                    draining: true,
-                });
+    /// Puts in place what was loaded.
+    fn take(&self, next: &mut Live, loads: Vec<(PathBuf, File, Loaded)>) {
+        for (path, file, loaded) in loads {
+            let name = tenant_name(&path).to_owned();
+            let same = |known: &File| known.stamp == file.stamp && known.plugins == file.plugins;
+            let is_retry = next.files.get(&path).is_some_and(same);
+            next.files.insert(path, file);
+            match loaded.tenant {
+                Ok(live) => {
+                    next.problems.remove(&name);
+                    next.absent.remove(&name);
+                    let old = next.tenants.get(&name).filter(|_| is_retry);
+                    let mended = live.connectors.keys().filter(|connector| {
+                        let was_ready = old.is_some_and(|old| old.is_ready(connector));
+                        live.is_ready(connector) && !was_ready
+                    });
+                    self.chores
+                        .unpark(mended.map(|connector| (name.clone(), connector.clone())));
+                    self.chores.set_caps(&live.tenant);
+                    if !is_retry {
+                        tracing::info!(tenant = name, "loaded");
+                    }
+                    next.tenants.insert(name, Arc::new(live));
+                }
+                Err(error) => {
+                    let problem = error.to_string();
+                    // Said once, not at each try.
+                    if next.problems.get(&name) != Some(&problem) {
+                        tracing::error!("{problem}");
+                    }
+                    next.problems.insert(name, problem);
+                }
             }
         }
     }
 
-    /// Whatever was wrong may be mended now; if not, the lane parks itself again at its first job.
-    async fn unpark(&self, lanes: Vec<(String, String)>) {
-        for (tenant, connector) in lanes {
-            let Ok(lane) = Lane::new(tenant, connector) else {
+    /// Tenants without a file take no events, and are forgotten when their jobs are done.
+    async fn drain(&self, next: &mut Live, files: &[PathBuf], now: Instant) {
+        let (gone, all) = gone(next, files);
+        next.absent.retain(|name, _| gone.binary_search(name).is_ok());
+        // A folder that lost all of its files at once is a mount that failed more often than a host without customers.
+        if all {
+            let problem = format!(
+                "{} holds none of the tenants that are live; they go on. Put their files back; to be without tenants, \
+                 restart",
+                next.host.server.tenant_files.display()
+            );
+            if self.live.load().folder_problem.as_ref() != Some(&problem) {
+                tracing::error!("{problem}");
+            }
+            next.folder_problem = Some(problem);
+            next.absent.clear();
+        }
+        for name in gone {
+            let Some(live) = next.tenants.get(&name).cloned() else {
                 continue;
             };
-            match self.journal.unpark(&lane, "reload").await {
-                Ok(true) => tracing::info!(%lane, "no longer parked: its configuration was loaded again"),
-                Ok(false) => {}
-                Err(error) => tracing::error!(%lane, "cannot be unparked: {error}"),
+            if live.draining {
+                if self.is_done(&name).await {
+                    tracing::info!(tenant = name, "its file is gone and its jobs are done");
+                    next.tenants.remove(&name);
+                    next.absent.remove(&name);
+                }
+            } else if next.folder_problem.is_none() {
+                let since = *next.absent.entry(name.clone()).or_insert(now);
+                if now.duration_since(since) >= ABSENT_FOR {
+                    tracing::warn!(tenant = name, "its file is gone; it takes no events, its jobs go on");
+                    next.tenants.insert(name, Arc::new(live.drained()));
+                }
             }
+        }
+    }
+
+    async fn is_done(&self, tenant: &str) -> bool {
+        match self.journal.lanes(Some(tenant)).await {
+            Ok(lanes) => lanes.iter().all(|lane| lane.queued + lane.running + lane.held == 0),
+            Err(_) => false,
+        }
+    }
+
+    fn note_folder(&self, before: &Arc<Live>, problem: Option<String>) {
+        if before.folder_problem != problem {
+            let next = Live {
+                folder_problem: problem,
+                ..Live::clone(before)
+            };
+            self.live.store(Arc::new(next));
         }
     }
 }
@@ -263,12 +302,15 @@ impl Directory for Registry {
 impl Connectors for Registry {
     fn connector(&self, tenant: &str, connector: &str) -> Lookup {
         let live = self.live.load();
-        let Some(tenant_is) = live.tenants.get(tenant) else {
-            return Lookup::Absent(format!(
-                "there is no tenant `{tenant}`; put its file back, or cancel its jobs"
-            ));
+        let Some(known) = live.tenants.get(tenant) else {
+            return match live.problems.get(tenant) {
+                Some(problem) => Lookup::Unready(format!("the tenant `{tenant}` cannot be loaded: {problem}")),
+                None => Lookup::Absent(format!(
+                    "there is no tenant `{tenant}`; put its file back, or cancel its jobs"
+                )),
+            };
         };
-        tenant_is.connectors.get(connector).cloned().unwrap_or_else(|| {
+        known.connectors.get(connector).cloned().unwrap_or_else(|| {
             Lookup::Absent(format!(
                 "tenants/{tenant}.toml has no [connectors.{connector}]; add it, or cancel its jobs"
             ))
@@ -285,74 +327,24 @@ impl Connectors for Registry {
     }
 }
 
-async fn load_one(runtime: &Runtime, file: &Path, host: &HostConfig, before: &Live) -> Result<LiveTenant, ConfigError> {
-    let tenant = Tenant::load(file, host)?;
-    let old = before.tenants.get(&tenant.name);
-    let mut sources = BTreeMap::new();
-    for (name, config) in &tenant.sources {
-        sources.insert(name.clone(), Arc::new(OpenSource::open(config)?));
-    }
-    let mut connectors = BTreeMap::new();
-    for (name, config) in &tenant.connectors {
-        let lookup = match runtime.connector(&tenant, config).await {
-            Ok(mut connector) => {
-                if let Some(Lookup::Ready(old)) = old.and_then(|old| old.connectors.get(name)) {
-                    connector.inherit(old);
-                }
-                Lookup::Ready(Arc::new(connector))
-            }
-            // Where an older one runs, it goes on as a whole. At the start there is none: events are taken and wait.
-            Err(error) if old.is_some() => return Err(error),
-            Err(error) => Lookup::Unready(error.to_string()),
-        };
-        connectors.insert(name.clone(), lookup);
-    }
-    Ok(LiveTenant {
-        tenant,
-        sources,
-        connectors,
-        draining: false,
-    })
+/// Whether everything is as it was, which it nearly always is.
+fn is_quiet(before: &Live, found: &Found) -> bool {
+    let is_settled = before.absent.is_empty() && before.folder_problem.is_none();
+    let is_host_same = before.host_file.tried == found.host_file.tried;
+    let are_files_same = found.changed.is_empty() && before.files.len() == found.files.len();
+    is_settled && is_host_same && are_files_same && gone(before, &found.files).0.is_empty()
 }
 
-fn tenant_files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    use anyhow::Context;
-    let mut files = Vec::new();
-    let entries = std::fs::read_dir(folder).with_context(|| {
-        format!(
-            "cannot read the folder of tenants {}; make it, or write `tenant_files`",
-            folder.display()
-        )
-    })?;
-    for entry in entries {
-        let path = entry
-            .with_context(|| format!("cannot read {}", folder.display()))?
-            .path();
-        if path.extension().is_some_and(|extension| extension == "toml") {
-            files.push(path);
-        }
-    }
-    files.sort();
-    Ok(files)
+/// Tenants without a file, sorted, and whether none of those that take events has one.
+fn gone(live: &Live, files: &[PathBuf]) -> (Vec<String>, bool) {
+    let is_gone = |tenant: &LiveTenant| files.binary_search(&tenant.tenant.file).is_err();
+    let gone = live.tenants.iter().filter(|(_, tenant)| is_gone(tenant));
+    let gone = gone.map(|(name, _)| name.clone()).collect();
+    let mut taking = live.tenants.values().filter(|tenant| !tenant.draining).peekable();
+    let all = taking.peek().is_some() && taking.all(|tenant| is_gone(tenant));
+    (gone, all)
 }
 
-fn stamp(file: &Path, host: Option<&Path>, tenant: Option<&Tenant>) -> Stamp {
-    let mut paths: Vec<PathBuf> = vec![file.to_owned()];
-    paths.extend(host.map(Path::to_owned));
-    if let Ok(secrets) = std::fs::read_dir(file.with_extension("")) {
-        paths.extend(secrets.flatten().map(|entry| entry.path()));
-    }
-    if let Some(tenant) = tenant {
-        paths.extend(tenant.connectors.values().map(|connector| connector.plugin.clone()));
-    }
-    paths.sort();
-    let look = |path: PathBuf| {
-        let seen = std::fs::metadata(&path).ok();
-        let (modified, length) = (
-            seen.as_ref().and_then(|seen| seen.modified().ok()),
-            seen.map_or(0, |seen| seen.len()),
-        );
-        (path, modified, length)
-    };
-    paths.into_iter().map(look).collect()
-}
+#[cfg(test)]
+#[path = "registry_tests.rs"]
+mod tests;

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior};
+use tracing::Instrument as _;
 
 use super::connector::Connector;
 use super::leases::{Lease, Leases};
@@ -214,9 +215,16 @@ impl Service {
 
     fn start(&mut self, job: ClaimedJob, asked: Instant) {
         let lease = Arc::new(Lease::new(job.fence.clone()));
-        let task = self
-            .running
-            .spawn(work(Arc::clone(&self.worker), job, Arc::clone(&lease)));
+        let span = tracing::info_span!(
+            "attempt",
+            event = %job.event,
+            job = %job.id(),
+            tenant = job.tenant(),
+            connector = job.connector(),
+            attempt = job.attempt
+        );
+        let attempt = work(Arc::clone(&self.worker), job, Arc::clone(&lease));
+        let task = self.running.spawn(attempt.instrument(span));
         self.leases.add(lease, task, asked);
     }
 

@@ -1,5 +1,7 @@
 //! Verb calls of one attempt: a token for each, minted once more if the target does not accept it.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 use super::connector::Connector;
@@ -113,7 +115,9 @@ impl<'a> Verbs<'a> {
         connector
             .tokens
             .get(now, || async move {
+                let started = Instant::now();
                 let ended = connector.plugin.mint(connector.call(Verb::Mint, None)).await;
+                observe(Verb::Mint, &ended.record, started);
                 transcript.push(kept(Verb::Mint, &ended.record));
                 match ended.result {
                     Ok(Ok(token)) => Ok(token),
@@ -134,7 +138,7 @@ impl<'a> Verbs<'a> {
         started: Instant,
         may_repeat: bool,
     ) -> Option<Result<T, Problem>> {
-        metrics::histogram!("exeunt_verb_seconds", "verb" => verb.as_str()).record(started.elapsed().as_secs_f64());
+        observe(verb, &ended.record, started);
         self.transcript.push(kept(verb, &ended.record));
         match ended.result {
             Ok(Ok(answer)) => Some(Ok(answer)),
@@ -154,6 +158,19 @@ fn unsafe_status(record: &CallRecord) -> Option<u16> {
     let mut sent = record.exchanges.iter().rev();
     sent.find(|exchange| !matches!(exchange.method.as_str(), "GET" | "HEAD"))
         .and_then(|exchange| exchange.status)
+}
+
+/// Times a verb call, and what of it was spent in the sandbox and not at the target.
+fn observe(verb: Verb, record: &CallRecord, started: Instant) {
+    let whole = started.elapsed();
+    let outside = record
+        .exchanges
+        .iter()
+        .map(|exchange| Duration::from_millis(exchange.ms))
+        .sum();
+    let inside = whole.saturating_sub(outside);
+    metrics::histogram!("exeunt_verb_seconds", "verb" => verb.as_str()).record(whole.as_secs_f64());
+    metrics::histogram!("exeunt_sandbox_seconds", "verb" => verb.as_str()).record(inside.as_secs_f64());
 }
 
 fn kept(verb: Verb, record: &CallRecord) -> CallTranscript {

@@ -106,8 +106,8 @@ impl Sandbox {
         let imports = inspect(&bytes)?;
         let size = bytes.len();
         let digest = format!("sha256:{}", hex(&Sha256::digest(&bytes)));
-        let engine = self.engine.clone();
-        let component = tokio::task::spawn_blocking(move || Component::new(&engine, &bytes))
+        let (sandbox, name) = (self.clone(), digest.clone());
+        let component = tokio::task::spawn_blocking(move || sandbox.compile(&name, &bytes))
             .await
             .map_err(|error| AdmissionError::Unloadable(error.to_string()))?
             .map_err(|error| AdmissionError::Unloadable(format!("{error:#}")))?;
@@ -147,6 +147,22 @@ impl Sandbox {
         // It may have grown meanwhile. One byte past the limit is enough for `admit` to refuse it.
         file.take(allowed as u64 + 1).read_to_end(&mut bytes).await?;
         Ok(bytes)
+    }
+
+    /// Machine code for a component, from the cache where it is there.
+    fn compile(&self, digest: &str, bytes: &[u8]) -> wasmtime::Result<Component> {
+        if let Some(component) = self.cache.as_ref().and_then(|cache| cache.load(&self.engine, digest)) {
+            metrics::counter!("exeunt_plugins_loaded_total", "from" => "cache").increment(1);
+            tracing::info!(digest, "a plugin was loaded from the cache");
+            return Ok(component);
+        }
+        let component = Component::new(&self.engine, bytes)?;
+        metrics::counter!("exeunt_plugins_loaded_total", "from" => "compiler").increment(1);
+        tracing::info!(digest, "a plugin was compiled");
+        if let Some(cache) = &self.cache {
+            cache.store(&self.engine, digest, &component);
+        }
+        Ok(component)
     }
 
     async fn describe(&self, pre: &ConnectorPre<State>) -> Result<Descriptor, AdmissionError> {

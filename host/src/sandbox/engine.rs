@@ -11,6 +11,7 @@ use wasmtime::{
 };
 
 use super::bindings::Connector;
+use super::cache::PluginCache;
 use super::limiter::Limiter;
 use super::limits::{SandboxLimits, TICK};
 use crate::capability::{Call, LimitReached};
@@ -31,6 +32,7 @@ pub struct Sandbox {
     pub(super) linker: Arc<Linker<State>>,
     pub(super) limits: Arc<SandboxLimits>,
     pub(super) permits: Arc<Semaphore>,
+    pub(super) cache: Option<PluginCache>,
 }
 
 impl std::fmt::Debug for Sandbox {
@@ -67,7 +69,17 @@ impl Sandbox {
             linker: Arc::new(linker),
             limits: Arc::new(limits),
             permits,
+            cache: None,
         })
+    }
+
+    /// The same, keeping what it compiles in a folder.
+    #[must_use]
+    pub fn with_cache(self, cache: PluginCache) -> Self {
+        Self {
+            cache: Some(cache),
+            ..self
+        }
     }
 
     /// A store for one call.

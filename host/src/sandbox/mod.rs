@@ -10,6 +10,7 @@
 mod account;
 mod admission;
 mod bindings;
+mod cache;
 mod call;
 mod describe;
 mod engine;
@@ -20,6 +21,7 @@ mod limits;
 pub use admission::{AdmissionError, CONTRACT, Plugin, inspect};
 pub use bindings::exeunt::connector::types::{Account, Failure, Limit, LimitKind, Person, Refusal, Standing};
 pub use bindings::exports::exeunt::connector::user_closure::Accounts;
+pub use cache::{CacheError, PluginCache};
 pub use call::{Ended, Fault};
 pub use engine::Sandbox;
 pub use limits::{SandboxLimits, TICK};

@@ -36,6 +36,8 @@ pub struct ConnectorConfig {
     pub close_all: bool,
     /// Longest life of an assertion, where it is not the usual one.
     pub max_assertion: Option<Duration>,
+    /// Jobs that run at a time, over all hosts, where it is not the usual number: what the target bears.
+    pub concurrency: Option<u32>,
     section: Section,
 }
 
@@ -95,6 +97,7 @@ impl ConnectorConfig {
         let reach = table.get("reach").map(|item| item.strings());
         let close_all = table.get("close_all").and_then(|item| item.boolean());
         let max_assertion = table.get("max_assertion").and_then(|item| read_duration(&item));
+        let concurrency = table.get("concurrency").and_then(|item| item.count());
         let section = table.section();
         table.finish();
         Self {
@@ -107,6 +110,7 @@ impl ConnectorConfig {
             reach: reach.map(|lines| lines.into_iter().map(|(line, _)| line.to_owned()).collect()),
             close_all: close_all.unwrap_or(false),
             max_assertion,
+            concurrency,
             section,
         }
     }

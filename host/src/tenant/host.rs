@@ -111,6 +111,17 @@ impl HostConfig {
         }
     }
 
+    /// The files that this was read from: its own, and those of certificate authorities. None without a file.
+    #[must_use]
+    pub fn files(&self) -> Vec<PathBuf> {
+        let authorities = self.tenants.values().filter_map(|grants| grants.ca.as_ref());
+        let files = self.file.iter().cloned();
+        let mut files: Vec<PathBuf> = files.chain(authorities.map(|ca| ca.file.clone())).collect();
+        files.sort();
+        files.dedup();
+        files
+    }
+
     /// What is granted to a tenant; nothing to one that `exeunt.toml` does not name.
     #[must_use]
     pub fn grants(&self, tenant: &str) -> Arc<NetworkGrants> {

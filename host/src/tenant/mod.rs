@@ -27,7 +27,7 @@ mod tokens;
 pub use connector::{ConnectorConfig, Mode};
 pub use endpoint::{BaseUrl, MAX_URL_BYTES};
 pub use error::{ConfigError, Location, Problem};
-pub use file::Tenant;
+pub use file::{MAX_CONNECTORS, Tenant};
 pub use host::{Ca, ConnectTo, HostConfig, MAX_CA_BYTES, NetworkGrants};
 pub use keys::{MAX_KEY_BITS, MIN_KEY_BITS, SignError, SigningKey};
 pub(crate) use names::quoted;

@@ -49,6 +49,8 @@ pub struct ServerConfig {
     pub transcript_retention: Duration,
     /// `otlp` in `[telemetry]`: where OpenTelemetry traces go. Nowhere by default.
     pub otlp: Option<Url>,
+    /// `logs` in `[telemetry]` is `"json"`: one object a line, for collectors. By default lines for people.
+    pub json_logs: bool,
     /// `metrics` in `[telemetry]` is `"token"`: `/metrics` asks for a token of the host. By default it is open, since
     /// it holds names and numbers only, and most collectors on the same machine have no token.
     pub metrics_token: bool,
@@ -113,6 +115,7 @@ impl ServerConfig {
             limits: ServerLimits::default(),
             transcript_retention: DEFAULT_TRANSCRIPT_RETENTION,
             otlp: None,
+            json_logs: false,
             metrics_token: false,
         }
     }
@@ -156,6 +159,15 @@ impl ServerConfig {
         self.otlp = table
             .get("otlp")
             .and_then(|item| item.accept(parse_otlp(item.string()?)));
+        let logs = table.get("logs");
+        let logs = logs.and_then(|item| {
+            item.accept(match item.string()? {
+                "text" => Ok(false),
+                "json" => Ok(true),
+                other => Err(format!("{} is neither \"text\" nor \"json\"", quoted(other))),
+            })
+        });
+        self.json_logs = logs.unwrap_or(false);
         let metrics = table.get("metrics");
         let metrics = metrics.and_then(|item| {
             item.accept(match item.string()? {

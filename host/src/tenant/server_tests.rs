@@ -183,3 +183,17 @@ fn the_file_that_is_delivered_for_the_service_reads_well() {
     assert_eq!(server.tokens, Path::new("/var/lib/exeunt/tokens.toml"));
     assert_eq!(server.journal.to_string(), "sqlite:/var/lib/exeunt/exeunt.db");
 }
+
+#[test]
+fn logs_are_for_people_unless_json_is_asked_for() {
+    let logs = |line: &str| {
+        load(&format!("[telemetry]\n{line}"))
+            .1
+            .map(|host| host.server.json_logs)
+    };
+    assert_eq!(logs(""), Ok(false));
+    assert_eq!(logs("logs = 'text'"), Ok(false));
+    assert_eq!(logs("logs = 'json'"), Ok(true));
+    let error = logs("logs = 'jsno'").unwrap_err();
+    assert!(error.contains("neither \"text\" nor \"json\""), "{error}");
+}

@@ -46,7 +46,18 @@ impl Answer {
         }
     }
 
-    fn response(&self, status: StatusCode) -> Response {
+    /// For an event that was judged again and makes no job now either; nothing is recorded.
+    pub(super) fn unchanged(event: EventId, decision: Decision, reason: String) -> Self {
+        Self {
+            event,
+            decision,
+            reason,
+            duplicate: false,
+            jobs: None,
+        }
+    }
+
+    pub(super) fn response(&self, status: StatusCode) -> Response {
         let body = serde_json::to_string(self).unwrap_or_default();
         let json = HeaderValue::from_static("application/json");
         let no_store = HeaderValue::from_static("no-store");
@@ -93,6 +104,8 @@ pub(super) async fn record(shared: &Shared, event: NewEvent) -> Result<(Accepted
         decision.as_str()
     };
     let [tenant, source] = labels;
+    // The span of the request, so that it is found with the event's attempts.
+    tracing::Span::current().record("event", tracing::field::display(accepted.event));
     tracing::debug!(event = %accepted.event, decision = word, "recorded");
     metrics::counter!("exeunt_events_total", &[tenant, source, ("decision", word.to_owned())]).increment(1);
     let answer = Answer::new(accepted.clone(), decision, reason);

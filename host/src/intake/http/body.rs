@@ -18,7 +18,14 @@ pub(super) struct Received {
     _room: Option<OwnedSemaphorePermit>,
 }
 
-/// Room for the bodies of all requests.
+impl Received {
+    /// A body that the journal had.
+    pub(super) fn kept(bytes: Bytes) -> Self {
+        Self { bytes, _room: None }
+    }
+}
+
+/// Room for the bodies of many requests.
 #[derive(Debug)]
 pub(super) struct Buffers {
     room: Arc<Semaphore>,

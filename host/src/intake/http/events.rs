@@ -27,8 +27,8 @@ pub(super) async fn handle(shared: &Shared, tenant: &str, source: &str, request:
     let found = shared.intake.directory.source(tenant, source);
     // Only names that exist: whatever else is written to an address does not belong into a log.
     let span = match &found {
-        Some(_) => tracing::info_span!("event", tenant, source),
-        None => tracing::info_span!("event"),
+        Some(_) => tracing::info_span!("request", tenant, source, event = tracing::field::Empty),
+        None => tracing::info_span!("request"),
     };
     let answer = take(shared, tenant, found, request).instrument(span).await?;
     metrics::histogram!("exeunt_accept_seconds").record(started.elapsed().as_secs_f64());
@@ -48,8 +48,14 @@ async fn take(
     if !presented.is_signed() && !fits(&[]) {
         return Err(Problem::unauthorized());
     }
-    let received = shared
-        .buffers
+    // Signed ones are read before it is known who sends them: they have room of their own, so that a stranger's cannot
+    // take that of senders who have said who they are.
+    let buffers = if presented.is_signed() {
+        &shared.unproven
+    } else {
+        &shared.buffers
+    };
+    let received = buffers
         .receive(&parts.headers, body, shared.intake.limits.event_bytes)
         .await?;
     if presented.is_signed() && !fits(&received.bytes) {
@@ -72,7 +78,12 @@ async fn take(
     accept::answer(shared, &parts.headers, answer, at_once).await
 }
 
-async fn judge(shared: &Shared, source: &Arc<OpenSource>, received: Received) -> Result<(Reading, Received), Problem> {
+/// What the source's rule says of a body.
+pub(super) async fn judge(
+    shared: &Shared,
+    source: &Arc<OpenSource>,
+    received: Received,
+) -> Result<(Reading, Received), Problem> {
     if received.bytes.len() <= INLINE_BYTES {
         return Ok((source.source().read(&received.bytes), received));
     }
@@ -88,7 +99,8 @@ async fn judge(shared: &Shared, source: &Arc<OpenSource>, received: Received) ->
     judged.await.map_err(|_| failed())
 }
 
-fn event(
+/// The event as the journal takes it.
+pub(super) fn event(
     tenant: &str,
     source: &OpenSource,
     reading: Reading,

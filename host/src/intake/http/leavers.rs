@@ -28,7 +28,7 @@ pub(super) async fn handle(shared: &Shared, tenant: &str, request: Request) -> R
     let missing = || Problem::new(StatusCode::NOT_FOUND, "there is no such tenant");
     let known = shared.intake.directory.connectors(tenant).ok_or_else(missing)?;
     shared.rates.check_tenant(tenant)?;
-    let span = tracing::info_span!("leaver", tenant, token);
+    let span = tracing::info_span!("request", tenant, token, event = tracing::field::Empty);
     let answer = take(shared, tenant, &token, &known, request).instrument(span).await?;
     metrics::histogram!("exeunt_accept_seconds").record(started.elapsed().as_secs_f64());
     Ok(answer)

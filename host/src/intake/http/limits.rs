@@ -40,6 +40,8 @@ pub struct IntakeLimits {
     pub event_bytes: usize,
     /// Bytes of bodies in memory that are not yet with the journal. Default 128 MiB: an average event has 4 KiB.
     pub buffered_bytes: usize,
+    /// Of bodies that claim to be signed, which are read before their sender is known. Default 32 MiB.
+    pub unproven_bytes: usize,
     /// Time for a body to arrive. Default 10 seconds, as long as SailPoint itself waits.
     pub body_time: Duration,
     /// Large events that are judged at a time. Default half of the processors, so that the other half stays free for
@@ -58,6 +60,7 @@ impl Default for IntakeLimits {
             requests_per_second: 20_000,
             event_bytes: MAX_EVENT_BYTES,
             buffered_bytes: 128 << 20,
+            unproven_bytes: 32 << 20,
             body_time: Duration::from_secs(10),
             judges: (processors / 2).max(1),
             waiters: 256,

@@ -19,6 +19,7 @@ mod limits;
 mod paced;
 mod prefer;
 mod problem;
+mod replay;
 mod router;
 mod server;
 mod signature;
@@ -30,6 +31,8 @@ mod wait;
 mod events_tests;
 #[cfg(test)]
 mod leavers_tests;
+#[cfg(test)]
+mod replay_tests;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

@@ -150,6 +150,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Paced<S> {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let tried = Pin::new(&mut this.stream).poll_flush(cx);
+        // hyper does not read again after an answer where its last read had nothing: it waits to be woken by the stream.
+        // So a pause begins here, or nobody would wake it at the end of that. Its next read says that it is over.
+        if tried.is_ready() {
+            let _ = this.poll_reading(cx);
+        }
         this.paced_write(cx, tried)
     }
 

@@ -100,3 +100,29 @@ async fn closing_waits_a_second_for_the_peer_to_end() {
     let _ = stream.shutdown().await;
     assert!(stream.lingered.is_some());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_begins_with_the_flush_of_an_answer_though_nobody_reads() {
+    let (mut stream, phase, mut theirs) = pair(64);
+    theirs.write_all(b"x").await.unwrap();
+    let mut room = [0; 64];
+    assert_eq!(stream.read(&mut room).await.unwrap(), 1);
+    phase.begin();
+    assert!(once(&mut std::pin::pin!(stream.read(&mut room))).await.is_pending());
+    phase.end();
+    // The task is polled, as hyper's is, with nothing to read, and then only when it is woken.
+    let mut is_flushed = false;
+    let connection = std::future::poll_fn(|cx| {
+        if !is_flushed {
+            is_flushed = true;
+            assert!(Pin::new(&mut stream).poll_flush(cx).is_ready());
+            return Poll::Pending;
+        }
+        let mut buffer = ReadBuf::new(&mut room);
+        Pin::new(&mut stream).poll_read(cx, &mut buffer)
+    });
+    let ended = tokio::time::timeout(TIMES.idle * 2, connection)
+        .await
+        .expect("it was woken");
+    assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::TimedOut);
+}

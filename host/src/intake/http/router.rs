@@ -15,7 +15,7 @@ use super::body::Buffers;
 use super::limits::{IntakeLimits, Rates};
 use super::problem::Problem;
 use super::source::Directory;
-use super::{events, leavers};
+use super::{events, leavers, replay};
 use crate::clock::SharedClock;
 use crate::journal::Journal;
 use crate::tenant::Tokens;
@@ -43,17 +43,21 @@ pub(super) struct Shared {
     pub(super) intake: Intake,
     pub(super) rates: Rates,
     pub(super) buffers: Buffers,
+    /// For bodies whose sender is known only after they were read.
+    pub(super) unproven: Buffers,
     pub(super) judges: Arc<Semaphore>,
     pub(super) waiters: Semaphore,
 }
 
-/// The intake's addresses: `POST /v1/tenants/{tenant}/sources/{source}/events` and `POST /v1/tenants/{tenant}/leavers`.
+/// The intake's addresses: `POST /v1/tenants/{tenant}/sources/{source}/events`, `POST /v1/tenants/{tenant}/leavers` and
+/// `POST /v1/events/{id}/replay`.
 /// It sets no fallback, so that it can be merged with other routers.
 pub fn router(intake: Intake) -> Router {
     let limits = &intake.limits;
     let shared = Shared {
         rates: Rates::new(limits),
         buffers: Buffers::new(limits.buffered_bytes, limits.body_time),
+        unproven: Buffers::new(limits.unproven_bytes, limits.body_time),
         judges: Arc::new(Semaphore::new(limits.judges.max(1))),
         waiters: Semaphore::new(limits.waiters),
         intake,
@@ -61,6 +65,7 @@ pub fn router(intake: Intake) -> Router {
     Router::new()
         .route("/v1/tenants/{tenant}/sources/{source}/events", posted(post(event)))
         .route("/v1/tenants/{tenant}/leavers", posted(post(leaver)))
+        .route("/v1/events/{id}/replay", posted(post(replayed)))
         .with_state(Arc::new(shared))
 }
 
@@ -82,6 +87,11 @@ async fn event(State(shared): State<Arc<Shared>>, names: Names<(String, String)>
 async fn leaver(State(shared): State<Arc<Shared>>, names: Names<String>, request: Request) -> Response {
     let tenant = names.map(|Path(name)| name).unwrap_or_default();
     answered(leavers::handle(&shared, &tenant, request).await)
+}
+
+async fn replayed(State(shared): State<Arc<Shared>>, id: Names<String>, request: Request) -> Response {
+    let id = id.map(|Path(id)| id).unwrap_or_default();
+    answered(replay::handle(&shared, &id, request).await)
 }
 
 fn answered(result: Result<Response, Problem>) -> Response {

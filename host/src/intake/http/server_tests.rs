@@ -335,14 +335,7 @@ async fn ask_over_tls(running: &Running, client: &TlsConnector) -> std::io::Resu
 async fn tls_is_served_and_its_certificate_can_be_replaced() {
     let (chain, key, client) = certificate();
     let certificates = Certificates::new(&chain, &key).unwrap();
-    let running = Running::with(
-        ConnectionLimits {
-            head: SHORT * 4,
-            ..limits()
-        },
-        |server| server.tls(&certificates),
-    )
-    .await;
+    let running = Running::with(limits(), |server| server.tls(&certificates)).await;
     assert_eq!(ask_over_tls(&running, &client).await.unwrap(), "hello");
 
     let (renewed, renewed_key, new_client) = certificate();

@@ -13,7 +13,6 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 
 use super::{ConnectionLimits, Directory, Intake, IntakeLimits, OpenSource, Server, router};
 use crate::clock::ManualClock;
@@ -86,10 +85,10 @@ pub(super) struct House {
     pub(super) journal: Journal,
     pub(super) clock: Arc<ManualClock>,
     pub(super) stop: watch::Sender<bool>,
-    pub(super) running: JoinHandle<()>,
+    tokens_now: Arc<ArcSwap<Tokens>>,
     /// Tokens of the host, of acme, of acme for audit only, and of another tenant.
     pub(super) tokens: HashMap<&'static str, String>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl House {
@@ -108,27 +107,38 @@ impl House {
         let journal = Journal::open(&url, options).await.unwrap();
         let (tokens, texts) = tokens(&folder.path().join("tokens.toml"));
         let (stop, stopped) = watch::channel(false);
+        let tokens_now = Arc::new(ArcSwap::from_pointee(tokens));
+        let mut house = Self {
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            journal,
+            clock,
+            stop,
+            tokens_now,
+            tokens: texts,
+            folder,
+        };
+        house.serve(ACME, limits, stopped).await;
+        house
+    }
+
+    /// Serves with another tenant file from now on, at another address.
+    pub(super) async fn reopen(&mut self, tenant: &str) {
+        self.serve(tenant, IntakeLimits::default(), self.stop.subscribe()).await;
+    }
+
+    async fn serve(&mut self, tenant: &str, limits: IntakeLimits, stopped: watch::Receiver<bool>) {
         let intake = Intake {
-            journal: journal.clone(),
-            directory: Arc::new(directory(folder.path())),
-            tokens: Arc::new(ArcSwap::from_pointee(tokens)),
-            clock: clock.clone(),
+            journal: self.journal.clone(),
+            directory: Arc::new(directory(self.folder.path(), tenant)),
+            tokens: Arc::clone(&self.tokens_now),
+            clock: self.clock.clone(),
             limits,
             stop: stopped.clone(),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+        self.address = listener.local_addr().unwrap();
         let server = Server::new(listener, router(intake)).limits(ConnectionLimits::default());
-        let running = tokio::spawn(server.run(stopped));
-        Self {
-            address,
-            journal,
-            clock,
-            stop,
-            running,
-            tokens: texts,
-            _folder: folder,
-        }
+        tokio::spawn(server.run(stopped));
     }
 
     /// Sends a request on a connection of its own.
@@ -205,8 +215,8 @@ pub(super) fn open_source(lines: &str) -> Result<OpenSource, ConfigError> {
     OpenSource::open(&tenant.sources["s"])
 }
 
-fn directory(folder: &Path) -> Fixed {
-    let tenant = tenant(folder, ACME);
+fn directory(folder: &Path, text: &str) -> Fixed {
+    let tenant = tenant(folder, text);
     let mut directory = Fixed::default();
     for (name, config) in &tenant.sources {
         let source = OpenSource::open(config).unwrap();

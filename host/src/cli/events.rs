@@ -1,0 +1,151 @@
+//! `exeunt events`: what came, what was decided about it, and judging it again.
+
+use std::fmt::Write as _;
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::Exit;
+use super::client::{Client, ServerArgs, read};
+use super::jobs::pretty;
+use super::table::{or_dash, show, table};
+use super::timeline::clean;
+use crate::console::{EventPage, EventView};
+
+/// Lists events, and judges refused ones again, through the server.
+#[derive(Debug, Subcommand)]
+pub(super) enum Events {
+    /// Lists a tenant's events, newest first.
+    List(List),
+    /// Shows one event; with a token for audit, what was received.
+    Show(Show),
+    /// Judges events again that made no job, by their source as it is now, and accepts them if they are leavers.
+    Replay(Replay),
+}
+
+/// Lists a tenant's events, newest first.
+#[derive(Debug, Args)]
+pub(super) struct List {
+    #[command(flatten)]
+    server: ServerArgs,
+    /// Tenant; a tenant's token means its own.
+    #[arg(long)]
+    tenant: Option<String>,
+    /// Only these: leaver, not_a_leaver or refused.
+    #[arg(long)]
+    decision: Option<String>,
+    /// At most so many, up to 500.
+    #[arg(long, value_name = "N")]
+    limit: Option<u32>,
+    /// The page after this one, as the page before it says.
+    #[arg(long)]
+    cursor: Option<String>,
+    /// Print the server's JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Shows one event; with a token for audit, what was received.
+#[derive(Debug, Args)]
+pub(super) struct Show {
+    #[command(flatten)]
+    server: ServerArgs,
+    /// Event.
+    id: String,
+}
+
+/// Judges events again that made no job.
+#[derive(Debug, Args)]
+pub(super) struct Replay {
+    #[command(flatten)]
+    server: ServerArgs,
+    /// Events.
+    #[arg(required = true)]
+    ids: Vec<String>,
+}
+
+impl Events {
+    pub(super) async fn run(self) -> anyhow::Result<Exit> {
+        let text = match &self {
+            Self::List(list) => list.text(&list.server.client()?).await?,
+            Self::Show(event) => event.text(&event.server.client()?).await?,
+            Self::Replay(replay) => replay.text(&replay.server.client()?).await?,
+        };
+        show(&text)
+    }
+}
+
+impl List {
+    async fn text(&self, client: &Client) -> anyhow::Result<String> {
+        let limit = self.limit.map(|limit| limit.to_string());
+        let asked = [
+            ("tenant", self.tenant.as_deref()),
+            ("decision", self.decision.as_deref()),
+            ("limit", limit.as_deref()),
+            ("cursor", self.cursor.as_deref()),
+        ];
+        let query: Vec<_> = asked
+            .into_iter()
+            .filter_map(|(key, value)| Some((key, value?)))
+            .collect();
+        let answer = client.get(&["v1", "events"], &query).await?;
+        if self.json {
+            return pretty(&answer);
+        }
+        let page: EventPage = read(answer)?;
+        let rows = page.events.iter().map(|event| {
+            [
+                event.id.to_string(),
+                event.received_at.strftime("%Y-%m-%d %H:%M:%SZ").to_string(),
+                format!("{}/{}", event.tenant, event.source),
+                event.decision.clone(),
+                who(event),
+                event.reason.clone(),
+            ]
+        });
+        let mut text = table(["EVENT", "RECEIVED", "SOURCE", "DECISION", "PERSON", "REASON"], rows);
+        if let Some(next) = page.next {
+            let _ = writeln!(text, "\nmore with --cursor {}", clean(&next));
+        }
+        Ok(text)
+    }
+}
+
+impl Show {
+    async fn text(&self, client: &Client) -> anyhow::Result<String> {
+        pretty(&client.get(&["v1", "events", &self.id], &[]).await?)
+    }
+}
+
+impl Replay {
+    /// One after another; what was done before an error stays done and is said.
+    async fn text(&self, client: &Client) -> anyhow::Result<String> {
+        let mut text = String::new();
+        for id in &self.ids {
+            let answer = client.post(&["v1", "events", id, "replay"], &json!({})).await;
+            let answer =
+                answer.map_err(|error| error.context(format!("{text}event {} was left as it is", clean(id))))?;
+            let said = |key: &str| clean(answer.get(key).and_then(Value::as_str).unwrap_or("-"));
+            let again = answer.get("duplicate") == Some(&Value::Bool(true));
+            let again = if again { ", replayed before" } else { "" };
+            let _ = writeln!(
+                text,
+                "{}  {}{again}: {}",
+                said("event"),
+                said("decision"),
+                said("reason")
+            );
+        }
+        Ok(text)
+    }
+}
+
+/// The best name for the person.
+fn who(event: &EventView) -> String {
+    let known = |key: &str| event.person.as_ref()?.get(key)?.as_str();
+    or_dash(["email", "target_id", "id", "name"].into_iter().find_map(known))
+}
+
+#[cfg(test)]
+#[path = "events_tests.rs"]
+mod tests;

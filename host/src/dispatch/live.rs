@@ -1,0 +1,111 @@
+//! One tenant as it is live: its sources open, its connectors bound.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::connector::Runtime;
+use super::look::{Seen, look};
+use super::service::Lookup;
+use crate::intake::http::OpenSource;
+use crate::tenant::{ConfigError, HostConfig, Tenant};
+
+/// A tenant that is loaded.
+#[derive(Debug)]
+pub struct LiveTenant {
+    /// What its file says.
+    pub tenant: Tenant,
+    /// Its sources that are ready to judge events.
+    pub sources: BTreeMap<String, Arc<OpenSource>>,
+    /// Its sources that are not, and what an operator has to change.
+    pub(super) unready: BTreeMap<String, String>,
+    pub(super) connectors: BTreeMap<String, Lookup>,
+    /// Its file is gone: nothing new is taken.
+    pub(super) draining: bool,
+}
+
+impl LiveTenant {
+    /// The same without sources: its jobs go on, and no event is taken.
+    pub(super) fn drained(&self) -> Self {
+        Self {
+            tenant: self.tenant.clone(),
+            sources: BTreeMap::new(),
+            unready: BTreeMap::new(),
+            connectors: self.connectors.clone(),
+            draining: true,
+        }
+    }
+
+    /// Whether a connector can run.
+    pub(super) fn is_ready(&self, connector: &str) -> bool {
+        matches!(self.connectors.get(connector), Some(Lookup::Ready(_)))
+    }
+
+    /// Whether something of it does not run.
+    pub(super) fn is_partial(&self) -> bool {
+        !self.unready.is_empty() || self.connectors.keys().any(|name| !self.is_ready(name))
+    }
+}
+
+/// What came of a tenant file.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    /// The plugins that it names, as they looked before they were read.
+    pub(super) plugins: Vec<(PathBuf, Option<Seen>)>,
+    pub(super) tenant: Result<LiveTenant, ConfigError>,
+}
+
+/// Loads a tenant.
+///
+/// What was ready before must be ready again, or the old tenant goes on as a whole. What was not, or is new, may be
+/// unready alone: at the start, and where one connector waits for its key, the others work.
+pub(super) async fn load(runtime: &Runtime, file: &Path, host: &HostConfig, old: Option<&LiveTenant>) -> Loaded {
+    let tenant = match Tenant::load(file, host) {
+        Ok(tenant) => tenant,
+        Err(error) => {
+            return Loaded {
+                plugins: Vec::new(),
+                tenant: Err(error),
+            };
+        }
+    };
+    let mut plugins: Vec<_> = tenant.connectors.values().map(|config| config.plugin.clone()).collect();
+    plugins.sort();
+    plugins.dedup();
+    let plugins = plugins.into_iter().map(|path| (path.clone(), look(&path))).collect();
+    let tenant = open(runtime, tenant, old).await;
+    Loaded { plugins, tenant }
+}
+
+async fn open(runtime: &Runtime, tenant: Tenant, old: Option<&LiveTenant>) -> Result<LiveTenant, ConfigError> {
+    let (mut sources, mut unready) = (BTreeMap::new(), BTreeMap::new());
+    for (name, config) in &tenant.sources {
+        match OpenSource::open(config) {
+            Ok(source) => drop(sources.insert(name.clone(), Arc::new(source))),
+            Err(error) if old.is_some_and(|old| old.sources.contains_key(name)) => return Err(error),
+            Err(error) => drop(unready.insert(name.clone(), error.to_string())),
+        }
+    }
+    let mut connectors = BTreeMap::new();
+    for (name, config) in &tenant.connectors {
+        let before = old.and_then(|old| old.connectors.get(name));
+        let lookup = match (runtime.connector(&tenant, config).await, before) {
+            (Ok(mut connector), before) => {
+                if let Some(Lookup::Ready(before)) = before {
+                    connector.inherit(before);
+                }
+                Lookup::Ready(Arc::new(connector))
+            }
+            (Err(error), Some(Lookup::Ready(_))) => return Err(error),
+            (Err(error), _) => Lookup::Unready(error.to_string()),
+        };
+        connectors.insert(name.clone(), lookup);
+    }
+    Ok(LiveTenant {
+        tenant,
+        sources,
+        unready,
+        connectors,
+        draining: false,
+    })
+}

@@ -1,0 +1,261 @@
+use std::fs;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::time::advance;
+
+use super::*;
+use crate::clock::SystemClock;
+use crate::journal::{Lane, Options};
+use crate::sandbox::{Sandbox, SandboxLimits};
+
+/// A tenant with a source whose secret is a file, and a connector whose plugin is not there.
+const TENANT: &str = "
+[sources.hr]
+kind   = 'webhook'
+auth   = { bearer = 'file:secret' }
+filter = \"$[?$.type == 'left']\"
+person = { email = '$.email' }
+
+[connectors.docusign]
+plugin = 'docusign.wasm'
+";
+
+struct Place {
+    root: TempDir,
+    registry: Registry,
+}
+
+impl Place {
+    async fn with(tenants: &[&str]) -> Self {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("tenants")).unwrap();
+        fs::write(root.path().join("exeunt.toml"), "").unwrap();
+        let url = format!("sqlite:{}", root.path().join("j.db").display());
+        let journal = Journal::open(&url, Options::default()).await.unwrap();
+        let sandbox = Sandbox::new(SandboxLimits::default()).unwrap();
+        let runtime = Arc::new(Runtime::new(sandbox, Arc::new(SystemClock)));
+        let host = HostConfig::load(&root.path().join("exeunt.toml")).unwrap();
+        let registry = Registry::new(runtime, host, journal);
+        let place = Self { root, registry };
+        for tenant in tenants {
+            place.write(&format!("tenants/{tenant}.toml"), TENANT);
+            place.secret(&format!("tenants/{tenant}/secret"), 0o600);
+        }
+        place.registry.refresh().await.unwrap();
+        place
+    }
+
+    fn write(&self, path: &str, text: &str) {
+        fs::write(self.root.path().join(path), text).unwrap();
+    }
+
+    fn remove(&self, path: &str) {
+        fs::remove_file(self.root.path().join(path)).unwrap();
+    }
+
+    fn secret(&self, path: &str, mode: u32) {
+        use std::os::unix::fs::PermissionsExt as _;
+        let path = self.root.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, "secret-0123456789").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    fn takes(&self, tenant: &str) -> bool {
+        self.registry.source(tenant, "hr").is_some()
+    }
+
+    fn reason(&self, tenant: &str, connector: &str) -> String {
+        match self.registry.connector(tenant, connector) {
+            Lookup::Unready(reason) => reason,
+            Lookup::Ready(_) => panic!("it is ready"),
+        }
+    }
+
+    async fn look(&self) {
+        self.registry.refresh().await.unwrap();
+    }
+
+    /// Looks again after a time, as the service does.
+    async fn look_after(&self, seconds: u64) {
+        tokio::time::pause();
+        advance(Duration::from_secs(seconds)).await;
+        tokio::time::resume();
+        self.look().await;
+    }
+}
+
+#[tokio::test]
+async fn a_source_that_cannot_be_opened_is_unready_alone_and_mended_by_the_command_that_its_error_names() {
+    let place = Place::with(&["acme"]).await;
+    place.secret("tenants/other/secret", 0o644);
+    place.write("tenants/other.toml", TENANT);
+    place.look().await;
+    assert!(place.registry.tenant("other").is_some() && !place.takes("other"));
+    let problems = place.registry.problems();
+    let of_source = problems.iter().find(|(tenant, _, problem)| {
+        tenant.as_deref() == Some("other") && problem.contains("the source `hr` takes no events")
+    });
+    assert!(of_source.is_some(), "{problems:?}");
+    // Neither its time nor its length changes.
+    place.secret("tenants/acme/other", 0o600);
+    let path = place.root.path().join("tenants/other/secret");
+    fs::set_permissions(
+        &path,
+        <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o600),
+    )
+    .unwrap();
+    place.look().await;
+    assert!(place.takes("other"));
+}
+
+#[tokio::test]
+async fn what_was_ready_keeps_the_old_tenant_and_what_was_not_does_not() {
+    let place = Place::with(&["acme"]).await;
+    // Its connector was never ready, so it does not keep a change of the policy out.
+    place.write(
+        "tenants/acme.toml",
+        &format!("{TENANT}\n[policy]\nprotected = ['ceo@acme.example']\n"),
+    );
+    place.look().await;
+    let live = place.registry.tenant("acme").unwrap();
+    assert!(format!("{:?}", live.tenant.policy.protected).contains("ceo@acme"));
+    // Its source was.
+    place.write("tenants/acme.toml", &TENANT.replace("file:secret", "file:missing"));
+    place.look().await;
+    assert!(place.takes("acme"));
+    assert_eq!(
+        place
+            .registry
+            .problems()
+            .iter()
+            .filter(|(_, connector, _)| connector.is_none())
+            .count(),
+        1
+    );
+}
+
+#[tokio::test]
+async fn a_plugin_that_comes_after_its_tenant_is_noticed_at_once() {
+    let place = Place::with(&["acme"]).await;
+    assert!(place.reason("acme", "docusign").contains("cannot read the plugin"));
+    fs::create_dir(place.root.path().join("plugins")).unwrap();
+    place.write("plugins/docusign.wasm", "not a plugin");
+    place.look().await;
+    assert!(place.reason("acme", "docusign").contains("is not admitted"));
+}
+
+#[tokio::test]
+async fn what_failed_is_tried_again_after_a_while_though_no_file_has_changed() {
+    let place = Place::with(&[]).await;
+    place.write("tenants/acme.toml", TENANT);
+    let outside = place.root.path().join("outside");
+    fs::create_dir(&outside).unwrap();
+    fs::create_dir(place.root.path().join("plugins")).unwrap();
+    place.secret("tenants/acme/secret", 0o600);
+    place.look().await;
+    let tried = |place: &Place| place.registry.live.load().files.values().next().unwrap().again;
+    let first = tried(&place).expect("its connector is not ready");
+    place.look().await;
+    assert_eq!(tried(&place), Some(first), "not at each look");
+    place.look_after(RETRY_AFTER.as_secs() + 1).await;
+    assert!(tried(&place) > Some(first));
+}
+
+#[tokio::test]
+async fn a_tenant_that_cannot_be_loaded_says_so_where_its_jobs_wait() {
+    let place = Place::with(&["acme"]).await;
+    place.write("tenants/bad.toml", "[sources.hr]\nkin = 'webhook'");
+    place.look().await;
+    let reason = place.reason("bad", "docusign");
+    assert!(
+        reason.contains("cannot be loaded") && reason.contains("kin"),
+        "{reason}"
+    );
+    assert!(place.reason("nobody", "docusign").contains("there is no tenant"));
+    place.remove("tenants/bad.toml");
+    place.look().await;
+    assert!(place.reason("bad", "docusign").contains("there is no tenant"));
+}
+
+#[tokio::test]
+async fn a_file_that_is_away_for_a_moment_drains_nobody() {
+    let place = Place::with(&["acme", "other"]).await;
+    place.remove("tenants/acme.toml");
+    place.look().await;
+    place.look_after(ABSENT_FOR.as_secs() / 2).await;
+    assert!(place.takes("acme"));
+    place.write("tenants/acme.toml", TENANT);
+    place.look().await;
+    place.remove("tenants/acme.toml");
+    place.look().await;
+    place.look_after(ABSENT_FOR.as_secs() / 2).await;
+    assert!(place.takes("acme"), "its time begins anew");
+    place.look_after(ABSENT_FOR.as_secs()).await;
+    assert!(!place.takes("acme") && place.takes("other"));
+    place.look().await;
+    assert!(
+        !place.registry.live.load().tenants.contains_key("acme"),
+        "it had no jobs"
+    );
+}
+
+#[tokio::test]
+async fn a_folder_that_lost_all_tenants_at_once_drains_nobody() {
+    let place = Place::with(&["acme", "other"]).await;
+    place.remove("tenants/acme.toml");
+    place.remove("tenants/other.toml");
+    place.look().await;
+    place.look_after(ABSENT_FOR.as_secs() * 2).await;
+    assert!(place.takes("acme") && place.takes("other"));
+    let problems = place.registry.problems();
+    let of_host = problems.iter().filter(|(tenant, _, _)| tenant.is_none());
+    assert!(
+        of_host
+            .clone()
+            .any(|(_, _, problem)| problem.contains("none of the tenants")),
+        "{problems:?}"
+    );
+    place.write("tenants/acme.toml", TENANT);
+    place.look().await;
+    place.look_after(ABSENT_FOR.as_secs()).await;
+    assert!(place.takes("acme") && !place.takes("other"));
+}
+
+#[tokio::test]
+async fn a_mistake_in_the_hosts_file_is_shown_and_what_was_read_before_holds() {
+    let place = Place::with(&["acme"]).await;
+    place.write("exeunt.toml", "tenant_fils = 'x'");
+    place.look().await;
+    let problems = place.registry.problems();
+    assert!(
+        problems
+            .iter()
+            .any(|(tenant, _, problem)| tenant.is_none() && problem.contains("tenant_fils")),
+        "{problems:?}"
+    );
+    assert!(place.takes("acme"));
+    place.write("exeunt.toml", "");
+    place.look().await;
+    assert!(place.registry.problems().iter().all(|(tenant, _, _)| tenant.is_some()));
+}
+
+#[tokio::test]
+async fn a_connectors_concurrency_is_its_lanes_cap() {
+    let place = Place::with(&["acme"]).await;
+    let cap = async || {
+        let lanes = place.registry.journal.lanes(Some("acme")).await.unwrap();
+        lanes
+            .iter()
+            .find(|lane| lane.lane == Lane::new("acme", "docusign").unwrap())
+            .map(|lane| lane.cap)
+    };
+    assert_eq!(cap().await, None, "nothing is written without need");
+    place.write("tenants/acme.toml", &format!("{TENANT}concurrency = 3\n"));
+    place.look().await;
+    assert_eq!(cap().await, Some(3));
+    place.write("tenants/acme.toml", TENANT);
+    place.look().await;
+    assert_eq!(cap().await, Some(Options::default().default_cap));
+}

@@ -1,0 +1,78 @@
+//! `POST /v1/events/{id}/replay`: an event that made no job is judged again, by its source as it is now.
+//!
+//! For events that a wrong rule or mapping has refused: SailPoint never sends them again.
+
+use axum::extract::Request;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use bytes::Bytes;
+
+use super::accept::{self, Answer};
+use super::auth::bearer;
+use super::body::Received;
+use super::events::{event, judge};
+use super::problem::Problem;
+use super::router::Shared;
+use crate::intake::Occurred;
+use crate::journal::{Decision, EventId, EventRecord};
+use crate::tenant::Role;
+
+/// Judges a recorded event again, and records it as a new one if it is a leaver now.
+pub(super) async fn handle(shared: &Shared, id: &str, request: Request) -> Result<Response, Problem> {
+    shared.rates.check_all()?;
+    let headers = request.into_parts().0.headers;
+    let (token, record) = find(shared, id, &headers).await?;
+    let tenant = &record.summary.tenant;
+    let conflict = |detail: String| Problem::new(StatusCode::CONFLICT, detail);
+    if !record.jobs.is_empty() {
+        let detail = "this event has jobs; run those again with `exeunt jobs retry`";
+        return Err(conflict(detail.to_owned()));
+    }
+    let source = shared.intake.directory.source(tenant, &record.summary.source);
+    let missing = || {
+        let name = &record.summary.source;
+        conflict(format!(
+            "the source `{name}` of this event is not there, or not ready; /readyz says why"
+        ))
+    };
+    let source = source.ok_or_else(missing)?;
+    let received = Received::kept(Bytes::from(record.body));
+    let (mut reading, received) = judge(shared, &source, received).await?;
+    if matches!(reading.occurred, Occurred::Unsaid) {
+        // An event without a time happened before it came. It may be too old by now, as if it came late.
+        reading.occurred = Occurred::At(record.summary.received_at);
+    }
+    let now = shared.intake.clock.now();
+    let mut new = event(tenant, &source, reading, None, received.bytes.to_vec(), now);
+    if new.decision != Decision::Leaver {
+        return Ok(Answer::unchanged(record.summary.id, new.decision, new.reason).response(StatusCode::OK));
+    }
+    new.reason = format!(
+        "{}; replayed from event {} with the API token {token}",
+        new.reason, record.summary.id
+    );
+    let (accepted, answer) = accept::record(shared, new).await?;
+    tracing::info!(tenant, token, event = %accepted.event, of = %record.summary.id, "an event was replayed");
+    accept::answer(shared, &headers, answer, StatusCode::ACCEPTED).await
+}
+
+/// The event, for a token that may operate its tenant. Another tenant's event looks as if it did not exist.
+async fn find(shared: &Shared, id: &str, headers: &HeaderMap) -> Result<(String, EventRecord), Problem> {
+    let tokens = shared.intake.tokens.load_full();
+    let bearer = bearer(headers).ok_or_else(Problem::unauthorized)?;
+    let token = tokens.authenticate(bearer).ok_or_else(Problem::unauthorized)?;
+    let missing = || Problem::new(StatusCode::NOT_FOUND, "there is no such event");
+    let id: EventId = id.parse().map_err(|_| missing())?;
+    let record = shared.intake.journal.event(id).await?;
+    let record = record
+        .filter(|record| token.reaches(Some(&record.summary.tenant)))
+        .ok_or_else(missing)?;
+    let forbidden = || {
+        Problem::new(
+            StatusCode::FORBIDDEN,
+            "this token may not replay events; it needs the role operate",
+        )
+    };
+    let token = tokens.authorize(bearer, Some(&record.summary.tenant), Role::Operate);
+    Ok((token.ok_or_else(forbidden)?, record))
+}

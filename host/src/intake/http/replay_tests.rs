@@ -1,0 +1,96 @@
+//! An event that a wrong mapping has refused is not lost.
+
+use serde_json::json;
+
+use super::testing::*;
+
+async fn replay(house: &House, id: &str, token: &str) -> Reply {
+    let bearer = format!("Bearer {}", house.tokens[token]);
+    house
+        .post(&format!("/v1/events/{id}/replay"), &[("authorization", &bearer)], b"")
+        .await
+}
+
+/// The tenant with its mapping put right.
+fn mapped() -> String {
+    let mapped = ACME.replace(
+        "person  = { email = \"$.email\" }\nid",
+        "person  = { email = \"$.mail\" }\nid",
+    );
+    assert_ne!(mapped, ACME);
+    mapped
+}
+
+fn id(reply: &Reply) -> String {
+    reply.json()["event"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_refused_event_is_judged_again_by_the_source_as_it_is_now() {
+    let mut house = House::open().await;
+    let nobody = house
+        .event("shop", &json!({"type": "left", "id": "7", "mail": "a@acme.example"}))
+        .await;
+    assert_eq!(nobody.json()["decision"], "refused", "{nobody:?}");
+    let still = replay(&house, &id(&nobody), "acme").await;
+    assert_eq!(
+        (still.status, still.json()["decision"].as_str()),
+        (200, Some("refused"))
+    );
+    assert_eq!(house.count().await, 1, "nothing was recorded for that");
+
+    house.reopen(&mapped()).await;
+    let accepted = replay(&house, &id(&nobody), "acme").await;
+    assert_eq!(
+        (accepted.status, accepted.json()["decision"].as_str()),
+        (202, Some("leaver")),
+        "{accepted:?}"
+    );
+    let recorded = house.recorded(&accepted).await;
+    assert_eq!(recorded.jobs.len(), 2);
+    assert!(recorded.summary.reason.contains("replayed from event"), "{recorded:?}");
+    let again = replay(&house, &id(&nobody), "host").await;
+    assert_eq!(
+        (again.json()["duplicate"].as_bool(), id(&again)),
+        (Some(true), id(&accepted))
+    );
+    assert!(
+        replay(&house, &id(&accepted), "acme")
+            .await
+            .problem(409)
+            .contains("jobs retry")
+    );
+}
+
+#[tokio::test]
+async fn an_event_without_a_time_is_as_old_as_when_it_came() {
+    let mut house = House::open().await;
+    let refused = house
+        .event("shop", &json!({"type": "left", "id": "8", "mail": "b@acme.example"}))
+        .await;
+    house.clock.advance(std::time::Duration::from_secs(3 * 24 * 3600));
+    let timeless = mapped().replace("time    = \"$.at\"\n", "");
+    assert_ne!(timeless, mapped());
+    house.reopen(&timeless).await;
+    let accepted = replay(&house, &id(&refused), "acme").await;
+    let job = house.recorded(&accepted).await.jobs[0];
+    let job = house.journal.job(job).await.unwrap().unwrap();
+    assert!(
+        matches!(job.summary.state, crate::journal::JobState::Held { .. }),
+        "{job:?}"
+    );
+}
+
+#[tokio::test]
+async fn who_may_not_operate_the_tenant_replays_nothing() {
+    let house = House::open().await;
+    let refused = house.event("shop", &json!({"type": "left", "id": "9"})).await;
+    replay(&house, &id(&refused), "audit").await.problem(403);
+    replay(&house, &id(&refused), "other").await.problem(404);
+    replay(&house, "no-id", "host").await.problem(404);
+    house
+        .post(&format!("/v1/events/{}/replay", id(&refused)), &[], b"")
+        .await
+        .problem(401);
+    assert_eq!(house.count().await, 1);
+}

@@ -1,0 +1,203 @@
+//! Compiled plugins on disk, so that a start does not compile them again.
+//!
+//! What is read back is machine code that runs without another check. So the folder must be ours and nobody else's.
+//! The checksum in each file finds damage; it does not stop somebody who may write there.
+
+use std::fs::{DirBuilder, File};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
+/// Length of a checksum.
+const CHECKSUM: usize = 32;
+
+/// A folder of compiled plugins.
+#[derive(Debug, Clone)]
+pub struct PluginCache {
+    folder: PathBuf,
+}
+
+/// Why a folder cannot hold compiled plugins, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the folder of compiled plugins {folder} {problem}")]
+pub struct CacheError {
+    folder: String,
+    problem: String,
+}
+
+impl PluginCache {
+    /// Opens a folder, and makes it where there is none.
+    ///
+    /// # Errors
+    /// It cannot be made or written, belongs to somebody else, or others may read or write there.
+    pub fn open(folder: &Path) -> Result<Self, CacheError> {
+        let failed = |problem: String| CacheError {
+            folder: folder.display().to_string(),
+            problem,
+        };
+        let cannot = |error: io::Error| failed(format!("cannot be used: {error}"));
+        let mut make = DirBuilder::new();
+        make.recursive(true).mode(0o700).create(folder).map_err(cannot)?;
+        let seen = std::fs::metadata(folder).map_err(cannot)?;
+        // Whoever owns a file that we make there is us.
+        let probe = tempfile::tempfile_in(folder).and_then(|probe| probe.metadata());
+        let us = probe.map_err(cannot)?.uid();
+        check(seen.uid(), us, seen.mode()).map_err(failed)?;
+        Ok(Self {
+            folder: folder.to_owned(),
+        })
+    }
+
+    /// What was compiled for this engine from the plugin of this digest. None where there is nothing, or it is damaged.
+    pub(super) fn load(&self, engine: &Engine, digest: &str) -> Option<Component> {
+        let path = self.path(engine, digest);
+        match read(&path).and_then(|code| deserialize(engine, &code)) {
+            Ok(component) => Some(component),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => {
+                tracing::warn!("{} is compiled again: {error}", path.display());
+                None
+            }
+        }
+    }
+
+    /// Keeps what was compiled. Where that fails nothing is lost but time at the next start.
+    pub(super) fn store(&self, engine: &Engine, digest: &str, component: &Component) {
+        let path = self.path(engine, digest);
+        let code = component.serialize().map_err(io::Error::other);
+        if let Err(error) = code.and_then(|code| self.write(&path, &code)) {
+            tracing::warn!("{} cannot be written: {error}", path.display());
+        }
+    }
+
+    // Renamed into place: a reader sees all of it or nothing.
+    fn write(&self, path: &Path, code: &[u8]) -> io::Result<()> {
+        let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
+        file.write_all(&Sha256::digest(code))?;
+        file.write_all(code)?;
+        file.persist(path).map_err(|error| error.error)?;
+        Ok(())
+    }
+
+    /// Code fits one version of the compiler, its settings and the machine; all of that is in the name.
+    fn path(&self, engine: &Engine, digest: &str) -> PathBuf {
+        let mut hash = DefaultHasher::new();
+        engine.precompile_compatibility_hash().hash(&mut hash);
+        let digest = digest.trim_start_matches("sha256:");
+        self.folder.join(format!("{digest}-{:016x}.compiled", hash.finish()))
+    }
+}
+
+fn check(owner: u32, us: u32, mode: u32) -> Result<(), String> {
+    if owner != us {
+        return Err(format!(
+            "belongs to the user {owner}, and this process runs as {us}; what lies there would run as our own code. \
+             Write another `cache`, or chown it"
+        ));
+    }
+    if mode & 0o077 != 0 {
+        return Err(format!(
+            "is open to others than its owner (mode {:03o}); run chmod 700 on it, after removing what is in it",
+            mode & 0o777
+        ));
+    }
+    Ok(())
+}
+
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    let mut sum = [0; CHECKSUM];
+    file.read_exact(&mut sum)?;
+    let mut code = Vec::new();
+    file.read_to_end(&mut code)?;
+    if Sha256::digest(&code).as_slice() == sum {
+        Ok(code)
+    } else {
+        Err(io::Error::other("its checksum does not fit"))
+    }
+}
+
+#[expect(
+    unsafe_code,
+    reason = "precompiled code cannot be loaded otherwise; the folder is checked to be ours alone"
+)]
+fn deserialize(engine: &Engine, code: &[u8]) -> io::Result<Component> {
+    // SAFETY: `code` is what `Component::serialize` returned: nobody but us can write the folder that it was read from,
+    // and its checksum fits. wasmtime itself refuses what another version or other settings have made.
+    unsafe { Component::deserialize(engine, code) }.map_err(io::Error::other)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    const DIGEST: &str = "sha256:00ff";
+
+    fn cache() -> (tempfile::TempDir, PluginCache) {
+        let root = tempfile::tempdir().unwrap();
+        let cache = PluginCache::open(&root.path().join("deep/cache")).unwrap();
+        (root, cache)
+    }
+
+    fn component(engine: &Engine) -> Component {
+        Component::new(engine, "(component)").unwrap()
+    }
+
+    #[test]
+    fn what_was_compiled_is_found_again_for_its_engine_and_digest() {
+        let (_root, cache) = cache();
+        let engine = Engine::default();
+        assert!(cache.load(&engine, DIGEST).is_none());
+        cache.store(&engine, DIGEST, &component(&engine));
+        assert!(cache.load(&engine, DIGEST).is_some());
+        assert!(cache.load(&engine, "sha256:01").is_none());
+        let mut config = wasmtime::Config::new();
+        config.epoch_interruption(true);
+        assert!(cache.load(&Engine::new(&config).unwrap(), DIGEST).is_none());
+    }
+
+    #[test]
+    fn a_damaged_file_is_not_loaded_and_is_written_again() {
+        let (_root, cache) = cache();
+        let engine = Engine::default();
+        cache.store(&engine, DIGEST, &component(&engine));
+        let path = cache.path(&engine, DIGEST);
+        let whole = std::fs::read(&path).unwrap();
+        let mut flipped = whole.clone();
+        *flipped.last_mut().unwrap() ^= 1;
+        for damaged in [&flipped[..], &whole[..whole.len() / 2], &whole[..CHECKSUM - 1], &[]] {
+            std::fs::write(&path, damaged).unwrap();
+            assert!(cache.load(&engine, DIGEST).is_none());
+        }
+        cache.store(&engine, DIGEST, &component(&engine));
+        assert!(cache.load(&engine, DIGEST).is_some());
+    }
+
+    #[test]
+    fn a_folder_that_others_may_use_is_refused() {
+        let (_root, cache) = cache();
+        let mode = std::fs::metadata(&cache.folder).unwrap().mode();
+        assert_eq!(mode & 0o777, 0o700, "as we make it");
+        for mode in [0o701, 0o710, 0o720, 0o755, 0o777] {
+            std::fs::set_permissions(&cache.folder, Permissions::from_mode(mode)).unwrap();
+            let error = PluginCache::open(&cache.folder).unwrap_err().to_string();
+            assert!(error.contains("chmod 700"), "{error}");
+        }
+        std::fs::set_permissions(&cache.folder, Permissions::from_mode(0o700)).unwrap();
+        assert!(PluginCache::open(&cache.folder).is_ok());
+        assert!(check(1000, 1000, 0o700).is_ok());
+        assert!(
+            check(1001, 1000, 0o700)
+                .unwrap_err()
+                .contains("belongs to the user 1001")
+        );
+    }
+}
