@@ -148,7 +148,7 @@ mod tests {
     }
 
     fn component(engine: &Engine) -> Component {
-        Component::new(engine, "(component)").unwrap()
+        Component::new(engine, wat::parse_str("(component)").unwrap()).unwrap()
     }
 
     #[test]

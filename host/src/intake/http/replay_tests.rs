@@ -68,8 +68,8 @@ async fn an_event_without_a_time_is_as_old_as_when_it_came() {
     let refused = house
         .event("shop", &json!({"type": "left", "id": "8", "mail": "b@acme.example"}))
         .await;
-    house.clock.advance(std::time::Duration::from_secs(3 * 24 * 3600));
-    let timeless = mapped().replace("time    = \"$.at\"\n", "");
+    house.clock.advance(std::time::Duration::from_secs(8 * 24 * 3600));
+    let timeless = mapped().replace("time    = \"$.at\"\nmax_age = \"2d\"\n", "");
     assert_ne!(timeless, mapped());
     house.reopen(&timeless).await;
     let accepted = replay(&house, &id(&refused), "acme").await;

@@ -312,11 +312,13 @@ fn certificate() -> (Vec<u8>, SecretString, TlsConnector) {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(&chain).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let client = rustls::ClientConfig::builder_with_provider(provider)
+    let mut client = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
+    // A resumed session shows no certificate.
+    client.resumption = rustls::client::Resumption::disabled();
     (
         chain,
         SecretString::from(made.signing_key.serialize_pem()),
