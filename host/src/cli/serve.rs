@@ -63,7 +63,7 @@ impl Serve {
         };
         let journal = Journal::open(address.expose_secret(), options).await?;
         if owned.is_some() {
-            // Whoever had these jobs was the process before this one; waiting for its leases would help nobody.
+            // Whoever had these jobs was the process before this one; waiting for most of its leases would help nobody.
             let back = journal.reclaim_all().await?.len();
             tracing::info!(back, "the journal is this process's; took back what was running");
         }

@@ -40,8 +40,11 @@ impl Journal {
         self.take(None).await
     }
 
-    /// Puts all running jobs back, whatever their leases say: for a host that has just started and has a journal for
+    /// Puts running jobs back although their leases go on: for a host that has just started and has a journal for
     /// itself. Call it before the first claim.
+    ///
+    /// Jobs with an intent stay where they are until their leases end: the dead process's closure may be on its way to
+    /// the target still, and a look before it has arrived would lead to a second one.
     ///
     /// # Errors
     /// None of its own.
@@ -79,6 +82,9 @@ fn run<'c>(tx: &'c mut AnyConnection, context: &'c Context, time: &'c Option<i64
         let mut unit = Unit::lock(tx, context, lanes).await?;
         unit.load(tx, ids.iter().copied()).await?;
         unit.load_intents(tx, &ids).await?;
+        if time.is_some() {
+            ids.retain(|id| !unit.intended.contains_key(id));
+        }
         let reclaimed = ids
             .into_iter()
             .filter_map(|id| take_back(&mut unit, context, id, now))

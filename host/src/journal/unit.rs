@@ -78,7 +78,7 @@ pub(super) struct Unit {
     changed: BTreeSet<Uuid>,
     tallies: BTreeMap<(String, Outcome), i64>,
     /// Accounts that jobs set out to close, as far as loaded.
-    intended: HashMap<Uuid, Vec<String>>,
+    pub(super) intended: HashMap<Uuid, Vec<String>>,
     pub(super) attempts: Vec<AttemptRow>,
     pub(super) actions: Vec<ActionRow>,
     pub(super) intents: Vec<IntentRow>,

@@ -142,6 +142,12 @@ impl House {
         Host::start(self, number, variables).await
     }
 
+    /// Starts a host that is told to die, and does not wait for more than its first line.
+    pub(crate) async fn start_dying(&self, point: &str) -> Host {
+        let number = self.hosts.fetch_add(1, Ordering::Relaxed);
+        Host::start_unready(self, number, &[("FAILPOINTS", point.to_owned())]).await
+    }
+
     /// Runs a command beside the hosts.
     pub(crate) async fn exeunt(&self, arguments: &[&str]) -> Ran {
         self.world.exeunt_with(arguments, b"", &[("EXEUNT_LOG", "warn")]).await

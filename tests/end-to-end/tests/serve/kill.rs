@@ -96,7 +96,7 @@ async fn at_steps(house: &House, seed: u64, turns: usize) {
     for step in STEPS.into_iter().cycle().take(STEPS.len() * turns) {
         lose_answers(house, &random);
         let point = format!("{step}={}*off->return", below(&random, 12));
-        let mut host = house.start_with(&[("FAILPOINTS", point.clone())]).await;
+        let mut host = house.start_dying(&point).await;
         let client = Client::new(house, &host);
         books.add(&house.world.simulator, "acme", PEOPLE).await;
         books.send(&client).await;
@@ -121,12 +121,12 @@ async fn at_steps(house: &House, seed: u64, turns: usize) {
 on_both! {
     async fn a_host_that_is_killed_at_random_moments_loses_nothing_and_closes_nothing_twice(house: House) {
         house.configure("limits = { lease = \"3s\" }");
-        at_random(&house, 1, 40).await;
+        at_random(&house, 1, 44).await;
     }
 
     async fn a_host_that_dies_at_each_step_loses_nothing_and_closes_nothing_twice(house: House) {
         house.configure("limits = { lease = \"3s\" }");
-        at_steps(&house, 2, 5).await;
+        at_steps(&house, 2, 4).await;
     }
 
     async fn a_host_that_dies_while_the_target_has_closed_and_not_answered_reads_before_it_acts(house: House) {
