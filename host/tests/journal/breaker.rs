@@ -106,6 +106,8 @@ on_both! {
             assert_eq!(answer, Ok(Reservation::Reserved));
             rig.finish(&job.fence, Finish::Retry { at: rig.now(), reason: "lost answer".into() }).await;
         }
+        // Five lost answers in a row make the lane pause.
+        rig.clock.advance(Duration::from_secs(1));
         let job = rig.claim_one().await;
         let two_more = rig.journal.intend(&job.fence, &["3".into(), "4".into()], Some(LIMIT), None).await;
         assert!(matches!(two_more, Ok(Reservation::Tripped { .. })), "{two_more:?}");
@@ -144,7 +146,8 @@ on_both! {
         for _ in 0..2 {
             rig.queue(&docusign).await;
         }
-        let again = || Finish::Retry { at: rig.now(), reason: "lost answer".into() };
+        // Behind the other, which has not been tried yet.
+        let again = || Finish::Retry { at: rig.now() + Duration::from_millis(1), reason: "lost answer".into() };
         for _ in 0..2 {
             let job = rig.claim(1).await.remove(0);
             assert_eq!(rig.journal.intend(&job.fence, &account, None, None).await, Ok(Reservation::Reserved));
