@@ -68,7 +68,7 @@ impl Place {
 
     fn reason(&self, tenant: &str, connector: &str) -> String {
         match self.registry.connector(tenant, connector) {
-            Lookup::Unready(reason) => reason,
+            Lookup::Unready(reason) | Lookup::Absent(reason) => reason,
             Lookup::Ready(_) => panic!("it is ready"),
         }
     }
