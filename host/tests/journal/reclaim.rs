@@ -105,6 +105,7 @@ on_both! {
         assert_eq!(reclaimed[0].became, Finished::Held);
         assert_eq!(rig.state(id).await, JobState::Held { why: UNSETTLED_HOLD.into() });
         rig.journal.release(id, "ops", "").await.expect("a release");
+        rig.clock.advance(HOUR);
         assert_eq!((rig.claim_one().await.attempt, rig.job(id).await.lapses), (1, 0));
     }
 
