@@ -41,6 +41,9 @@ on_both! {
     }
 
     async fn each_filter_finds_its_own(rig: Rig) {
+        let mut rig = rig;
+        // Fewer than make the lane pause, which the running job would then have for itself.
+        rig.reopen(Options { max_attempts: 3, ..rig.options() }).await;
         let (docusign, other) = (lane("acme", "docusign"), lane("acme", "other"));
         let person = NewEvent { person_key: Some("Grace@Acme.Example".into()), ..leaver(&lane("globex", "docusign"), rig.now()) };
         let running = rig.queue(&docusign).await;
@@ -53,10 +56,8 @@ on_both! {
         while let [job] = &rig.claim(1).await[..] {
             rig.finish(&job.fence, Finish::Retry { at: rig.now(), reason: "down".into() }).await;
             retries += 1;
-            // The lane pauses for up to a minute by then.
-            rig.clock.advance(std::time::Duration::from_secs(60));
         }
-        assert_eq!(retries, Options::default().max_attempts);
+        assert_eq!(retries, 3);
         let waiting = rig.queue(&other).await;
         let held = rig.accept(event("acme", vec![held("docusign", "approval")], rig.now())).await.jobs[0];
         let grace = rig.accept(person).await;
