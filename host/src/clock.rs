@@ -23,6 +23,7 @@ pub type SharedClock = Arc<dyn Clock>;
 pub struct SystemClock;
 
 impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "this is the system implementation")]
     fn now(&self) -> Timestamp {
         Timestamp::now()
     }

@@ -16,7 +16,7 @@ use super::descriptor::{Exchange, KeyKind, Method, Placement, Verb};
 use super::grant::KeyMaterial;
 use super::http::{Checked, HttpError, Response, join};
 use super::path::RequestPath;
-use super::scrub::Scrubber;
+use super::scrub::{Scrubber, blank_opaque};
 use super::text::quoted;
 use super::token::Token;
 
@@ -308,8 +308,9 @@ impl Call {
             }
             None => {
                 let response = without_token(response);
-                if response.headers.is_empty() {
-                    self.drop_last_head();
+                if let Some(exchange) = self.note().exchanges.last_mut() {
+                    exchange.response_headers.clone_from(&response.headers);
+                    exchange.trace_token = exchange.trace_token.take().filter(|_| !response.headers.is_empty());
                 }
                 Err(GrantError::Rejected(response))
             }
@@ -329,14 +330,6 @@ impl Call {
             *value = self.clean(std::mem::take(value));
         }
         exchange.trace_token = exchange.trace_token.take().map(|trace| self.clean(trace));
-    }
-
-    /// The head of an answer that may hold a token which nobody can look for.
-    fn drop_last_head(&self) {
-        if let Some(exchange) = self.note().exchanges.last_mut() {
-            exchange.response_headers.clear();
-            exchange.trace_token = None;
-        }
     }
 }
 
@@ -372,13 +365,20 @@ fn read_token(response: &Response) -> Option<(SecretString, i64)> {
     })
 }
 
-/// An answer that may hold a token in a shape that we cannot read goes to the guest with its status only.
+/// An answer that may hold a token in a shape that we cannot read goes to the guest with its status only. A refusal goes
+/// there in its own words, without those that could be a token: one that was never handed over cannot be looked for.
 fn without_token(mut response: Response) -> Response {
     let mentions = |needle: &[u8]| response.body.windows(needle.len()).any(|part| part == needle);
     if (200..300).contains(&response.status) || mentions(b"access_token") {
         response.body = Vec::new();
         response.headers = Vec::new();
+        return response;
     }
+    for (_, value) in &mut response.headers {
+        *value = blank_opaque(value);
+    }
+    let words = String::from_utf8(response.body).unwrap_or_default();
+    response.body = blank_opaque(&words).into_bytes();
     response
 }
 

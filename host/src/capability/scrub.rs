@@ -210,6 +210,24 @@ fn base64_inside(engine: &impl Engine, secret: &str, offset: usize) -> String {
     engine.encode(&rest[..rest.len() / 3 * 3])
 }
 
+/// Shortest word that could be a token nobody told us of: 40 characters. Ids (a GUID has 36) and codes are shorter.
+const OPAQUE: usize = 40;
+
+/// Blanks out every word that could be a token: [`OPAQUE`] characters of those that tokens are written with.
+pub(crate) fn blank_opaque(text: &str) -> String {
+    let is_of_token = |c: char| c.is_ascii_alphanumeric() || "-._~+/=%".contains(c);
+    let mut clean = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find(is_of_token) {
+        let (before, from) = rest.split_at(start);
+        let (word, after) = from.split_at(from.find(|c| !is_of_token(c)).unwrap_or(from.len()));
+        clean.push_str(before);
+        clean.push_str(if word.len() < OPAQUE { word } else { BLANK });
+        rest = after;
+    }
+    clean + rest
+}
+
 #[cfg(test)]
 mod tests {
     use base64::engine::general_purpose::STANDARD;
@@ -218,6 +236,19 @@ mod tests {
     use super::*;
 
     const TOKEN: &str = "eyJ0eXAiOiJNVCIsImFsZyI6IlJTMjU2.AQoAAAABAAUABwCA+/=Zzz~";
+
+    #[test]
+    fn a_word_that_could_be_a_token_is_blanked_and_an_id_is_not() {
+        let id = "4f2b6d1c-8a3e-4c5b-9d7f-0a1b2c3d4e5f";
+        let (short, long) = ("x".repeat(OPAQUE - 1), "x".repeat(OPAQUE));
+        let text = format!("{{\"error\": \"é {id} {short}\", {long}:{long}}}");
+        let clean = format!("{{\"error\": \"é {id} {short}\", {BLANK}:{BLANK}}}");
+        assert_eq!(blank_opaque(&text), clean);
+        assert_eq!(
+            (blank_opaque(""), blank_opaque(&long)),
+            (String::new(), BLANK.to_owned())
+        );
+    }
 
     #[test]
     fn every_form_of_an_echo_is_blanked() {

@@ -194,7 +194,7 @@ fn now() -> i128 {
 }
 
 impl Open {
-    fn keep(&mut self, field: &Field, value: Value) {
+    fn keep(&mut self, field: &Field, value: &Value) {
         self.fields.push(json!({ "key": field.name(), "value": value }));
     }
 }
@@ -204,19 +204,19 @@ impl Visit for Open {
         if field.name() == "event" {
             self.event = Some(value.to_owned());
         }
-        self.keep(field, json!({ "stringValue": value }));
+        self.keep(field, &json!({ "stringValue": value }));
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.keep(field, json!({ "intValue": value.to_string() }));
+        self.keep(field, &json!({ "intValue": value.to_string() }));
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.keep(field, json!({ "intValue": value.to_string() }));
+        self.keep(field, &json!({ "intValue": value.to_string() }));
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.keep(field, json!({ "boolValue": value }));
+        self.keep(field, &json!({ "boolValue": value }));
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {

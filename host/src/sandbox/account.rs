@@ -75,10 +75,7 @@ impl Texts for Account {
 
 impl Texts for Option<Account> {
     fn texts(self, change: impl Fn(String) -> String) -> Self {
-        match self {
-            Some(account) => Some(account.texts(change)),
-            None => None,
-        }
+        self.map(|account| account.texts(change))
     }
 }
 

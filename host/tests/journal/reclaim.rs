@@ -94,7 +94,7 @@ on_both! {
         let job = rig.claim_one().await;
         assert_eq!(rig.journal.intend(&job.fence, &["7".into()], None, None).await, Ok(Reservation::Reserved));
         // Over at once, on SQLite as on PostgreSQL.
-        assert_eq!(rig.journal.heartbeat(&[job.fence.clone()], Duration::ZERO).await, Ok(vec![]));
+        assert_eq!(rig.journal.heartbeat(std::slice::from_ref(&job.fence), Duration::ZERO).await, Ok(vec![]));
         let reclaimed = loop {
             rig.clock.advance(Duration::from_millis(1));
             let reclaimed = rig.journal.reclaim().await.expect("a reclaim");

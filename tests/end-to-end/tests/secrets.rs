@@ -307,7 +307,10 @@ async fn what_a_target_sends_back_is_blanked() {
             .requests()
             .iter()
             .any(|record| record.faults == ["echo"]);
-        assert!(met && written.contains("[secret]"), "{what}: the echo did not come");
+        assert!(met, "{what}: the echo did not come");
+        // A token answer that holds no token that we can read is withheld whole: nobody knows what to blank in it.
+        let is_withheld = (path, status) == ("/oauth/token", 200);
+        assert_eq!(written.contains("[secret]"), !is_withheld, "{what}");
         holds_no_secret(&what, &written, &needles(&world, 1));
     }
 }

@@ -232,7 +232,8 @@ async fn the_same_content_is_a_duplicate_however_it_is_written() {
             (&first["decision"], &first["reason"])
         );
     }
-    let others: [(&str, &dyn Fn(&mut Value)); 6] = [
+    type Change<'a> = &'a dyn Fn(&mut Value);
+    let others: [(&str, Change<'_>); 6] = [
         ("source", &|event| event["source"]["id"] = json!("source-8")),
         ("account", &|event| event["account"]["id"] = json!("account-2")),
         ("identity", &|event| event["identity"]["id"] = json!("identity-2")),

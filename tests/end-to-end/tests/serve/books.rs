@@ -76,7 +76,7 @@ impl Books {
                 Err(()) => return,
             }
         };
-        let all = std::iter::repeat_with(|| sender()).take(8);
+        let all = std::iter::repeat_with(&sender).take(8);
         futures_util::future::join_all(all).await;
         self.acknowledged().await
     }
