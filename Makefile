@@ -6,17 +6,17 @@ MAKEFLAGS += --no-print-directory
 
 EXEUNT := target/debug/exeunt
 
-.PHONY: help demo test build plugins format lint witness nextest bench
+.PHONY: help demo test build plugins format lint witness postgres nextest bench
 
 help:
 	@echo "make demo   builds everything and shows a leaver's account being closed and proved closed"
-	@echo "make test   formatting, tests and the demonstration: all that CI runs"
+	@echo "make test   formatting, clippy, every test and the demonstration: all that CI runs"
 	@echo "make bench  benchmarks, each against a baseline measured in the same run"
 
 demo: build plugins
 	$(EXEUNT) demo --once
 
-test: format plugins nextest
+test: lint plugins witness postgres nextest
 	cargo nextest run --workspace --no-fail-fast
 	$(EXEUNT) demo --once
 
@@ -42,8 +42,13 @@ plugins: build
 witness:
 	tests/docusign-sim/witness/setup.sh
 
+# The database of the journal's and the service's suites; each starts a private server from its programs.
+postgres:
+	scripts/postgres.sh
+
+# This version builds with the oldest Rust that we support.
 nextest:
-	@cargo nextest --version >/dev/null 2>&1 || cargo install --locked cargo-nextest
+	@cargo nextest --version >/dev/null 2>&1 || cargo install --locked cargo-nextest --version 0.9.143
 
 # The only build with the release profile: in the other one, debug assertions double the time of a call into wasmtime.
 bench: plugins
