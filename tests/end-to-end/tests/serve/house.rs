@@ -36,6 +36,8 @@ impl House {
         const KEY: &str = include_str!("../../../../host/testdata/keys/pkcs8.pem");
         Options {
             private_key: Some(KEY.to_owned()),
+            // Many people at once are the point here; what a limit does has tests of its own.
+            limits: docusign_sim::Limits::none(),
             log_capacity: 1_000_000,
             ..Options::default()
         }
