@@ -75,30 +75,6 @@ impl Journal {
         }
     }
 
-    /// Gives every dead letter, or every one of a tenant, a new life. Returns how many.
-    ///
-    /// # Errors
-    /// [`JournalError::Invalid`] for a tenant that is no name. What was retried before another error stays so.
-    pub async fn retry_dead(&self, tenant: Option<&str>, actor: &str, reason: &str) -> Result<u64, JournalError> {
-        tenant.map_or(Ok(()), |tenant| check_name("tenant", tenant))?;
-        let mut dead = RetryDead {
-            tenant: tenant.map(str::to_owned),
-            actor: actor.to_owned(),
-            reason: reason.to_owned(),
-            after: Uuid::nil(),
-        };
-        let mut retried = 0;
-        // By id, since one that dies again meanwhile must not be retried for ever.
-        loop {
-            let (count, last) = self.write(Writer::Operator, dead.clone(), retry_some).await?;
-            retried += count;
-            match last {
-                None => return Ok(retried),
-                Some(last) => dead.after = last,
-            }
-        }
-    }
-
     /// Closes an open breaker: its window starts anew, and what it withheld goes on, until the limit is reached again.
     /// Returns how many jobs were let go.
     ///
@@ -178,47 +154,6 @@ fn retry<'c>(tx: &'c mut AnyConnection, context: &'c Context, act: &'c Act) -> S
         unit.change(row.id, |job| job.renew(context.now()));
         unit.act(context, &act.actor, "retry", (&row.lane, Some(row.id)), &act.reason);
         unit.store(tx).await
-    })
-}
-
-/// Whose dead letters, and those after which id.
-#[derive(Debug, Clone)]
-struct RetryDead {
-    tenant: Option<String>,
-    actor: String,
-    reason: String,
-    after: Uuid,
-}
-
-/// Retries the next few; says how many, and where to go on.
-fn retry_some<'c>(
-    tx: &'c mut AnyConnection,
-    context: &'c Context,
-    dead: &'c RetryDead,
-) -> Step<'c, (u64, Option<Uuid>)> {
-    Box::pin(async move {
-        // With the outcome, so that the index on it serves: dead letters are failed.
-        let sql = format!(
-            "SELECT id, lane FROM job WHERE state = 3 AND outcome = {} AND dead = 1 AND id > $1 \
-             AND tenant = COALESCE($2, tenant) ORDER BY id LIMIT $3",
-            Outcome::Failed.code()
-        );
-        let bind = Bind::new().id(dead.after).maybe_text(dead.tenant.as_deref()).int(STEP);
-        let rows = fetch(tx, AssertSqlSafe(sql), bind).await?;
-        let found = rows.iter().map(id_and_lane).collect::<Result<Vec<_>, _>>()?;
-        let mut unit = Unit::lock(tx, context, found.iter().map(|(_, lane)| lane.clone())).await?;
-        unit.load(tx, found.iter().map(|(id, _)| *id)).await?;
-        let mut retried = 0;
-        for (id, lane) in &found {
-            if !unit.job(*id).is_some_and(|job| job.dead) {
-                continue;
-            }
-            unit.change(*id, |job| job.renew(context.now()));
-            unit.act(context, &dead.actor, "retry", (lane, Some(*id)), &dead.reason);
-            retried += 1;
-        }
-        unit.store(tx).await?;
-        Ok((retried, found.last().map(|(id, _)| *id)))
     })
 }
 

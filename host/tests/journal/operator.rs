@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use exeunt::journal::{Finish, Finished, HeldFilter, JobId, JobState, JournalError, Options, Outcome};
+use exeunt::journal::{Finish, HeldFilter, JobId, JobState, JournalError, Outcome};
 use uuid::Uuid;
 
 use crate::on_both;
@@ -104,31 +104,6 @@ on_both! {
         }
         assert_eq!(rig.journal.job(id).await, Ok(None));
         assert_eq!(rig.journal.event(Uuid::from_u128(7).into()).await, Ok(None));
-    }
-
-    async fn all_dead_letters_of_a_tenant_are_retried_at_once(rig: Rig) {
-        let mut rig = rig;
-        rig.reopen(Options { max_attempts: 1, ..rig.options() }).await;
-        let (acme, globex) = (lane("acme", "docusign"), lane("globex", "docusign"));
-        rig.journal.set_caps(&[(acme.clone(), Some(300)), (globex.clone(), Some(300))]).await.expect("caps");
-        let failed = rig.queue(&acme).await;
-        rig.finish(&rig.claim_one().await.fence, end(Outcome::Failed)).await;
-        for n in 0..250 {
-            rig.queue(if n < 5 { &globex } else { &acme }).await;
-        }
-        let mut claimed = rig.claim(250).await;
-        claimed.extend(rig.claim(250).await);
-        for job in claimed {
-            let retry = Finish::Retry { at: rig.now(), reason: "503".into() };
-            assert_eq!(rig.finish(&job.fence, retry).await, Finished::Dead);
-        }
-        assert_eq!(rig.journal.retry_dead(Some("acme"), "ops", "it is back").await, Ok(245));
-        assert_eq!(rig.journal.retry_dead(Some("acme"), "ops", "it is back").await, Ok(0));
-        assert_eq!(rig.journal.retry_dead(None, "ops", "it is back").await, Ok(5));
-        assert!(matches!(rig.state(failed).await, JobState::Ended { outcome: Outcome::Failed, .. }), "no dead letter");
-        let wrong = rig.journal.retry_dead(Some(""), "ops", "").await;
-        assert!(matches!(wrong, Err(JournalError::Invalid(_))), "an empty tenant is not everybody: {wrong:?}");
-        assert_eq!(rig.journal.reconcile().await.expect("a check"), []);
     }
 
     async fn a_retried_job_waits_for_its_turn(rig: Rig) {
