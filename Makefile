@@ -50,7 +50,7 @@ postgres:
 nextest:
 	@cargo nextest --version >/dev/null 2>&1 || cargo install --locked cargo-nextest --version 0.9.143
 
-# The only build with the release profile: in the other one, debug assertions double the time of a call into wasmtime.
+# The only build with the release profile: what a build with debug assertions takes says little about one without.
 bench: plugins
 	cargo build --release --workspace --bins
 	target/release/bench
