@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::Exit;
 use super::client::{Client, ServerArgs, read};
 use super::jobs::pretty;
+use super::page::{PageArgs, more};
 use super::table::{or_dash, show, table};
 use super::timeline::clean;
 use crate::console::{EventPage, EventView};
@@ -34,15 +35,8 @@ pub(super) struct List {
     /// Only these: leaver, not_a_leaver or refused.
     #[arg(long)]
     decision: Option<String>,
-    /// At most so many, up to 500.
-    #[arg(long, value_name = "N")]
-    limit: Option<u32>,
-    /// The page after this one, as the page before it says.
-    #[arg(long)]
-    cursor: Option<String>,
-    /// Print the server's JSON.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    page: PageArgs,
 }
 
 /// Shows one event; with a token for audit, what was received.
@@ -77,19 +71,12 @@ impl Events {
 
 impl List {
     async fn text(&self, client: &Client) -> anyhow::Result<String> {
-        let limit = self.limit.map(|limit| limit.to_string());
-        let asked = [
+        let filters = [
             ("tenant", self.tenant.as_deref()),
             ("decision", self.decision.as_deref()),
-            ("limit", limit.as_deref()),
-            ("cursor", self.cursor.as_deref()),
         ];
-        let query: Vec<_> = asked
-            .into_iter()
-            .filter_map(|(key, value)| Some((key, value?)))
-            .collect();
-        let answer = client.get(&["v1", "events"], &query).await?;
-        if self.json {
+        let answer = self.page.get(client, "events", &filters).await?;
+        if self.page.json {
             return pretty(&answer);
         }
         let page: EventPage = read(answer)?;
@@ -103,11 +90,8 @@ impl List {
                 event.reason.clone(),
             ]
         });
-        let mut text = table(["EVENT", "RECEIVED", "SOURCE", "DECISION", "PERSON", "REASON"], rows);
-        if let Some(next) = page.next {
-            let _ = writeln!(text, "\nmore with --cursor {}", clean(&next));
-        }
-        Ok(text)
+        let text = table(["EVENT", "RECEIVED", "SOURCE", "DECISION", "PERSON", "REASON"], rows);
+        Ok(text + &more(page.next.as_deref()))
     }
 }
 

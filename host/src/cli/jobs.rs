@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::Exit;
 use super::client::{Client, ServerArgs, read};
+use super::page::{PageArgs, more};
 use super::table::{or_dash, show, table};
 use super::timeline::clean;
 use crate::console::{JobDetail, JobPage, JobView, Released};
@@ -56,15 +57,8 @@ pub(super) struct List {
     /// Only those that were given up after too many tries.
     #[arg(long)]
     dead: bool,
-    /// At most so many, up to 500.
-    #[arg(long, value_name = "N")]
-    limit: Option<u32>,
-    /// The page after this one, as the page before it says.
-    #[arg(long)]
-    cursor: Option<String>,
-    /// Print the server's JSON.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    page: PageArgs,
 }
 
 /// Shows one job with its history.
@@ -151,8 +145,7 @@ impl Jobs {
 
 impl List {
     async fn text(&self, client: &Client) -> anyhow::Result<String> {
-        let limit = self.limit.map(|limit| limit.to_string());
-        let asked = [
+        let filters = [
             ("tenant", self.tenant.as_deref()),
             ("connector", self.connector.as_deref()),
             ("state", self.state.as_deref()),
@@ -161,15 +154,9 @@ impl List {
             ("person", self.person.as_deref()),
             ("event", self.event.as_deref()),
             ("dead", self.dead.then_some("true")),
-            ("limit", limit.as_deref()),
-            ("cursor", self.cursor.as_deref()),
         ];
-        let query: Vec<(&str, &str)> = asked
-            .into_iter()
-            .filter_map(|(key, value)| Some((key, value?)))
-            .collect();
-        let answer = client.get(&["v1", "jobs"], &query).await?;
-        if self.json {
+        let answer = self.page.get(client, "jobs", &filters).await?;
+        if self.page.json {
             return pretty(&answer);
         }
         let page: JobPage = read(answer)?;
@@ -185,11 +172,8 @@ impl List {
                 or_dash(job.reason.as_ref()),
             ]
         });
-        let mut text = table(["JOB", "RECEIVED", "CONNECTOR", "PERSON", "STATE", "REASON"], rows);
-        if let Some(next) = page.next {
-            let _ = writeln!(text, "\nmore with --cursor {}", clean(&next));
-        }
-        Ok(text)
+        let text = table(["JOB", "RECEIVED", "CONNECTOR", "PERSON", "STATE", "REASON"], rows);
+        Ok(text + &more(page.next.as_deref()))
     }
 }
 

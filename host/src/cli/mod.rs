@@ -16,6 +16,7 @@ mod jobs;
 mod journal;
 mod lanes;
 mod leaver;
+mod page;
 mod pause;
 mod plugin;
 mod run;
