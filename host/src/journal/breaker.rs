@@ -94,6 +94,9 @@ impl Journal {
 /// What a batch of intents has to know.
 #[derive(Default)]
 pub(super) struct Window {
+    /// The batch's present. One reading for all of it: counts are kept by the time they begin at, and a clock that ticks
+    /// between counting and asking would find none, and let one closure too many pass.
+    now: i64,
     /// Accounts that each job has intents for.
     intended: HashMap<Uuid, HashSet<String>>,
     /// Who may be closing an account at this moment: by lane and account, the job and its claim.
@@ -112,7 +115,10 @@ impl Window {
         unit: &Unit,
         intents_of: &[(&Fence, Option<ClosureLimit>)],
     ) -> Result<Self, JournalError> {
-        let mut window = Self::default();
+        let mut window = Self {
+            now: context.now(),
+            ..Self::default()
+        };
         if intents_of.is_empty() {
             return Ok(window);
         }
@@ -127,7 +133,7 @@ impl Window {
         }
         let keys = intents_of
             .iter()
-            .filter_map(|(fence, limit)| key(unit, context, fence, (*limit)?));
+            .filter_map(|(fence, limit)| window.key(unit, fence, (*limit)?));
         let keys: Vec<_> = keys.collect::<BTreeSet<_>>().into_iter().collect();
         for row in bulk(tx, COUNT_CLOSURES, 2, &keys, |bind, (lane, since)| {
             bind.text(lane).int(*since)
@@ -168,18 +174,18 @@ impl Window {
         })
     }
 
+    /// The lane and the time since when its closures count.
+    fn key(&self, unit: &Unit, fence: &Fence, limit: ClosureLimit) -> Option<(String, i64)> {
+        let lane = unit.lane(&fence.lane.key())?;
+        let window = self.now.saturating_sub(milliseconds(limit.per)).saturating_add(1);
+        let since = window.max(lane.breaker_since);
+        Some((lane.id.clone(), since))
+    }
+
     fn pause(&self, fence: &Fence) -> Option<&String> {
         let scopes = [String::new(), fence.lane.tenant().to_owned(), fence.lane.key()];
         scopes.iter().find_map(|scope| self.pauses.get(scope))
     }
-}
-
-/// The lane and the time since when its closures count.
-fn key(unit: &Unit, context: &Context, fence: &Fence, limit: ClosureLimit) -> Option<(String, i64)> {
-    let lane = unit.lane(&fence.lane.key())?;
-    let window = context.now().saturating_sub(milliseconds(limit.per)).saturating_add(1);
-    let since = window.max(lane.breaker_since);
-    Some((lane.id.clone(), since))
 }
 
 /// Applies an intent to rows under lock.
@@ -212,7 +218,7 @@ pub(super) fn apply(
     };
     let new = accounts.iter().filter(|account| !is_known(account)).count();
     if let Some(limit) = limit.filter(|_| new > 0)
-        && let Some(reason) = trip(unit, window, context, (fence, limit), new)
+        && let Some(reason) = trip(unit, window, (fence, limit), new)
     {
         return Ok(Reservation::Tripped { reason });
     }
@@ -225,7 +231,7 @@ pub(super) fn apply(
                 account: account.clone(),
                 lane: lane.clone(),
                 fence: ours.1,
-                at: context.now(),
+                at: window.now,
             });
         }
     }
@@ -236,14 +242,8 @@ pub(super) fn apply(
 }
 
 /// Counts `more` closures in, or opens the breaker and says why.
-fn trip(
-    unit: &mut Unit,
-    window: &mut Window,
-    context: &Context,
-    (fence, limit): (&Fence, ClosureLimit),
-    more: usize,
-) -> Option<String> {
-    let key = key(unit, context, fence, limit)?;
+fn trip(unit: &mut Unit, window: &mut Window, (fence, limit): (&Fence, ClosureLimit), more: usize) -> Option<String> {
+    let key = window.key(unit, fence, limit)?;
     if let Some(reason) = unit.lane(&key.0).and_then(|lane| lane.tripped.clone()) {
         return Some(reason);
     }
@@ -253,7 +253,7 @@ fn trip(
         *count = wanted;
         return None;
     }
-    let (count, now) = (*count, context.now());
+    let (count, now) = (*count, window.now);
     let reason = format!(
         "{count} closures within {}, {more} more would exceed the limit of {}",
         words(limit.per),

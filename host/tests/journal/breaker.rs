@@ -1,10 +1,15 @@
 //! No more closures than allowed in a window, on all hosts together.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use exeunt::clock::Clock;
 use exeunt::journal::{
-    BREAKER_HOLD, ClosureLimit, Finish, Finished, JobFilter, JobState, Journal, Outcome, Page, Reservation, State,
+    BREAKER_HOLD, ClosureLimit, Finish, Finished, JobFilter, JobState, Journal, Options, Outcome, Page, Reservation,
+    State,
 };
+use jiff::Timestamp;
 
 use crate::on_both;
 use crate::rig::{LEASE, Rig, end, lane};
@@ -13,6 +18,16 @@ const LIMIT: ClosureLimit = ClosureLimit {
     closures: 3,
     per: Duration::from_secs(3600),
 };
+
+/// A clock that no two readings agree on, as the machine's is when a millisecond ends between them.
+#[derive(Debug)]
+struct Ticking(AtomicI64);
+
+impl Clock for Ticking {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millisecond(self.0.fetch_add(1, Ordering::SeqCst)).expect("a date")
+    }
+}
 
 /// Closes or holds everything that there is, as dispatch would, and returns how many of each.
 async fn work(journal: &Journal, limit: ClosureLimit) -> (usize, usize) {
@@ -80,6 +95,15 @@ on_both! {
         let job = rig.journal.jobs(&JobFilter::default(), Page::default()).await.expect("a query").remove(0);
         let actions = rig.journal.job(job.id).await.expect("a query").expect("the job").actions;
         assert!(actions.iter().all(|action| action.actor == "ops" && action.detail == "breaker: real"), "{actions:?}");
+    }
+
+    async fn a_clock_that_ticks_all_the_time_lets_none_too_many_pass(rig: Rig) {
+        let docusign = lane("acme", "docusign");
+        for _ in 0..5 {
+            rig.queue(&docusign).await;
+        }
+        let ticking = Options { clock: Arc::new(Ticking(rig.now().as_millisecond().into())), ..rig.options() };
+        assert_eq!(work(&rig.another(ticking).await, LIMIT).await, (3, 2));
     }
 
     async fn the_window_slides(rig: Rig) {
