@@ -10,6 +10,7 @@ mod body;
 mod call;
 mod credentials;
 mod descriptor;
+mod finder;
 mod grant;
 mod headers;
 mod http;

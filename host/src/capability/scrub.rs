@@ -9,20 +9,21 @@
 //! whole word in which a piece was found is blanked. Looking for whole secrets only lost: half a signature is worth
 //! nothing to an honest plugin and a start to a dishonest one.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
-use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use zeroize::Zeroizing;
+
+use super::finder::{Finder, MIN_NEEDLE};
 
 /// What stands where a secret stood.
 pub const BLANK: &str = "[secret]";
 
 /// Shortest secret that can be looked for without blanking ordinary text.
-pub(super) const MIN_SECRET: usize = 8;
+pub(super) const MIN_SECRET: usize = MIN_NEEDLE;
 /// Bytes of a piece: long enough that no other text has it by chance.
 const PIECE: usize = 16;
 /// Secrets of this length are looked for in pieces. Then 31 bytes of any form in a row hold a whole piece.
@@ -32,12 +33,6 @@ const MIN_CUT: usize = 32;
 #[derive(Clone, Default)]
 pub struct Scrubber {
     found: Option<Arc<Finder>>,
-}
-
-struct Finder {
-    needles: BTreeSet<Vec<u8>>,
-    shortest: usize,
-    automaton: AhoCorasick,
 }
 
 impl fmt::Debug for Scrubber {
@@ -51,7 +46,7 @@ impl Scrubber {
     #[must_use]
     pub fn new<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Self {
         let long_enough = secrets.into_iter().filter(|secret| secret.len() >= MIN_SECRET);
-        Self::of(long_enough.flat_map(needles).collect())
+        Self::of(Finder::of(long_enough.flat_map(needles)))
     }
 
     /// One that finds what either finds, in one pass.
@@ -60,27 +55,12 @@ impl Scrubber {
         match (&self.found, &other.found) {
             (_, None) => self.clone(),
             (None, _) => other.clone(),
-            (Some(one), Some(two)) => Self::of(one.needles.union(&two.needles).cloned().collect()),
+            (Some(one), Some(two)) => Self::of(one.and(two)),
         }
     }
 
-    fn of(needles: BTreeSet<Vec<u8>>) -> Self {
-        let Some(shortest) = needles.iter().map(Vec::len).min() else {
-            return Self::default();
-        };
-        // The dense automaton that the library would choose for few needles takes megabytes a token.
-        let automaton = AhoCorasick::builder()
-            .ascii_case_insensitive(true)
-            .kind(Some(AhoCorasickKind::ContiguousNFA))
-            .build(&needles);
-        // Building fails only past 2^31 states; limits on secrets keep us at some ten thousand.
-        let found = automaton.ok().map(|automaton| {
-            Arc::new(Finder {
-                needles,
-                shortest,
-                automaton,
-            })
-        });
+    fn of(finder: Finder) -> Self {
+        let found = (!finder.is_empty()).then(|| Arc::new(finder));
         Self { found }
     }
 
@@ -101,13 +81,10 @@ impl Scrubber {
 
     /// None where there is nothing to blank.
     fn blanked(&self, bytes: &[u8]) -> Option<Vec<u8>> {
-        let finder = self.found.as_deref()?;
-        if bytes.len() < finder.shortest || !finder.automaton.is_match(bytes) {
+        let places = self.found.as_deref()?.places(bytes);
+        if places.is_empty() {
             return None;
         }
-        let found = finder.automaton.find_overlapping_iter(bytes);
-        let mut places: Vec<(usize, usize)> = found.map(|found| (found.start(), found.end())).collect();
-        places.sort_unstable();
         let mut clean = Vec::with_capacity(bytes.len());
         // Everything before `done` is written or blanked, so no byte is looked at more than twice.
         let mut done = 0;
@@ -135,17 +112,18 @@ fn is_word(byte: u8) -> bool {
 }
 
 /// What is looked for, in lower case.
-fn needles(secret: &str) -> Vec<Vec<u8>> {
-    let forms = forms(secret).into_iter().map(String::into_bytes);
+fn needles(secret: &str) -> Vec<Zeroizing<Vec<u8>>> {
+    let forms = forms(secret).into_iter().map(|form| Zeroizing::new(form.into_bytes()));
+    let lower = |bytes: &[u8]| Zeroizing::new(bytes.to_ascii_lowercase());
     if secret.len() < MIN_CUT {
         let forms = forms.filter(|form| form.len() >= MIN_SECRET);
-        return forms.map(|form| form.to_ascii_lowercase()).collect();
+        return forms.map(|form| lower(&form)).collect();
     }
-    let pieces = |form: Vec<u8>| {
+    let pieces = |form: Zeroizing<Vec<u8>>| {
         let last = form.len().saturating_sub(PIECE);
         let starts = (0..last).step_by(PIECE).chain([last]);
-        let pieces: Vec<Vec<u8>> = starts
-            .map(|start| form[start..form.len().min(start + PIECE)].to_ascii_lowercase())
+        let pieces: Vec<_> = starts
+            .map(|start| lower(&form[start..form.len().min(start + PIECE)]))
             .collect();
         pieces
     };

@@ -148,18 +148,20 @@ fn start(job: &mut JobRow, claim: &Claim, lease_until: i64, now: i64) {
 
 /// Lanes with something to do, the least recently served first, and the highest number of service so far.
 async fn candidates(tx: &mut AnyConnection, context: &Context, now: i64) -> Result<(Vec<String>, i64), JournalError> {
-    let sql = "SELECT id, (SELECT max(served) FROM lane) FROM lane \
-               WHERE ready = 1 AND running < COALESCE(cap, $1) AND (failures < $4 OR running = 0) \
-               AND not_before <= $2 AND due_at <= $2 \
-               AND NOT EXISTS (SELECT 1 FROM pause WHERE scope IN ('', lane.tenant, lane.id)) \
-               ORDER BY served, id LIMIT $3";
+    // The limit is written out: where it is a parameter, SQLite parses the statement anew each time.
+    let sql = format!(
+        "SELECT id, (SELECT max(served) FROM lane) FROM lane \
+         WHERE ready = 1 AND running < COALESCE(cap, $1) AND (failures < $3 OR running = 0) \
+         AND not_before <= $2 AND due_at <= $2 \
+         AND NOT EXISTS (SELECT 1 FROM pause WHERE scope IN ('', lane.tenant, lane.id)) \
+         ORDER BY served, id LIMIT {MAX_LANES}"
+    );
     let bind = Bind::new()
         .int(i64::from(context.options.default_cap))
         .int(now)
-        .int(MAX_LANES)
         .int(MOST_FAILURES);
     let (mut lanes, mut highest) = (Vec::new(), 0);
-    for row in fetch(tx, sql, bind).await? {
+    for row in fetch(tx, AssertSqlSafe(sql), bind).await? {
         let mut cells = Cells::of(&row);
         lanes.push(cells.text()?);
         highest = cells.maybe_int()?.unwrap_or(0);
@@ -198,23 +200,22 @@ fn share(candidates: &[String], unit: &Unit, context: &Context, max: i64, now: i
     shares
 }
 
-/// The heads of the lanes' queues: one more than each may give, which tells when the lane is due next.
+/// The heads of the lanes' queues: at least one more than each may give, which tells when the lane is due next.
 async fn due(tx: &mut AnyConnection, shares: &[(String, usize)]) -> Result<HashMap<String, Vec<JobRow>>, JournalError> {
     let mut found: HashMap<String, Vec<JobRow>> = HashMap::new();
     if shares.is_empty() {
         return Ok(found);
     }
     let (mut selects, mut bind) = (Vec::new(), Bind::new());
-    // Filled up with lanes that give nothing, so that few texts fill the statement cache.
+    // Both numbers are powers of two, and the lanes filled up with none, so that few texts fill the statement cache.
+    let most = shares.iter().map(|(_, share)| share + 1).max().unwrap_or(1);
+    let limit = most.next_power_of_two();
     for index in 0..shares.len().next_power_of_two() {
-        let (lane, limit) = shares
-            .get(index)
-            .map_or(("", 0), |(lane, share)| (lane.as_str(), share + 1));
-        bind = bind.text(lane).int(i64::try_from(limit).unwrap_or_default());
-        let (lane, limit) = (index * 2 + 1, index * 2 + 2);
+        bind = bind.text(shares.get(index).map_or("", |(lane, _)| lane));
+        let lane = index + 1;
         selects.push(format!(
             "SELECT * FROM (SELECT {JOB_COLUMNS} FROM job WHERE lane = ${lane} AND state = 0 \
-             ORDER BY run_at, id LIMIT ${limit}) AS l{index}"
+             ORDER BY run_at, id LIMIT {limit}) AS l{index}"
         ));
     }
     for row in fetch(tx, AssertSqlSafe(selects.join(" UNION ALL ")), bind).await? {

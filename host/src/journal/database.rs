@@ -11,7 +11,7 @@ use std::time::Duration;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::pool::PoolConnection;
 use sqlx::{Any, AnyConnection, AnyPool, ConnectOptions as _, Connection as _};
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 use tokio::time::timeout;
 use uuid::Uuid;
 
@@ -70,9 +70,12 @@ pub(super) enum Writer {
     Long,
 }
 
+/// A writer's connection, held by whoever writes next.
+pub(super) type Turn = OwnedMutexGuard<Slot>;
+
 /// One writing connection, or the place for it.
 #[derive(Debug, Default)]
-struct Slot {
+pub(super) struct Slot {
     connection: Option<AnyConnection>,
     closed: bool,
 }
@@ -82,7 +85,7 @@ struct Slot {
 pub(super) struct Database {
     pub(super) context: Context,
     connect: AnyConnectOptions,
-    slots: Vec<Mutex<Slot>>,
+    slots: Vec<Arc<Mutex<Slot>>>,
     readers: AnyPool,
     broken: watch::Sender<Option<Arc<str>>>,
 }
@@ -108,7 +111,7 @@ impl Database {
                 ids: Ids::default(),
             },
             connect,
-            slots: (0..slots).map(|_| Mutex::default()).collect(),
+            slots: (0..slots).map(|_| Arc::default()).collect(),
             readers,
             broken: watch::channel(None).0,
         }
@@ -124,8 +127,24 @@ impl Database {
         arguments: &A,
         body: Body<A, R>,
     ) -> Result<R, JournalError> {
-        self.check_broken()?;
-        let mut slot = self.slots[writer as usize % self.slots.len()].lock().await;
+        let turn = self.turn(writer).await;
+        self.write_in(turn, writer, arguments, body).await
+    }
+
+    /// Waits for the connection. What is gathered afterwards is written as soon as it can be.
+    pub(super) async fn turn(&self, writer: Writer) -> Turn {
+        let slot = &self.slots[writer as usize % self.slots.len()];
+        Arc::clone(slot).lock_owned().await
+    }
+
+    /// [`Database::write`] for whoever has waited already.
+    pub(super) async fn write_in<A: Sync + ?Sized, R: Send>(
+        &self,
+        mut slot: Turn,
+        writer: Writer,
+        arguments: &A,
+        body: Body<A, R>,
+    ) -> Result<R, JournalError> {
         // Whoever waited for the connection may have waited for its failure.
         self.check_broken()?;
         let mut tries = 0;

@@ -1,6 +1,6 @@
 //! Group commit: many callers, one transaction.
 //!
-//! One task takes what has gathered while the last transaction ran, so a lone caller waits for one `fsync` and a crowd
+//! One task takes what has gathered until the connection is free, so a lone caller waits for one `fsync` and a crowd
 //! shares it. There is no delay to wait for company: the disk sets the pace.
 
 use std::ops::Range;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use super::database::{Body, Database, Writer};
+use super::database::{Body, Database, Turn, Writer};
 use super::error::JournalError;
 use super::open::spawned;
 
@@ -118,6 +118,8 @@ async fn run<C: Command>(
 ) {
     let mut next = receiver.recv().await;
     while let Some(first) = next.take() {
+        // Before the batch is made up: what comes in while another kind of work has the connection goes along.
+        let turn = database.turn(writer).await;
         let mut bytes = first.command.weight();
         let (mut commands, mut replies) = (vec![first.command], vec![(first.reply, first.room)]);
         while commands.len() < MAX_BATCH {
@@ -130,7 +132,7 @@ async fn run<C: Command>(
             commands.push(waiting.command);
             replies.push((waiting.reply, waiting.room));
         }
-        let answers = write(&database, writer, body, commands).await;
+        let answers = write(&database, (turn, writer), body, commands).await;
         if answers.iter().flatten().any(C::is_change) {
             written();
         }
@@ -149,17 +151,18 @@ async fn run<C: Command>(
 /// Writes a batch. Where the database refuses it for what one of them holds, each is written alone.
 async fn write<C: Command>(
     database: &Arc<Database>,
-    writer: Writer,
+    (turn, writer): (Turn, Writer),
     body: Body<[C], Answers<C>>,
     commands: Vec<C>,
 ) -> Answers<C> {
     let commands = Arc::new(commands);
-    match write_some(database, writer, body, &commands, 0..commands.len()).await {
+    match write_some(database, (turn, writer), body, &commands, 0..commands.len()).await {
         Ok(answers) => answers,
         Err(error) if commands.len() > 1 && error.is_about_content() => {
             let mut answers = Vec::with_capacity(commands.len());
             for index in 0..commands.len() {
-                let alone = write_some(database, writer, body, &commands, index..index + 1).await;
+                let turn = database.turn(writer).await;
+                let alone = write_some(database, (turn, writer), body, &commands, index..index + 1).await;
                 answers.push(alone.and_then(|mut answers| answers.pop().unwrap_or_else(|| Err(ended()))));
             }
             answers
@@ -171,11 +174,11 @@ async fn write<C: Command>(
 /// In a task of its own, so that a panic over one command does not end the writer for all.
 async fn write_some<C: Command>(
     database: &Arc<Database>,
-    writer: Writer,
+    (turn, writer): (Turn, Writer),
     body: Body<[C], Answers<C>>,
     commands: &Arc<Vec<C>>,
     range: Range<usize>,
 ) -> Result<Answers<C>, JournalError> {
     let (database, commands) = (Arc::clone(database), Arc::clone(commands));
-    spawned(async move { database.write(writer, &commands[range], body).await }).await
+    spawned(async move { database.write_in(turn, writer, &commands[range], body).await }).await
 }

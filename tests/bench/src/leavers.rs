@@ -24,7 +24,8 @@ use crate::world::{Server, World, event};
 /// A lane runs 8 jobs at a time, so 16 tenants fill the service's 128 places.
 const TENANTS: usize = 16;
 const WARM: usize = 500;
-const SENDERS: usize = 16;
+/// As many as the bar for accepting has.
+const SENDERS: usize = 64;
 const WITHIN: Duration = Duration::from_secs(120);
 /// What Node's service has in flight. More gains it nothing: it is one thread.
 const NODE_AT_ONCE: usize = 32;
