@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::ask;
 use super::connector::Connector;
 use super::procedure::Problem;
 use super::stop::Stop;
 use crate::capability::{CallRecord, Effect, Token, Verb};
-use crate::evidence::CallTranscript;
+use crate::evidence::{Answer, Answers, CallTranscript, Question, small};
 use crate::intake;
-use crate::sandbox::{Account, Accounts, Ended, Failure, Person};
+use crate::sandbox::{Account, Accounts, Ended, Failure};
 
 /// For how long one attempt begins anything new: 10 minutes, ten times what a slow target and an account that turns
 /// closed late take. What it has begun is brought to its end, proof included, so that it never ends in doubt; that is one
@@ -75,27 +76,22 @@ impl<'a> Verbs<'a> {
         Ok(())
     }
 
-    fn keep(&mut self, verb: Verb, record: &CallRecord) {
-        self.said += size(record);
-        self.transcript.push(kept(verb, record));
+    fn keep<T: Answers>(&mut self, asked: &Question, ended: &Ended<T>) {
+        self.said += size(&ended.record);
+        self.transcript.push(kept(self.connector, asked, ended));
     }
 
     /// The person's accounts.
     pub(super) async fn find(&mut self, person: &intake::Person) -> Result<Vec<Account>, Stop> {
-        let person = Person {
-            id: person.id.clone(),
-            target_id: person.target_id.clone(),
-            email: person.email.clone(),
-            name: person.name.clone(),
-            attributes: person.attributes.clone(),
-        };
+        let asked = Question::Find(person.clone());
+        let person = ask::person(person);
         loop {
             self.may_go_on()?;
             let token = self.token().await?;
             let started = Instant::now();
             let call = self.connector.call(Verb::Find, None);
             let ended = self.connector.plugin.find(call, &person, &token).await;
-            if let Some(answer) = self.settle(Verb::Find, &token, ended, started, true).await {
+            if let Some(answer) = self.settle(&asked, &token, ended, started, true).await {
                 return answer.map_err(|problem| problem.into_stop(self.connector));
             }
         }
@@ -103,12 +99,13 @@ impl<'a> Verbs<'a> {
 
     /// The account as it stands now.
     pub(super) async fn read(&mut self, id: &str) -> Result<Option<Account>, Stop> {
+        let asked = Question::Read(id.to_owned());
         loop {
             let token = self.token().await?;
             let started = Instant::now();
             let call = self.connector.call(Verb::Read, Some(id));
             let ended = self.connector.plugin.read(call, &token).await;
-            if let Some(answer) = self.settle(Verb::Read, &token, ended, started, true).await {
+            if let Some(answer) = self.settle(&asked, &token, ended, started, true).await {
                 return answer.map_err(|problem| problem.into_stop(self.connector));
             }
         }
@@ -120,6 +117,7 @@ impl<'a> Verbs<'a> {
     ///
     /// There is no token, so nothing was asked.
     pub(super) async fn close(&mut self, id: &str) -> Result<Closure, Stop> {
+        let asked = Question::Close(id.to_owned());
         loop {
             self.may_go_on()?;
             let token = self.token().await?;
@@ -129,7 +127,7 @@ impl<'a> Verbs<'a> {
             let (effect, status) = (ended.record.effect, unsafe_status(&ended.record));
             // Whatever the plugin calls it: a closure that may have happened is read before it is asked for again.
             let may_repeat = effect == Effect::None || (effect == Effect::Answered && status == Some(401));
-            if let Some(answer) = self.settle(Verb::Close, &token, ended, started, may_repeat).await {
+            if let Some(answer) = self.settle(&asked, &token, ended, started, may_repeat).await {
                 return Ok(Closure { answer, effect, status });
             }
         }
@@ -137,12 +135,13 @@ impl<'a> Verbs<'a> {
 
     /// A page of the target's accounts.
     pub(super) async fn page(&mut self, cursor: Option<&str>) -> Result<Accounts, Stop> {
+        let asked = Question::Page(cursor.map(str::to_owned));
         loop {
             let token = self.token().await?;
             let started = Instant::now();
             let call = self.connector.call(Verb::Page, None);
             let ended = self.connector.plugin.page(call, cursor, &token).await;
-            if let Some(answer) = self.settle(Verb::Page, &token, ended, started, true).await {
+            if let Some(answer) = self.settle(&asked, &token, ended, started, true).await {
                 return answer.map_err(|problem| problem.into_stop(self.connector));
             }
         }
@@ -160,7 +159,7 @@ impl<'a> Verbs<'a> {
                 let ended = connector.plugin.mint(connector.call(Verb::Mint, None)).await;
                 observe(Verb::Mint, &ended.record, started);
                 *said += size(&ended.record);
-                transcript.push(kept(Verb::Mint, &ended.record));
+                transcript.push(kept(connector, &Question::Mint, &ended));
                 match ended.result {
                     Ok(Ok(token)) => Ok(token),
                     Ok(Err(failure)) => Err(connector.stop(failure)),
@@ -172,16 +171,16 @@ impl<'a> Verbs<'a> {
 
     /// Keeps the record, and discards a token that was not accepted. None means: call again, which happens only where
     /// the call `may_repeat`.
-    async fn settle<T>(
+    async fn settle<T: Answers>(
         &mut self,
-        verb: Verb,
+        asked: &Question,
         token: &Token,
         ended: Ended<T>,
         started: Instant,
         may_repeat: bool,
     ) -> Option<Result<T, Problem>> {
-        observe(verb, &ended.record, started);
-        self.keep(verb, &ended.record);
+        observe(asked.verb(), &ended.record, started);
+        self.keep(asked, &ended);
         match ended.result {
             Ok(Ok(answer)) => Some(Ok(answer)),
             Ok(Err(failure @ Failure::Unauthorized(_))) if !self.reminted => {
@@ -232,9 +231,20 @@ fn size(record: &CallRecord) -> usize {
     exchanges.chain(lines).sum()
 }
 
-fn kept(verb: Verb, record: &CallRecord) -> CallTranscript {
+fn kept<T: Answers>(connector: &Connector, asked: &Question, ended: &Ended<T>) -> CallTranscript {
+    let record = &ended.record;
+    let (settings, endpoints) = connector.grant.surroundings();
+    let endpoints = endpoints.map(|(name, base)| (name.to_owned(), base.to_owned()));
+    let is_page = asked.verb() == Verb::Page;
     CallTranscript {
-        verb,
+        verb: asked.verb(),
+        plugin: Some(connector.plugin.digest.clone()),
+        asked: small(asked.clone()),
+        answered: small(Answer::of(ended)).filter(|_| !is_page),
+        settings: small(settings.clone()),
+        endpoints: endpoints.collect(),
+        clock: record.clock.clone(),
+        token_expires: record.token_expires,
         exchanges: record.exchanges.clone(),
         log: record.log.clone(),
     }

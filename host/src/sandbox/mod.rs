@@ -19,7 +19,7 @@ mod limiter;
 mod limits;
 mod pace;
 
-pub use admission::{AdmissionError, CONTRACT, Plugin, inspect};
+pub use admission::{AdmissionError, CONTRACT, Plugin, digest, inspect};
 pub use bindings::exeunt::connector::types::{Account, Failure, Limit, LimitKind, Person, Refusal, Standing};
 pub use bindings::exports::exeunt::connector::user_closure::Accounts;
 pub use cache::{CacheError, PluginCache};
