@@ -122,8 +122,8 @@ impl House {
         fs::write(self.path("plugins/hostile.wasm"), component).unwrap();
     }
 
-    /// Loads a tenant's connector with these settings and further lines.
-    pub(crate) async fn load(&self, tenant: &str, settings: &Value, lines: &str) -> Result<Connector, ConfigError> {
+    /// Writes a tenant's file: a connector with these settings and further lines.
+    pub(crate) fn write(&self, tenant: &str, settings: &Value, lines: &str) -> PathBuf {
         let endpoints = format!(
             "endpoints = {{ api = \"http://{}\", other = \"http://{}\" }}",
             self.api.address, self.other.address
@@ -143,6 +143,12 @@ impl House {
         );
         let file = self.path(&format!("tenants/{tenant}.toml"));
         fs::write(&file, text).unwrap();
+        file
+    }
+
+    /// Loads a tenant's connector with these settings and further lines.
+    pub(crate) async fn load(&self, tenant: &str, settings: &Value, lines: &str) -> Result<Connector, ConfigError> {
+        let file = self.write(tenant, settings, lines);
         let host = HostConfig::load(&self.path("exeunt.toml"))?;
         let tenant = Tenant::load(&file, &host)?;
         self.runtime.connector(&tenant, &tenant.connectors["target"]).await
@@ -178,7 +184,8 @@ impl House {
     }
 }
 
-fn settings() -> Value {
+/// Settings that every connector here has.
+pub(crate) fn settings() -> Value {
     json!({"issuer": "the-integration", "subject": "the-service-user"})
 }
 

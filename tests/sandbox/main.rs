@@ -21,6 +21,7 @@ mod plugin;
 mod secrets;
 mod server;
 mod target;
+mod upgrades;
 
 /// Attacks without a guest's code, as the lists in `attacks.rs`.
 macro_rules! for_each_file {
@@ -48,6 +49,16 @@ macro_rules! for_each_file {
                 "component of many memories, tables or instances, to empty the pool", "a component's share of the pool is capped when it is compiled";
             SpinAtStart => files::a_start_function_is_within_the_limits,
                 "endless loop before the first call (start function)", "instantiation counts as part of the call";
+            Swapped => upgrades::another_file_than_the_pinned_one_is_refused,
+                "plugin file swapped for another", "`digest` in the tenant file; compared before anything is compiled";
+            Grown => upgrades::a_plugin_that_needs_more_is_refused_until_that_is_accepted,
+                "upgrade that asks for another path, endpoint or key", "needs are compared with what ran before; the old plugin goes on until the operator accepts";
+            GrownElsewhere => upgrades::what_is_accepted_is_exactly_that_on_a_host_that_remembers_nothing,
+                "upgrade that asks for more, on a host that has never seen the old one", "`accepts` in the tenant file: exactly these needs";
+            NeighboursPlugin => upgrades::a_kept_plugin_is_for_those_who_ran_it,
+                "tenant file that names the digest of a neighbour's plugin", "a kept plugin is for connectors that ran it";
+            KeptChanged => upgrades::a_kept_plugin_that_was_changed_is_not_run,
+                "kept component that was changed on disk", "its digest is checked whenever it is read";
             AddressLiteral => addresses::an_address_for_a_host_is_refused_when_the_tenant_is_read,
                 "endpoint that is a private, loopback or metadata address, in every spelling", "refused when the tenant file is read";
             NameToLoopback => addresses::a_name_that_leads_inside_is_refused_before_connecting,

@@ -4,8 +4,14 @@
 //! process.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
+
+use crate::clock::SystemClock;
+use crate::dispatch::Runtime;
+use crate::sandbox::{PluginCache, Sandbox, SandboxLimits};
+use crate::tenant::HostConfig;
 
 mod breaker;
 mod check;
@@ -40,7 +46,7 @@ enum Command {
     Run(run::Run),
     /// Checks a tenant: everything short of closing.
     Check(check::Check),
-    /// Builds and inspects plugins.
+    /// Builds plugins, inspects them, and goes back to earlier ones.
     #[command(subcommand)]
     Plugin(plugin::Plugin),
     /// Takes events over HTTP and closes accounts, until it is stopped.
@@ -123,11 +129,17 @@ pub async fn main(cli: Cli) -> anyhow::Result<Exit> {
     }
 }
 
-/// A runtime with the machine's clock and default limits.
-fn runtime() -> anyhow::Result<crate::dispatch::Runtime> {
-    let sandbox = crate::sandbox::Sandbox::new(crate::sandbox::SandboxLimits::default())?;
-    Ok(crate::dispatch::Runtime::new(
-        sandbox,
-        std::sync::Arc::new(crate::clock::SystemClock),
-    ))
+/// A runtime with the machine's clock and default limits. It knows what the host's service has compiled and run, where
+/// that is ours to read, and adds nothing to what it has run.
+fn runtime(host: &HostConfig) -> anyhow::Result<Runtime> {
+    let mut sandbox = sandbox()?;
+    if let Some(cache) = PluginCache::open_existing(&host.server.cache) {
+        sandbox = sandbox.with_cache(cache);
+    }
+    Ok(Runtime::new(sandbox, Arc::new(SystemClock)))
+}
+
+/// A sandbox with default limits.
+fn sandbox() -> anyhow::Result<Sandbox> {
+    Sandbox::new(SandboxLimits::default())
 }

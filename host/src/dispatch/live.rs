@@ -101,6 +101,12 @@ async fn open(runtime: &Runtime, tenant: Tenant, old: Option<&LiveTenant>) -> Re
         };
         connectors.insert(name.clone(), lookup);
     }
+    // Nothing after this can refuse the tenant: what is written down does go live.
+    for lookup in connectors.values() {
+        if let Lookup::Ready(connector) = lookup {
+            runtime.note(connector);
+        }
+    }
     Ok(LiveTenant {
         tenant,
         sources,

@@ -4,17 +4,18 @@
 //! taken once, here, so it cannot say something else later.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
 use tokio::io::AsyncReadExt;
 use wasmparser::{ComponentExternName, Encoding, Parser, Payload};
 use wasmtime::component::Component;
 
 use super::bindings::ConnectorPre;
+use super::cache::PluginCache;
 use super::describe;
 use super::engine::{Sandbox, State};
-use crate::capability::Descriptor;
+use crate::capability::{Descriptor, Needs};
 
 /// The package and version of the contract that this host speaks.
 pub const CONTRACT: (&str, &str) = ("exeunt:connector", "0.1.0");
@@ -32,6 +33,8 @@ pub struct Plugin {
     pub imports: Vec<String>,
     /// What it says of itself.
     pub descriptor: Descriptor,
+    /// What it needs of its operator.
+    pub needs: Needs,
     pub(super) sandbox: Sandbox,
     pub(super) pre: ConnectorPre<State>,
 }
@@ -88,6 +91,16 @@ pub enum AdmissionError {
     BadDescriptor(Vec<String>),
 }
 
+impl Plugin {
+    /// The digest that a component with this content has.
+    #[must_use]
+    pub fn digest_of(bytes: &[u8]) -> String {
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
+        let hex: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("sha256:{hex}")
+    }
+}
+
 impl Sandbox {
     /// Admits a component.
     ///
@@ -105,9 +118,10 @@ impl Sandbox {
         }
         let imports = inspect(&bytes)?;
         let size = bytes.len();
-        let digest = format!("sha256:{}", hex(&Sha256::digest(&bytes)));
-        let (sandbox, name) = (self.clone(), digest.clone());
-        let component = tokio::task::spawn_blocking(move || sandbox.compile(&name, &bytes))
+        let digest = Plugin::digest_of(&bytes);
+        let bytes = Arc::new(bytes);
+        let (sandbox, name, content) = (self.clone(), digest.clone(), Arc::clone(&bytes));
+        let component = tokio::task::spawn_blocking(move || sandbox.compile(&name, &content))
             .await
             .map_err(|error| AdmissionError::Unloadable(error.to_string()))?
             .map_err(|error| AdmissionError::Unloadable(format!("{error:#}")))?;
@@ -117,10 +131,16 @@ impl Sandbox {
             .and_then(ConnectorPre::new)
             .map_err(|error| AdmissionError::OtherWorld(format!("{error:#}")))?;
         let descriptor = self.describe(&pre).await?;
+        if let Some(cache) = self.cache.clone() {
+            let name = digest.clone();
+            let kept = tokio::task::spawn_blocking(move || cache.keep(&name, &bytes)).await;
+            kept.map_err(|error| AdmissionError::Unloadable(error.to_string()))?;
+        }
         Ok(Plugin {
             digest,
             size,
             imports,
+            needs: Needs::of(&descriptor),
             descriptor,
             sandbox: self.clone(),
             pre,
@@ -147,6 +167,17 @@ impl Sandbox {
         // It may have grown meanwhile. One byte past the limit is enough for `admit` to refuse it.
         file.take(allowed as u64 + 1).read_to_end(&mut bytes).await?;
         Ok(bytes)
+    }
+
+    /// Where the component of a digest is kept that was admitted before. What is there is to be checked.
+    pub(crate) fn kept(&self, digest: &str) -> Option<PathBuf> {
+        let path = self.cache.as_ref()?.component(digest);
+        path.exists().then_some(path)
+    }
+
+    /// The folder in which it keeps what it compiles.
+    pub(crate) fn folder(&self) -> Option<&Path> {
+        self.cache.as_ref().map(PluginCache::folder)
     }
 
     /// Machine code for a component, from the cache where it is there.
@@ -255,8 +286,4 @@ fn check_world(imports: &[String], exports: &[String]) -> Result<(), AdmissionEr
         }
     }
     Ok(())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

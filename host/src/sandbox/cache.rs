@@ -1,4 +1,5 @@
-//! Compiled plugins on disk, so that a start does not compile them again.
+//! Compiled plugins on disk, so that a start does not compile them again; and the components themselves by digest, so that
+//! an older one can run again.
 //!
 //! What is read back is machine code that runs without another check. So the folder must be ours and nobody else's.
 //! The checksum in each file finds damage; it does not stop somebody who may write there.
@@ -70,16 +71,44 @@ impl PluginCache {
     pub(super) fn store(&self, engine: &Engine, digest: &str, component: &Component) {
         let path = self.path(engine, digest);
         let code = component.serialize().map_err(io::Error::other);
-        if let Err(error) = code.and_then(|code| self.write(&path, &code)) {
+        if let Err(error) = code.and_then(|code| self.write(&path, &[&Sha256::digest(&code), &code])) {
             tracing::warn!("{} cannot be written: {error}", path.display());
         }
     }
 
+    /// Opens a folder if it is there and ours alone: for commands that run beside the service, maybe as another user.
+    #[must_use]
+    pub fn open_existing(folder: &Path) -> Option<Self> {
+        folder.is_dir().then(|| Self::open(folder).ok()).flatten()
+    }
+
+    /// Keeps an admitted component. Where that fails nobody can go back to it by its digest.
+    pub(super) fn keep(&self, digest: &str, bytes: &[u8]) {
+        let path = self.component(digest);
+        if path.exists() {
+            return;
+        }
+        if let Err(error) = self.write(&path, &[bytes]) {
+            tracing::warn!("{} cannot be written: {error}", path.display());
+        }
+    }
+
+    /// Where the component of a digest is kept.
+    pub(super) fn component(&self, digest: &str) -> PathBuf {
+        self.folder.join(format!("{}.wasm", digits(digest)))
+    }
+
+    /// The folder.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     // Renamed into place: a reader sees all of it or nothing.
-    fn write(&self, path: &Path, code: &[u8]) -> io::Result<()> {
+    fn write(&self, path: &Path, parts: &[&[u8]]) -> io::Result<()> {
         let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
-        file.write_all(&Sha256::digest(code))?;
-        file.write_all(code)?;
+        for part in parts {
+            file.write_all(part)?;
+        }
         file.persist(path).map_err(|error| error.error)?;
         Ok(())
     }
@@ -88,9 +117,13 @@ impl PluginCache {
     fn path(&self, engine: &Engine, digest: &str) -> PathBuf {
         let mut hash = DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut hash);
-        let digest = digest.trim_start_matches("sha256:");
-        self.folder.join(format!("{digest}-{:016x}.compiled", hash.finish()))
+        let name = format!("{}-{:016x}.compiled", digits(digest), hash.finish());
+        self.folder.join(name)
     }
+}
+
+fn digits(digest: &str) -> &str {
+    digest.trim_start_matches("sha256:")
 }
 
 fn check(owner: u32, us: u32, mode: u32) -> Result<(), String> {

@@ -9,6 +9,7 @@
 //! ([`Location`]), so that a later check (a setting against the plugin's schema, a missing key) still points at it.
 
 mod connector;
+mod digest;
 mod endpoint;
 mod error;
 mod file;
