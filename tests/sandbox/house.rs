@@ -113,6 +113,16 @@ impl House {
         fs::write(file, host.replace("[tenants.hostile]\n", &line)).unwrap();
     }
 
+    /// Writes lines at the top of the host's file, and some into what is granted to the hostile tenant.
+    pub(crate) fn configure(&self, top: &str, granted: &str) {
+        let file = self.path("exeunt.toml");
+        let host = fs::read_to_string(&file).unwrap();
+        let (_, tenants) = host.split_once("[tenants.hostile]\n").unwrap();
+        let (kept, rest) = tenants.split_at(tenants.find("insecure").unwrap());
+        assert!(kept.len() < 400, "grants come before the others");
+        fs::write(file, format!("{top}\n[tenants.hostile]\n{granted}\n{rest}")).unwrap();
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }

@@ -1,104 +1,14 @@
 //! Plugins that are replaced: what a host lets run in the old one's place.
 
-use std::path::Path;
-use std::sync::Arc;
+use exeunt::sandbox::{Plugin, Sandbox};
 
-use exeunt::clock::SystemClock;
-use exeunt::dispatch::{Connector, Connectors, Lookup, Registry, Runtime};
-use exeunt::journal::{Journal, Options};
-use exeunt::sandbox::{Plugin, PluginCache, Sandbox};
-use exeunt::tenant::HostConfig;
-
-use crate::house::{House, limits, settings};
-use crate::plugin::{hostile, with_replaced};
-
-/// A host that serves the house's tenants, as `exeunt serve` does.
-struct Served {
-    house: House,
-    registry: Registry,
-}
-
-impl Served {
-    async fn new() -> Self {
-        let house = House::new().await;
-        let registry = open(&house).await;
-        Self { house, registry }
-    }
-
-    /// The same after the process has ended and begun again.
-    async fn restarted(self) -> Self {
-        let registry = open(&self.house).await;
-        Self { registry, ..self }
-    }
-
-    /// Writes a tenant's file with further lines, and looks at the files.
-    async fn write(&self, tenant: &str, lines: &str) {
-        self.house.write(tenant, &settings(), lines);
-        self.registry.refresh().await.unwrap();
-    }
-
-    async fn install(&self, component: &[u8]) {
-        self.house.install(component);
-        self.registry.refresh().await.unwrap();
-    }
-
-    fn runs(&self, tenant: &str) -> Result<Arc<Connector>, String> {
-        match self.registry.connector(tenant, "target") {
-            Lookup::Ready(connector) => Ok(connector),
-            Lookup::Unready(reason) | Lookup::Absent(reason) => Err(reason),
-        }
-    }
-
-    #[track_caller]
-    fn runs_this(&self, tenant: &str, component: &[u8]) {
-        let connector = self.runs(tenant).unwrap();
-        assert_eq!(connector.plugin.digest, Plugin::digest_of(component));
-    }
-
-    /// The only thing that does not run as its file says.
-    #[track_caller]
-    fn problem(&self) -> String {
-        let mut problems = self.registry.problems();
-        assert_eq!(problems.len(), 1, "{problems:#?}");
-        problems.remove(0).2
-    }
-
-    #[track_caller]
-    fn is_well(&self) {
-        let problems = self.registry.problems();
-        assert!(problems.is_empty(), "{problems:#?}");
-    }
-}
-
-async fn open(house: &House) -> Registry {
-    let cache = PluginCache::open(&house.path("cache")).unwrap();
-    let sandbox = Sandbox::new(limits()).unwrap().with_cache(cache);
-    let runtime = Arc::new(Runtime::new(sandbox, Arc::new(SystemClock)));
-    let host = HostConfig::load(&house.path("exeunt.toml")).unwrap();
-    let address = format!("sqlite:{}", house.path("journal.db").display());
-    let journal = Journal::open(&address, Options::default()).await.unwrap();
-    let registry = Registry::new(runtime, host, journal);
-    registry.refresh().await.unwrap();
-    registry
-}
-
-/// The hostile plugin with a section that says nothing: another file that needs the same.
-fn noted(component: &[u8]) -> Vec<u8> {
-    let mut noted = component.to_vec();
-    noted.extend(b"\x00\x05\x04note");
-    noted
-}
+use crate::house::limits;
+use crate::plugin::{hostile, noted, with_replaced};
+use crate::served::Served;
 
 /// The hostile plugin in a version that wants to go elsewhere.
 fn grown() -> Vec<u8> {
     with_replaced("/hostile/{any}", "/admins1/{any}")
-}
-
-/// How often something was compiled is seen by what the cache holds.
-fn compiled(folder: &Path) -> usize {
-    let entries = std::fs::read_dir(folder).unwrap();
-    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    names.filter(|name| name.ends_with(".compiled")).count()
 }
 
 #[tokio::test]
@@ -111,11 +21,7 @@ pub(crate) async fn another_file_than_the_pinned_one_is_refused() {
     for said in ["hostile.toml:", "connectors.target.digest", &pinned, &swapped] {
         assert!(refused.contains(said), "no {said} in: {refused}");
     }
-    assert_eq!(
-        compiled(&served.house.path("cache")),
-        0,
-        "it is refused before it is compiled"
-    );
+    assert_eq!(served.compiled(), 0, "it is refused before it is compiled");
     served.install(&hostile()).await;
     served.runs_this("hostile", &hostile());
     // Once it has run, the file may change: what is pinned is what runs, also after a restart.

@@ -10,12 +10,13 @@ use clap::{Parser, Subcommand};
 
 use crate::clock::SystemClock;
 use crate::dispatch::Runtime;
-use crate::sandbox::{PluginCache, Sandbox, SandboxLimits};
+use crate::sandbox::{Compiler, PluginCache, Sandbox, SandboxLimits};
 use crate::tenant::HostConfig;
 
 mod breaker;
 mod check;
 mod client;
+mod compile;
 mod demo;
 mod events;
 mod jobs;
@@ -46,7 +47,7 @@ enum Command {
     Run(run::Run),
     /// Checks a tenant: everything short of closing.
     Check(check::Check),
-    /// Builds plugins, inspects them, and goes back to earlier ones.
+    /// Builds plugins, inspects and signs them, and goes back to earlier ones.
     #[command(subcommand)]
     Plugin(plugin::Plugin),
     /// Takes events over HTTP and closes accounts, until it is stopped.
@@ -74,6 +75,9 @@ enum Command {
     /// Moves the journal between databases.
     #[command(subcommand)]
     Journal(journal::Journal),
+    /// Compiles a component for the host that starts it.
+    #[command(name = Compiler::COMMAND, hide = true)]
+    Compile(compile::Compile),
     /// Shows the whole procedure against a DocuSign simulator.
     Demo(demo::Demo),
 }
@@ -125,6 +129,7 @@ pub async fn main(cli: Cli) -> anyhow::Result<Exit> {
         Command::Breaker(command) => command.run().await,
         Command::Token(command) => command.run().await,
         Command::Journal(command) => command.run().await,
+        Command::Compile(command) => command.run(),
         Command::Demo(command) => command.run().await,
     }
 }
@@ -139,7 +144,7 @@ fn runtime(host: &HostConfig) -> anyhow::Result<Runtime> {
     Ok(Runtime::new(sandbox, Arc::new(SystemClock)))
 }
 
-/// A sandbox with default limits.
+/// A sandbox with default limits, which compiles in processes of its own.
 fn sandbox() -> anyhow::Result<Sandbox> {
-    Sandbox::new(SandboxLimits::default())
+    Ok(Sandbox::new(SandboxLimits::default())?.with_compiler(Compiler::of_this_program()))
 }

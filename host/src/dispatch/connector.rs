@@ -72,7 +72,7 @@ impl Runtime {
     pub async fn connector(&self, tenant: &Tenant, config: &ConnectorConfig) -> Result<Connector, ConfigError> {
         let history = self.history.as_ref();
         let ran = history.map_or_else(Vec::new, |history| history.of(&tenant.name, &config.name));
-        let plugin = self.plugin(config, &ran).await?;
+        let plugin = self.plugin(tenant, config, &ran).await?;
         check_needs(&plugin, config, &ran)?;
         check_settings(&plugin, config)?;
         let keys = resolve_keys(&plugin, config)?;
@@ -113,11 +113,12 @@ impl Runtime {
         })
     }
 
-    async fn plugin(&self, config: &ConnectorConfig, ran: &[Ran]) -> Result<Arc<Plugin>, ConfigError> {
+    async fn plugin(&self, tenant: &Tenant, config: &ConnectorConfig, ran: &[Ran]) -> Result<Arc<Plugin>, ConfigError> {
         let digest = config.digest.as_deref();
         let wanted = Wanted {
             path: &config.plugin,
             digest,
+            signatures: &tenant.signatures,
             ran_it: ran.iter().any(|ran| Some(ran.digest.as_str()) == digest),
         };
         let loaded = self.plugins.load(&self.sandbox, wanted).await;

@@ -4,11 +4,13 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use tokio::io::AsyncReadExt as _;
 use tokio::sync::OnceCell;
 
 use super::look::{Seen, look};
 use crate::capability::Problem;
 use crate::sandbox::{Plugin, Sandbox};
+use crate::tenant::{MAX_SIGNATURES_BYTES, SignatureDemand, Signatures, signature_file};
 
 /// What became of a file. A file that is not admitted is not tried again for each tenant that names it.
 type Admitted = Result<Arc<Plugin>, String>;
@@ -20,6 +22,8 @@ pub(super) struct Wanted<'a> {
     pub(super) path: &'a Path,
     /// The digest that it names.
     pub(super) digest: Option<&'a str>,
+    /// Who must have signed it.
+    pub(super) signatures: &'a [SignatureDemand],
     /// Whether it ran the plugin of that digest before. One that was kept is for those who ran it, and not for a
     /// neighbour who knows its digest.
     pub(super) ran_it: bool,
@@ -62,7 +66,9 @@ impl Plugins {
         let held = file.content(sandbox, wanted.path).await;
         let Some(digest) = wanted.digest else {
             let content = held.map_err(|text| problem("plugin", text))?;
-            let admitted = self.admit(sandbox, &file, wanted.path, content).await;
+            let admitted = self
+                .vouched(sandbox, &file, wanted.path, content, wanted.signatures)
+                .await;
             return admitted.map_err(|text| problem("plugin", text));
         };
         let mut candidates = vec![(Arc::clone(&file), wanted.path.to_owned())];
@@ -73,7 +79,7 @@ impl Plugins {
             if let Ok(content) = file.content(sandbox, &path).await
                 && content.digest == digest
             {
-                let admitted = self.admit(sandbox, &file, &path, content).await;
+                let admitted = self.vouched(sandbox, &file, &path, content, wanted.signatures).await;
                 return admitted.map_err(|text| problem("plugin", text));
             }
         }
@@ -109,6 +115,34 @@ impl Plugins {
                 file
             }
         }
+    }
+
+    /// Admits what is signed as demanded. Each time it is asked for: who signed is not seen by the component's file.
+    async fn vouched(
+        &self,
+        sandbox: &Sandbox,
+        file: &File,
+        path: &Path,
+        content: &Content,
+        demands: &[SignatureDemand],
+    ) -> Admitted {
+        if !demands.is_empty() {
+            let signatures = signatures(path).await;
+            for demand in demands {
+                let verified = match &signatures {
+                    Ok(signatures) => signatures.verify(&content.digest, &demand.signers),
+                    Err(text) => Err(text.clone()),
+                };
+                verified.map_err(|text| {
+                    let (shown, by) = (path.display(), demand.by);
+                    format!("the plugin {shown} is not signed as {by} demands: {text}")
+                })?;
+            }
+            if let Ok(signatures) = signatures {
+                sandbox.keep_signatures(&content.digest, &signatures.to_string());
+            }
+        }
+        self.admit(sandbox, file, path, content).await
     }
 
     async fn admit(&self, sandbox: &Sandbox, file: &File, path: &Path, content: &Content) -> Admitted {
@@ -154,6 +188,19 @@ impl File {
     }
 }
 
+async fn signatures(plugin: &Path) -> Result<Signatures, String> {
+    let path = signature_file(plugin);
+    let mut text = Vec::new();
+    let read = async {
+        let file = tokio::fs::File::open(&path).await?;
+        file.take(MAX_SIGNATURES_BYTES as u64 + 1).read_to_end(&mut text).await
+    };
+    match read.await {
+        Ok(_) => Signatures::parse(&text).map_err(|text| format!("{} {text}", path.display())),
+        Err(error) => Err(format!("{} cannot be read: {error}", path.display())),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -169,6 +216,7 @@ mod tests {
             let wanted = Wanted {
                 path: &path,
                 digest: None,
+                signatures: &[],
                 ran_it: false,
             };
             plugins.load(&sandbox, wanted).await.unwrap_err().text

@@ -12,7 +12,7 @@ use wasmparser::{ComponentExternName, Encoding, Parser, Payload};
 use wasmtime::component::Component;
 
 use super::bindings::ConnectorPre;
-use super::cache::PluginCache;
+use super::cache::{PluginCache, load_compiled};
 use super::describe;
 use super::engine::{Sandbox, State};
 use crate::capability::{Descriptor, Needs};
@@ -120,11 +120,7 @@ impl Sandbox {
         let size = bytes.len();
         let digest = Plugin::digest_of(&bytes);
         let bytes = Arc::new(bytes);
-        let (sandbox, name, content) = (self.clone(), digest.clone(), Arc::clone(&bytes));
-        let component = tokio::task::spawn_blocking(move || sandbox.compile(&name, &content))
-            .await
-            .map_err(|error| AdmissionError::Unloadable(error.to_string()))?
-            .map_err(|error| AdmissionError::Unloadable(format!("{error:#}")))?;
+        let component = self.component(&digest, Arc::clone(&bytes)).await?;
         let pre = self
             .linker
             .instantiate_pre(&component)
@@ -175,24 +171,50 @@ impl Sandbox {
         path.exists().then_some(path)
     }
 
+    /// Keeps the signatures of a component beside it.
+    pub(crate) fn keep_signatures(&self, digest: &str, signatures: &str) {
+        if let Some(cache) = &self.cache {
+            cache.keep_signatures(digest, signatures);
+        }
+    }
+
     /// The folder in which it keeps what it compiles.
     pub(crate) fn folder(&self) -> Option<&Path> {
         self.cache.as_ref().map(PluginCache::folder)
     }
 
     /// Machine code for a component, from the cache where it is there.
-    fn compile(&self, digest: &str, bytes: &[u8]) -> wasmtime::Result<Component> {
-        if let Some(component) = self.cache.as_ref().and_then(|cache| cache.load(&self.engine, digest)) {
+    async fn component(&self, digest: &str, bytes: Arc<Vec<u8>>) -> Result<Component, AdmissionError> {
+        let (sandbox, name) = (self.clone(), digest.to_owned());
+        let cached = aside(move || {
+            Ok(sandbox
+                .cache
+                .as_ref()
+                .and_then(|cache| cache.load(&sandbox.engine, &name)))
+        });
+        if let Some(component) = cached.await? {
             metrics::counter!("exeunt_plugins_loaded_total", "from" => "cache").increment(1);
             tracing::info!(digest, "a plugin was loaded from the cache");
             return Ok(component);
         }
-        let component = Component::new(&self.engine, bytes)?;
+        let compiled = match &self.compiler {
+            Some(compiler) => Some(compiler.compile(&bytes).await.map_err(AdmissionError::Unloadable)?),
+            None => None,
+        };
+        let (sandbox, name) = (self.clone(), digest.to_owned());
+        let component = aside(move || {
+            let component = match &compiled {
+                Some(code) => load_compiled(&sandbox.engine, code)?,
+                None => Component::new(&sandbox.engine, &*bytes)?,
+            };
+            if let Some(cache) = &sandbox.cache {
+                cache.store(&sandbox.engine, &name, &component);
+            }
+            Ok(component)
+        });
+        let component = component.await?;
         metrics::counter!("exeunt_plugins_loaded_total", "from" => "compiler").increment(1);
         tracing::info!(digest, "a plugin was compiled");
-        if let Some(cache) = &self.cache {
-            cache.store(&self.engine, digest, &component);
-        }
         Ok(component)
     }
 
@@ -210,6 +232,15 @@ impl Sandbox {
         };
         describe::descriptor(said).map_err(AdmissionError::BadDescriptor)
     }
+}
+
+/// Does on a thread of its own what takes a processor for long.
+async fn aside<T: Send + 'static>(
+    work: impl FnOnce() -> wasmtime::Result<T> + Send + 'static,
+) -> Result<T, AdmissionError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    let done = done.map_err(|error| AdmissionError::Unloadable(error.to_string()))?;
+    done.map_err(|error| AdmissionError::Unloadable(format!("{error:#}")))
 }
 
 /// The names of a component's imports, if it is a connector of this host's world. Nothing is compiled.

@@ -14,6 +14,8 @@ use sha2::{Digest as _, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
+use crate::tenant::signature_file;
+
 /// Length of a checksum.
 const CHECKSUM: usize = 32;
 
@@ -57,7 +59,7 @@ impl PluginCache {
     /// What was compiled for this engine from the plugin of this digest. None where there is nothing, or it is damaged.
     pub(super) fn load(&self, engine: &Engine, digest: &str) -> Option<Component> {
         let path = self.path(engine, digest);
-        match read(&path).and_then(|code| deserialize(engine, &code)) {
+        match read(&path).and_then(|code| load_compiled(engine, &code).map_err(io::Error::other)) {
             Ok(component) => Some(component),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => {
@@ -89,6 +91,18 @@ impl PluginCache {
             return;
         }
         if let Err(error) = self.write(&path, &[bytes]) {
+            tracing::warn!("{} cannot be written: {error}", path.display());
+        }
+    }
+
+    /// Keeps the signatures of a component, beside it as they are anywhere. Where that fails nobody who demands them can go
+    /// back to it.
+    pub(super) fn keep_signatures(&self, digest: &str, signatures: &str) {
+        let path = signature_file(&self.component(digest));
+        if std::fs::read(&path).is_ok_and(|kept| kept == signatures.as_bytes()) {
+            return;
+        }
+        if let Err(error) = self.write(&path, &[signatures.as_bytes()]) {
             tracing::warn!("{} cannot be written: {error}", path.display());
         }
     }
@@ -155,14 +169,17 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     }
 }
 
+/// Loads machine code: what [`PluginCache`] has kept, or what our own compiler has just written.
 #[expect(
     unsafe_code,
-    reason = "precompiled code cannot be loaded otherwise; the folder is checked to be ours alone"
+    reason = "precompiled code cannot be loaded otherwise; it comes from a folder that is ours alone, or from our compiler"
 )]
-fn deserialize(engine: &Engine, code: &[u8]) -> io::Result<Component> {
-    // SAFETY: `code` is what `Component::serialize` returned: nobody but us can write the folder that it was read from,
-    // and its checksum fits. wasmtime itself refuses what another version or other settings have made.
-    unsafe { Component::deserialize(engine, code) }.map_err(io::Error::other)
+pub(super) fn load_compiled(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
+    // SAFETY: `code` is what wasmtime's compiler wrote for such an engine. Either it was read from a folder that nobody
+    // but us can write, with its checksum; or it came through a pipe from this very program, which did nothing else than
+    // compile: whoever could change that code by what is compiled could do so if it were compiled here. wasmtime itself
+    // refuses what another version or other settings have made.
+    unsafe { Component::deserialize(engine, code) }
 }
 
 #[cfg(test)]

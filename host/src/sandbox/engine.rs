@@ -12,6 +12,7 @@ use wasmtime::{
 
 use super::bindings::Connector;
 use super::cache::PluginCache;
+use super::compiler::Compiler;
 use super::limiter::Limiter;
 use super::limits::{SandboxLimits, TICK};
 use crate::capability::{Call, LimitReached};
@@ -33,6 +34,7 @@ pub struct Sandbox {
     pub(super) limits: Arc<SandboxLimits>,
     pub(super) permits: Arc<Semaphore>,
     pub(super) cache: Option<PluginCache>,
+    pub(super) compiler: Option<Compiler>,
 }
 
 impl std::fmt::Debug for Sandbox {
@@ -70,6 +72,7 @@ impl Sandbox {
             limits: Arc::new(limits),
             permits,
             cache: None,
+            compiler: None,
         })
     }
 
@@ -78,6 +81,16 @@ impl Sandbox {
     pub fn with_cache(self, cache: PluginCache) -> Self {
         Self {
             cache: Some(cache),
+            ..self
+        }
+    }
+
+    /// The same, compiling in processes that may be killed. Without, components are compiled here, which is for those
+    /// that are trusted, and for tests.
+    #[must_use]
+    pub fn with_compiler(self, compiler: Compiler) -> Self {
+        Self {
+            compiler: Some(compiler),
             ..self
         }
     }
@@ -120,7 +133,7 @@ fn cpu_exhausted(allowed: Duration) -> LimitReached {
     }
 }
 
-fn config(limits: &SandboxLimits, pooled: bool) -> Config {
+pub(super) fn config(limits: &SandboxLimits, pooled: bool) -> Config {
     let mut config = Config::new();
     config.epoch_interruption(true);
     config.max_wasm_stack(limits.stack);

@@ -12,6 +12,7 @@ mod admission;
 mod bindings;
 mod cache;
 mod call;
+mod compiler;
 mod describe;
 mod engine;
 mod imports;
@@ -23,5 +24,6 @@ pub use bindings::exeunt::connector::types::{Account, Failure, Limit, LimitKind,
 pub use bindings::exports::exeunt::connector::user_closure::Accounts;
 pub use cache::{CacheError, PluginCache};
 pub use call::{Ended, Fault};
+pub use compiler::{CompileLimits, Compiler, compile_here};
 pub use engine::Sandbox;
 pub use limits::{SandboxLimits, TICK};
