@@ -119,6 +119,16 @@ impl House {
         fs::write(file, host.replace("[tenants.hostile]\n", &line)).unwrap();
     }
 
+    /// Writes lines at the top of the host's file, and some into what is granted to the hostile tenant.
+    pub(crate) fn configure(&self, top: &str, granted: &str) {
+        let file = self.path("exeunt.toml");
+        let host = fs::read_to_string(&file).unwrap();
+        let (_, tenants) = host.split_once("[tenants.hostile]\n").unwrap();
+        let (kept, rest) = tenants.split_at(tenants.find("insecure").unwrap());
+        assert!(kept.len() < 400, "grants come before the others");
+        fs::write(file, format!("{top}\n[tenants.hostile]\n{granted}\n{rest}")).unwrap();
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
@@ -128,8 +138,8 @@ impl House {
         fs::write(self.path("plugins/hostile.wasm"), component).unwrap();
     }
 
-    /// Loads a tenant's connector with these settings and further lines.
-    pub(crate) async fn load(&self, tenant: &str, settings: &Value, lines: &str) -> Result<Connector, ConfigError> {
+    /// Writes a tenant's file: a connector with these settings and further lines.
+    pub(crate) fn write(&self, tenant: &str, settings: &Value, lines: &str) -> PathBuf {
         let endpoints = format!(
             "endpoints = {{ api = \"http://{}\", other = \"http://{}\" }}",
             self.api.address, self.other.address
@@ -149,6 +159,12 @@ impl House {
         );
         let file = self.path(&format!("tenants/{tenant}.toml"));
         fs::write(&file, text).unwrap();
+        file
+    }
+
+    /// Loads a tenant's connector with these settings and further lines.
+    pub(crate) async fn load(&self, tenant: &str, settings: &Value, lines: &str) -> Result<Connector, ConfigError> {
+        let file = self.write(tenant, settings, lines);
         let host = HostConfig::load(&self.path("exeunt.toml"))?;
         let tenant = Tenant::load(&file, &host)?;
         self.runtime.connector(&tenant, &tenant.connectors["target"]).await
@@ -184,7 +200,8 @@ impl House {
     }
 }
 
-fn settings() -> Value {
+/// Settings that every connector here has.
+pub(crate) fn settings() -> Value {
     json!({"issuer": "the-integration", "subject": "the-service-user"})
 }
 

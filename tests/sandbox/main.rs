@@ -12,6 +12,7 @@ mod answers;
 #[macro_use]
 mod attacks;
 mod closing;
+mod compiling;
 mod descriptor;
 mod egress;
 mod files;
@@ -20,8 +21,11 @@ mod limits;
 mod patience;
 mod plugin;
 mod secrets;
+mod served;
 mod server;
+mod signing;
 mod target;
+mod upgrades;
 
 /// Attacks without a guest's code, as the lists in `attacks.rs`.
 macro_rules! for_each_file {
@@ -51,6 +55,30 @@ macro_rules! for_each_file {
                 "endless loop before the first call (start function)", "instantiation counts as part of the call";
             CallAtStart => files::a_start_function_that_calls_the_host_is_refused,
                 "start function that asks the host or the target before the first call", "describing comes first, in a store without capabilities: trap, and no admission";
+            SlowToCompile => compiling::a_component_that_takes_for_ever_to_compile_is_refused,
+                "component that takes minutes to compile", "compiled in a process of its own, which is killed at its time limit";
+            LargeToCompile => compiling::a_component_that_takes_gigabytes_to_compile_is_refused,
+                "component that takes gigabytes to compile", "that process's memory is limited by the kernel, and it is the first to go when the machine runs out";
+            LargeWhenCompiled => compiling::machine_code_has_a_size_limit,
+                "component that grows to gigabytes of machine code", "limit on machine code, while it is read";
+            PoolShareElsewhere => compiling::what_the_pool_has_no_room_for_is_refused_whoever_compiles,
+                "component of many memories, compiled where there is no pool", "its share of the pool is checked again when it is loaded";
+            Swapped => upgrades::another_file_than_the_pinned_one_is_refused,
+                "plugin file swapped for another", "`digest` in the tenant file; compared before anything is compiled";
+            Grown => upgrades::a_plugin_that_needs_more_is_refused_until_that_is_accepted,
+                "upgrade that asks for another path, endpoint or key", "needs are compared with what ran before; the old plugin goes on until the operator accepts";
+            GrownElsewhere => upgrades::what_is_accepted_is_exactly_that_on_a_host_that_remembers_nothing,
+                "upgrade that asks for more, on a host that has never seen the old one", "`accepts` in the tenant file: exactly these needs";
+            NeighboursPlugin => upgrades::a_kept_plugin_is_for_those_who_ran_it,
+                "tenant file that names the digest of a neighbour's plugin", "a kept plugin is for connectors that ran it";
+            KeptChanged => upgrades::a_kept_plugin_that_was_changed_is_not_run,
+                "kept component that was changed on disk", "its digest is checked whenever it is read";
+            Unsigned => signing::a_plugin_that_nobody_signed_is_refused_before_it_is_compiled,
+                "plugin from somebody else, where signatures are demanded", "Ed25519 signature of its digest, checked before anything is compiled";
+            ForeignKey => signing::a_tenants_key_counts_for_that_tenant_alone,
+                "tenant that vouches for its neighbour's plugin, or for its own where the host demands a signature", "the host's demand is met by keys of the host's file alone, each tenant's by its own";
+            Resigned => signing::a_signature_of_another_file_does_not_count,
+                "signature of another plugin put beside it", "what is signed is the digest";
             AddressLiteral => addresses::an_address_for_a_host_is_refused_when_the_tenant_is_read,
                 "endpoint that is a private, loopback or metadata address, in every spelling", "refused when the tenant file is read";
             NameToLoopback => addresses::a_name_that_leads_inside_is_refused_before_connecting,

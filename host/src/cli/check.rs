@@ -39,7 +39,7 @@ impl Check {
                 errors.push(error);
             }
         }
-        let runtime = runtime()?;
+        let runtime = runtime(&host)?;
         let mut exit = Exit::Success;
         for config in tenant.connectors.values() {
             match runtime.connector(&tenant, config).await {

@@ -4,12 +4,19 @@
 //! process.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
+
+use crate::clock::SystemClock;
+use crate::dispatch::Runtime;
+use crate::sandbox::{Compiler, PluginCache, Sandbox, SandboxLimits};
+use crate::tenant::HostConfig;
 
 mod breaker;
 mod check;
 mod client;
+mod compile;
 mod core_dumps;
 mod demo;
 mod events;
@@ -42,7 +49,7 @@ enum Command {
     Run(run::Run),
     /// Checks a tenant: everything short of closing.
     Check(check::Check),
-    /// Builds, inspects and tries plugins.
+    /// Builds, inspects, tries and signs plugins, and goes back to earlier ones.
     #[command(subcommand)]
     Plugin(plugin::Plugin),
     /// Runs recorded verb calls through a plugin, without a network, and shows what differs.
@@ -72,6 +79,9 @@ enum Command {
     /// Moves the journal between databases.
     #[command(subcommand)]
     Journal(journal::Journal),
+    /// Compiles a component for the host that starts it.
+    #[command(name = Compiler::COMMAND, hide = true)]
+    Compile(compile::Compile),
     /// Shows the whole procedure against a DocuSign simulator.
     Demo(demo::Demo),
 }
@@ -126,15 +136,22 @@ pub async fn main(cli: Cli) -> anyhow::Result<Exit> {
         Command::Breaker(command) => command.run().await,
         Command::Token(command) => command.run().await,
         Command::Journal(command) => command.run().await,
+        Command::Compile(command) => command.run(),
         Command::Demo(command) => command.run().await,
     }
 }
 
-/// A runtime with the machine's clock and default limits.
-fn runtime() -> anyhow::Result<crate::dispatch::Runtime> {
-    let sandbox = crate::sandbox::Sandbox::new(crate::sandbox::SandboxLimits::default())?;
-    Ok(crate::dispatch::Runtime::new(
-        sandbox,
-        std::sync::Arc::new(crate::clock::SystemClock),
-    ))
+/// A runtime with the machine's clock and default limits. It knows what the host's service has compiled and run, where
+/// that is ours to read, and adds nothing to what it has run.
+fn runtime(host: &HostConfig) -> anyhow::Result<Runtime> {
+    let mut sandbox = sandbox()?;
+    if let Some(cache) = PluginCache::open_existing(&host.server.cache) {
+        sandbox = sandbox.with_cache(cache);
+    }
+    Ok(Runtime::new(sandbox, Arc::new(SystemClock)))
+}
+
+/// A sandbox with default limits, which compiles in processes of its own.
+fn sandbox() -> anyhow::Result<Sandbox> {
+    Ok(Sandbox::new(SandboxLimits::default())?.with_compiler(Compiler::of_this_program()))
 }

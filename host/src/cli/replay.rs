@@ -13,7 +13,7 @@ use super::timeline::clean;
 use crate::author::{Replayed, asked, read_calls, replay};
 use crate::console::{JobDetail, TranscriptView};
 use crate::evidence::CallTranscript;
-use crate::sandbox::{Plugin, Sandbox, SandboxLimits, digest};
+use crate::sandbox::{Plugin, Sandbox};
 
 /// Largest transcript file: 64 MiB, some thousand jobs.
 const MAX_TRANSCRIPT: u64 = 64 * 1024 * 1024;
@@ -40,9 +40,10 @@ pub(super) struct Replay {
 impl Replay {
     pub(super) async fn run(self) -> anyhow::Result<Exit> {
         let calls = self.calls().await?;
+        let sandbox = super::sandbox()?;
         let plugin = match &self.plugin {
-            Some(file) => admit(file).await?,
-            None => recorded(&self.plugins, &calls).await?,
+            Some(file) => admit(&sandbox, file).await?,
+            None => recorded(&sandbox, &self.plugins, &calls).await?,
         };
         println!("plugin  {}", plugin.digest);
         let (mut ran, mut differing) = (0, 0);
@@ -108,14 +109,13 @@ impl Replay {
 }
 
 /// The recorded plugin, by its digest.
-async fn recorded(folder: &Path, calls: &[CallTranscript]) -> anyhow::Result<Plugin> {
+async fn recorded(sandbox: &Sandbox, folder: &Path, calls: &[CallTranscript]) -> anyhow::Result<Plugin> {
     let Some(wanted) = calls.iter().find_map(|call| call.plugin.as_ref()) else {
         bail!(
             "the transcript was written by a version that did not keep what verbs were called with; only newer \
              transcripts can be replayed"
         );
     };
-    let sandbox = Sandbox::new(SandboxLimits::default())?;
     let shown = folder.display();
     let entries = std::fs::read_dir(folder).with_context(|| {
         format!("cannot look for plugin {wanted} in {shown}; name its file with --plugin, or the folder with --plugins")
@@ -127,8 +127,8 @@ async fn recorded(folder: &Path, calls: &[CallTranscript]) -> anyhow::Result<Plu
         }
         // Another file that cannot be read is no reason not to look further.
         let Ok(bytes) = sandbox.read(&path).await else { continue };
-        if digest(&bytes) == *wanted {
-            return admit(&path).await;
+        if Plugin::digest_of(&bytes) == *wanted {
+            return admit(sandbox, &path).await;
         }
     }
     bail!("no file in {shown} is plugin {wanted}; name one with --plugin")

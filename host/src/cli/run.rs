@@ -74,7 +74,7 @@ impl Run {
         let tenant = Tenant::load(&self.tenant, &host)?;
         let source = source(&tenant, &self.source)?;
         let event = read_event(&self.event)?;
-        let runtime = runtime()?;
+        let runtime = runtime(&host)?;
         let connectors = connectors(&runtime, &tenant, &source).await?;
         // Before anything is closed: a path that cannot be written must not cost the report.
         let transcript = self.transcript.as_deref().map(open_transcript).transpose()?;

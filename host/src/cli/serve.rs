@@ -22,7 +22,7 @@ use crate::console::{self, Console, Health, HealthProblem, HealthReport, Phase};
 use crate::dispatch::{Registry, Runtime, Service, ServiceOptions};
 use crate::intake::http::{Certificates, ConnectionLimits, Intake, IntakeLimits, Server, router};
 use crate::journal::{Journal, Lane, Options};
-use crate::sandbox::{PluginCache, Sandbox, SandboxLimits};
+use crate::sandbox::PluginCache;
 use crate::tenant::{HostConfig, JournalAddress, TlsConfig, Tokens};
 
 /// How often files are looked at. A secret that was rotated counts within this time.
@@ -67,7 +67,7 @@ impl Serve {
             let back = journal.reclaim_all().await?.len();
             tracing::info!(back, "the journal is this process's; took back what was running");
         }
-        let sandbox = Sandbox::new(SandboxLimits::default())?.with_cache(cache);
+        let sandbox = super::sandbox()?.with_cache(cache);
         let runtime = Arc::new(Runtime::new(sandbox, Arc::clone(&clock)));
         let registry = Arc::new(Registry::new(runtime, host.clone(), journal.clone()));
         registry.refresh().await?;

@@ -7,7 +7,9 @@ use secrecy::ExposeSecret;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::plugins::Plugins;
+use super::accepted::check_needs;
+use super::history::{History, Ran};
+use super::plugins::{Plugins, Wanted};
 use super::stop::Stop;
 use crate::capability::{Binding, Call, CallLimits, Grant, KeyKind, KeyMaterial, Network, TokenCell, Verb};
 use crate::clock::SharedClock;
@@ -23,6 +25,8 @@ pub struct Runtime {
     clock: SharedClock,
     limits: CallLimits,
     plugins: Plugins,
+    /// What connectors have run, where the sandbox keeps anything.
+    history: Option<History>,
 }
 
 impl Runtime {
@@ -30,6 +34,7 @@ impl Runtime {
     #[must_use]
     pub fn new(sandbox: Sandbox, clock: SharedClock) -> Self {
         Self {
+            history: sandbox.folder().map(History::beside),
             sandbox,
             network: Arc::default(),
             clock,
@@ -65,7 +70,10 @@ impl Runtime {
     ///
     /// Everything that is wrong with it, each with its line in the tenant file.
     pub async fn connector(&self, tenant: &Tenant, config: &ConnectorConfig) -> Result<Connector, ConfigError> {
-        let plugin = self.plugin(config).await?;
+        let history = self.history.as_ref();
+        let ran = history.map_or_else(Vec::new, |history| history.of(&tenant.name, &config.name));
+        let plugin = self.plugin(tenant, config, &ran).await?;
+        check_needs(&plugin, config, &ran)?;
         check_settings(&plugin, config)?;
         let keys = resolve_keys(&plugin, config)?;
         let token_key = token_key(&plugin, config, &keys);
@@ -94,6 +102,7 @@ impl Runtime {
         Ok(Connector {
             tenant: tenant.name.clone(),
             name: config.name.clone(),
+            is_noted: ran.last().is_some_and(|last| last.digest == plugin.digest),
             plugin,
             grant: Arc::new(grant),
             mode: config.mode,
@@ -104,9 +113,32 @@ impl Runtime {
         })
     }
 
-    async fn plugin(&self, config: &ConnectorConfig) -> Result<Arc<Plugin>, ConfigError> {
-        let loaded = self.plugins.load(&self.sandbox, &config.plugin).await;
-        loaded.map_err(|message| config.at("plugin").error(message))
+    async fn plugin(&self, tenant: &Tenant, config: &ConnectorConfig, ran: &[Ran]) -> Result<Arc<Plugin>, ConfigError> {
+        let digest = config.digest.as_deref();
+        let wanted = Wanted {
+            path: &config.plugin,
+            digest,
+            signatures: &tenant.signatures,
+            ran_it: ran.iter().any(|ran| Some(ran.digest.as_str()) == digest),
+        };
+        let loaded = self.plugins.load(&self.sandbox, wanted).await;
+        loaded.map_err(|problem| config.at(problem.field).error(problem.text))
+    }
+
+    /// Remembers what a connector runs from now on. Where that fails, the next upgrade is compared with what ran before.
+    pub(super) fn note(&self, connector: &Connector) {
+        let Some(history) = self.history.as_ref().filter(|_| !connector.is_noted) else {
+            return;
+        };
+        let (tenant, name) = (&connector.tenant, &connector.name);
+        let ran = Ran::new(&connector.plugin, self.clock.now());
+        if let Err(error) = history.note(tenant, name, ran) {
+            tracing::error!(
+                tenant,
+                connector = name,
+                "cannot write down which plugin it runs: {error}"
+            );
+        }
     }
 
     /// Forgets plugins that no connector uses any more.
@@ -132,6 +164,8 @@ pub struct Connector {
     pub close_all: bool,
     /// The tenant's policy.
     pub policy: Policy,
+    /// Whether it is written down already that it runs this plugin.
+    is_noted: bool,
     /// Its token.
     pub(super) tokens: Arc<TokenCell<Stop>>,
     /// What the token hangs on: digests of plugin, settings, endpoints and keys.
@@ -142,11 +176,7 @@ impl Connector {
     /// Which code runs.
     #[must_use]
     pub fn identity(&self) -> PluginIdentity {
-        PluginIdentity {
-            name: self.plugin.descriptor.name.clone(),
-            version: self.plugin.descriptor.version.clone(),
-            digest: self.plugin.digest.clone(),
-        }
+        identity(&self.plugin)
     }
 
     /// Goes on with the token of the connector that this one replaces, if nothing that a token hangs on has changed.
@@ -164,6 +194,15 @@ impl Connector {
     /// A verb call with this connector's grant.
     pub(super) fn call(&self, verb: Verb, account: Option<&str>) -> Call {
         Call::new(Arc::clone(&self.grant), verb, account.map(str::to_owned))
+    }
+}
+
+/// Which code a plugin is.
+pub(super) fn identity(plugin: &Plugin) -> PluginIdentity {
+    PluginIdentity {
+        name: plugin.descriptor.name.clone(),
+        version: plugin.descriptor.version.clone(),
+        digest: plugin.digest.clone(),
     }
 }
 

@@ -8,7 +8,7 @@ use super::connector::Runtime;
 use super::look::{Seen, look};
 use super::service::Lookup;
 use crate::intake::http::OpenSource;
-use crate::tenant::{ConfigError, HostConfig, Tenant};
+use crate::tenant::{ConfigError, HostConfig, Tenant, signature_file};
 
 /// A tenant that is loaded.
 #[derive(Debug)]
@@ -70,6 +70,10 @@ pub(super) async fn load(runtime: &Runtime, file: &Path, host: &HostConfig, old:
         }
     };
     let mut plugins: Vec<_> = tenant.connectors.values().map(|config| config.plugin.clone()).collect();
+    if !tenant.signatures.is_empty() {
+        let signatures = plugins.iter().map(|path| signature_file(path)).collect::<Vec<_>>();
+        plugins.extend(signatures);
+    }
     plugins.sort();
     plugins.dedup();
     let plugins = plugins.into_iter().map(|path| (path.clone(), look(&path))).collect();
@@ -100,6 +104,12 @@ async fn open(runtime: &Runtime, tenant: Tenant, old: Option<&LiveTenant>) -> Re
             (Err(error), _) => Lookup::Unready(error.to_string()),
         };
         connectors.insert(name.clone(), lookup);
+    }
+    // Nothing after this can refuse the tenant: what is written down does go live.
+    for lookup in connectors.values() {
+        if let Lookup::Ready(connector) = lookup {
+            runtime.note(connector);
+        }
     }
     Ok(LiveTenant {
         tenant,

@@ -4,12 +4,14 @@
 //! once. Letting a plugin run the whole closure lost: each author would have to get verification right, and a dry run
 //! would be a promise instead of a property.
 
+mod accepted;
 mod ask;
 mod chores;
 mod connector;
 mod find;
 mod gate;
 mod guard;
+mod history;
 mod job;
 mod leases;
 mod live;
@@ -26,6 +28,7 @@ mod worker;
 pub use ask::{Asked, ask, by_hand};
 pub use connector::{Connector, Runtime};
 pub use gate::Gate;
+pub use history::{History, Ran};
 pub use job::run_job;
 pub use live::LiveTenant;
 pub use probe::{Probe, probe};

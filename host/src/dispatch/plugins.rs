@@ -4,13 +4,30 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use tokio::io::AsyncReadExt as _;
 use tokio::sync::OnceCell;
 
 use super::look::{Seen, look};
+use crate::capability::Problem;
 use crate::sandbox::{Plugin, Sandbox};
+use crate::tenant::{MAX_SIGNATURES_BYTES, SignatureDemand, Signatures, signature_file};
 
 /// What became of a file. A file that is not admitted is not tried again for each tenant that names it.
 type Admitted = Result<Arc<Plugin>, String>;
+
+/// Which plugin a connector is to run.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted<'a> {
+    /// The file that it names.
+    pub(super) path: &'a Path,
+    /// The digest that it names.
+    pub(super) digest: Option<&'a str>,
+    /// Who must have signed it.
+    pub(super) signatures: &'a [SignatureDemand],
+    /// Whether it ran the plugin of that digest before. One that was kept is for those who ran it, and not for a
+    /// neighbour who knows its digest.
+    pub(super) ran_it: bool,
+}
 
 /// Plugins by file.
 #[derive(Debug, Default)]
@@ -20,69 +37,167 @@ pub(super) struct Plugins(Mutex<Known>);
 struct Known {
     files: HashMap<PathBuf, Arc<File>>,
     /// By digest: a file that was only touched, or copied, is not compiled again.
-    plugins: HashMap<[u8; 32], Weak<Plugin>>,
+    plugins: HashMap<String, Weak<Plugin>>,
 }
 
 #[derive(Debug)]
 struct File {
     seen: Option<Seen>,
+    content: OnceCell<Result<Content, String>>,
     admitted: OnceCell<Admitted>,
 }
 
+/// What is in a file. Whether a connector wants it is known before it is compiled.
+#[derive(Debug)]
+struct Content {
+    digest: String,
+    /// Until they are compiled.
+    bytes: Mutex<Vec<u8>>,
+}
+
 impl Plugins {
-    /// The plugin in a file, as the file is now.
+    /// The plugin that a connector is to run, as its file is now.
     ///
     /// # Errors
-    /// Why it cannot be read or is not admitted.
-    pub(super) async fn load(&self, sandbox: &Sandbox, path: &Path) -> Admitted {
+    /// Why there is none: it cannot be read, is another than wanted, or is not admitted.
+    pub(super) async fn load(&self, sandbox: &Sandbox, wanted: Wanted<'_>) -> Result<Arc<Plugin>, Problem> {
+        let problem = |field, text| Problem { field, text };
+        let file = self.file(wanted.path);
+        let held = file.content(sandbox, wanted.path).await;
+        let Some(digest) = wanted.digest else {
+            let content = held.map_err(|text| problem("plugin", text))?;
+            let admitted = self
+                .vouched(sandbox, &file, wanted.path, content, wanted.signatures)
+                .await;
+            return admitted.map_err(|text| problem("plugin", text));
+        };
+        let mut candidates = vec![(Arc::clone(&file), wanted.path.to_owned())];
+        if let Some(kept) = sandbox.kept(digest).filter(|_| wanted.ran_it) {
+            candidates.push((self.file(&kept), kept));
+        }
+        for (file, path) in candidates {
+            if let Ok(content) = file.content(sandbox, &path).await
+                && content.digest == digest
+            {
+                let admitted = self.vouched(sandbox, &file, &path, content, wanted.signatures).await;
+                return admitted.map_err(|text| problem("plugin", text));
+            }
+        }
+        let shown = wanted.path.display();
+        Err(match held {
+            Ok(content) => problem(
+                "digest",
+                format!(
+                    "{shown} holds {}, and {digest} is to run, which this connector has not run on this host; put that \
+                     file there, or write digest = \"{}\" once you have looked at it",
+                    content.digest, content.digest
+                ),
+            ),
+            Err(text) => problem("plugin", text),
+        })
+    }
+
+    /// The file as it is now.
+    fn file(&self, path: &Path) -> Arc<File> {
         // Before it is read: what changes meanwhile looks different the next time.
         let seen = look(path);
-        let file = {
-            let mut known = self.known();
-            match known.files.get(path) {
-                Some(file) if file.seen == seen => Arc::clone(file),
-                _ => {
-                    let admitted = OnceCell::new();
-                    let file = Arc::new(File { seen, admitted });
-                    known.files.insert(path.to_owned(), Arc::clone(&file));
-                    file
-                }
+        let mut known = self.known();
+        match known.files.get(path) {
+            Some(file) if file.seen == seen => Arc::clone(file),
+            _ => {
+                let (content, admitted) = (OnceCell::new(), OnceCell::new());
+                let file = Arc::new(File {
+                    seen,
+                    content,
+                    admitted,
+                });
+                known.files.insert(path.to_owned(), Arc::clone(&file));
+                file
             }
-        };
-        file.admitted.get_or_init(|| self.admit(sandbox, path)).await.clone()
-    }
-
-    async fn admit(&self, sandbox: &Sandbox, path: &Path) -> Admitted {
-        let shown = path.display();
-        let bytes = sandbox
-            .read(path)
-            .await
-            .map_err(|error| format!("cannot read the plugin {shown}: {error}"))?;
-        let mut digest = [0; 32];
-        digest.copy_from_slice(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &bytes).as_ref());
-        if let Some(plugin) = self.known().plugins.get(&digest).and_then(Weak::upgrade) {
-            return Ok(plugin);
         }
-        let plugin = sandbox.admit(bytes).await;
-        let plugin = plugin.map_err(|error| format!("the plugin {shown} is not admitted: {error}"))?;
-        let plugin = Arc::new(plugin);
-        self.known().plugins.insert(digest, Arc::downgrade(&plugin));
-        Ok(plugin)
     }
 
-    /// Forgets what no connector uses, failures too: they may have been of the moment.
+    /// Admits what is signed as demanded. Each time it is asked for: who signed is not seen by the component's file.
+    async fn vouched(
+        &self,
+        sandbox: &Sandbox,
+        file: &File,
+        path: &Path,
+        content: &Content,
+        demands: &[SignatureDemand],
+    ) -> Admitted {
+        if !demands.is_empty() {
+            let signatures = signatures(path).await;
+            for demand in demands {
+                let verified = match &signatures {
+                    Ok(signatures) => signatures.verify(&content.digest, &demand.signers),
+                    Err(text) => Err(text.clone()),
+                };
+                verified.map_err(|text| {
+                    let (shown, by) = (path.display(), demand.by);
+                    format!("the plugin {shown} is not signed as {by} demands: {text}")
+                })?;
+            }
+            if let Ok(signatures) = signatures {
+                sandbox.keep_signatures(&content.digest, &signatures.to_string());
+            }
+        }
+        self.admit(sandbox, file, path, content).await
+    }
+
+    async fn admit(&self, sandbox: &Sandbox, file: &File, path: &Path, content: &Content) -> Admitted {
+        let admit = async || {
+            if let Some(plugin) = self.known().plugins.get(&content.digest).and_then(Weak::upgrade) {
+                return Ok(plugin);
+            }
+            let bytes = std::mem::take(&mut *content.bytes.lock().unwrap_or_else(PoisonError::into_inner));
+            let plugin = sandbox.admit(bytes).await;
+            let plugin = plugin.map_err(|error| format!("the plugin {} is not admitted: {error}", path.display()))?;
+            let plugin = Arc::new(plugin);
+            let known = Arc::downgrade(&plugin);
+            self.known().plugins.insert(content.digest.clone(), known);
+            Ok(plugin)
+        };
+        file.admitted.get_or_init(admit).await.clone()
+    }
+
+    /// Forgets what no connector uses, failures too: they may have been of the moment. Not while something is loaded.
     pub(super) fn prune(&self) {
         let mut known = self.known();
-        known.files.retain(|_, file| match file.admitted.get() {
-            Some(Ok(plugin)) => Arc::strong_count(plugin) > 1,
-            Some(Err(_)) => false,
-            None => true,
-        });
+        let is_used = |file: &File| matches!(file.admitted.get(), Some(Ok(plugin)) if Arc::strong_count(plugin) > 1);
+        known.files.retain(|_, file| is_used(file));
         known.plugins.retain(|_, plugin| plugin.strong_count() > 0);
     }
 
     fn known(&self) -> std::sync::MutexGuard<'_, Known> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl File {
+    async fn content(&self, sandbox: &Sandbox, path: &Path) -> Result<&Content, String> {
+        let read = async || {
+            let bytes = sandbox.read(path).await;
+            let bytes = bytes.map_err(|error| format!("cannot read the plugin {}: {error}", path.display()))?;
+            Ok(Content {
+                digest: Plugin::digest_of(&bytes),
+                bytes: Mutex::new(bytes),
+            })
+        };
+        self.content.get_or_init(read).await.as_ref().map_err(Clone::clone)
+    }
+}
+
+async fn signatures(plugin: &Path) -> Result<Signatures, String> {
+    let path = signature_file(plugin);
+    let mut text = Vec::new();
+    let read = async {
+        let file = tokio::fs::File::open(&path).await?;
+        file.take(MAX_SIGNATURES_BYTES as u64 + 1).read_to_end(&mut text).await
+    };
+    match read.await {
+        Ok(_) => Signatures::parse(&text).map_err(|text| format!("{} {text}", path.display())),
+        Err(error) => Err(format!("{} cannot be read: {error}", path.display())),
     }
 }
 
@@ -97,9 +212,18 @@ mod tests {
         let path = folder.path().join("plugin.wasm");
         let sandbox = Sandbox::new(SandboxLimits::default()).unwrap();
         let plugins = Plugins::default();
-        assert!(plugins.load(&sandbox, &path).await.unwrap_err().contains("cannot read"));
+        let load = async || {
+            let wanted = Wanted {
+                path: &path,
+                digest: None,
+                signatures: &[],
+                ran_it: false,
+            };
+            plugins.load(&sandbox, wanted).await.unwrap_err().text
+        };
+        assert!(load().await.contains("cannot read"));
         std::fs::write(&path, "no plugin").unwrap();
-        let refused = plugins.load(&sandbox, &path).await.unwrap_err();
+        let refused = load().await;
         assert!(refused.contains("not admitted"), "{refused}");
         assert_eq!(plugins.known().files.len(), 1);
         plugins.prune();

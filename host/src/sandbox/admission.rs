@@ -4,17 +4,18 @@
 //! taken once, here, so it cannot say something else later.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
 use tokio::io::AsyncReadExt;
 use wasmparser::{ComponentExternName, Encoding, Parser, Payload};
 use wasmtime::component::Component;
 
 use super::bindings::ConnectorPre;
+use super::cache::{PluginCache, load_compiled};
 use super::describe;
 use super::engine::{Sandbox, State};
-use crate::capability::Descriptor;
+use crate::capability::{Descriptor, Needs};
 
 /// The package and version of the contract that this host speaks.
 pub const CONTRACT: (&str, &str) = ("exeunt:connector", "0.1.0");
@@ -32,6 +33,8 @@ pub struct Plugin {
     pub imports: Vec<String>,
     /// What it says of itself.
     pub descriptor: Descriptor,
+    /// What it needs of its operator.
+    pub needs: Needs,
     pub(super) sandbox: Sandbox,
     pub(super) pre: ConnectorPre<State>,
 }
@@ -88,6 +91,16 @@ pub enum AdmissionError {
     BadDescriptor(Vec<String>),
 }
 
+impl Plugin {
+    /// The digest that a component with this content has.
+    #[must_use]
+    pub fn digest_of(bytes: &[u8]) -> String {
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
+        let hex: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("sha256:{hex}")
+    }
+}
+
 impl Sandbox {
     /// Admits a component.
     ///
@@ -105,22 +118,25 @@ impl Sandbox {
         }
         let imports = inspect(&bytes)?;
         let size = bytes.len();
-        let digest = digest(&bytes);
-        let (sandbox, name) = (self.clone(), digest.clone());
-        let component = tokio::task::spawn_blocking(move || sandbox.compile(&name, &bytes))
-            .await
-            .map_err(|error| AdmissionError::Unloadable(error.to_string()))?
-            .map_err(|error| AdmissionError::Unloadable(format!("{error:#}")))?;
+        let digest = Plugin::digest_of(&bytes);
+        let bytes = Arc::new(bytes);
+        let component = self.component(&digest, Arc::clone(&bytes)).await?;
         let pre = self
             .linker
             .instantiate_pre(&component)
             .and_then(ConnectorPre::new)
             .map_err(|error| AdmissionError::OtherWorld(format!("{error:#}")))?;
         let descriptor = self.describe(&pre).await?;
+        if let Some(cache) = self.cache.clone() {
+            let name = digest.clone();
+            let kept = tokio::task::spawn_blocking(move || cache.keep(&name, &bytes)).await;
+            kept.map_err(|error| AdmissionError::Unloadable(error.to_string()))?;
+        }
         Ok(Plugin {
             digest,
             size,
             imports,
+            needs: Needs::of(&descriptor),
             descriptor,
             sandbox: self.clone(),
             pre,
@@ -149,19 +165,56 @@ impl Sandbox {
         Ok(bytes)
     }
 
+    /// Where the component of a digest is kept that was admitted before. What is there is to be checked.
+    pub(crate) fn kept(&self, digest: &str) -> Option<PathBuf> {
+        let path = self.cache.as_ref()?.component(digest);
+        path.exists().then_some(path)
+    }
+
+    /// Keeps the signatures of a component beside it.
+    pub(crate) fn keep_signatures(&self, digest: &str, signatures: &str) {
+        if let Some(cache) = &self.cache {
+            cache.keep_signatures(digest, signatures);
+        }
+    }
+
+    /// The folder in which it keeps what it compiles.
+    pub(crate) fn folder(&self) -> Option<&Path> {
+        self.cache.as_ref().map(PluginCache::folder)
+    }
+
     /// Machine code for a component, from the cache where it is there.
-    fn compile(&self, digest: &str, bytes: &[u8]) -> wasmtime::Result<Component> {
-        if let Some(component) = self.cache.as_ref().and_then(|cache| cache.load(&self.engine, digest)) {
+    async fn component(&self, digest: &str, bytes: Arc<Vec<u8>>) -> Result<Component, AdmissionError> {
+        let (sandbox, name) = (self.clone(), digest.to_owned());
+        let cached = aside(move || {
+            Ok(sandbox
+                .cache
+                .as_ref()
+                .and_then(|cache| cache.load(&sandbox.engine, &name)))
+        });
+        if let Some(component) = cached.await? {
             metrics::counter!("exeunt_plugins_loaded_total", "from" => "cache").increment(1);
             tracing::info!(digest, "a plugin was loaded from the cache");
             return Ok(component);
         }
-        let component = Component::new(&self.engine, bytes)?;
+        let compiled = match &self.compiler {
+            Some(compiler) => Some(compiler.compile(&bytes).await.map_err(AdmissionError::Unloadable)?),
+            None => None,
+        };
+        let (sandbox, name) = (self.clone(), digest.to_owned());
+        let component = aside(move || {
+            let component = match &compiled {
+                Some(code) => load_compiled(&sandbox.engine, code)?,
+                None => Component::new(&sandbox.engine, &*bytes)?,
+            };
+            if let Some(cache) = &sandbox.cache {
+                cache.store(&sandbox.engine, &name, &component);
+            }
+            Ok(component)
+        });
+        let component = component.await?;
         metrics::counter!("exeunt_plugins_loaded_total", "from" => "compiler").increment(1);
         tracing::info!(digest, "a plugin was compiled");
-        if let Some(cache) = &self.cache {
-            cache.store(&self.engine, digest, &component);
-        }
         Ok(component)
     }
 
@@ -181,10 +234,13 @@ impl Sandbox {
     }
 }
 
-/// `sha256:` and the digest of a component, in hexadecimal: what a plugin is known by.
-#[must_use]
-pub fn digest(component: &[u8]) -> String {
-    format!("sha256:{}", hex(&Sha256::digest(component)))
+/// Does on a thread of its own what takes a processor for long.
+async fn aside<T: Send + 'static>(
+    work: impl FnOnce() -> wasmtime::Result<T> + Send + 'static,
+) -> Result<T, AdmissionError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    let done = done.map_err(|error| AdmissionError::Unloadable(error.to_string()))?;
+    done.map_err(|error| AdmissionError::Unloadable(format!("{error:#}")))
 }
 
 /// The names of a component's imports, if it is a connector of this host's world. Nothing is compiled.
@@ -261,8 +317,4 @@ fn check_world(imports: &[String], exports: &[String]) -> Result<(), AdmissionEr
         }
     }
     Ok(())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,4 +1,5 @@
-//! Compiled plugins on disk, so that a start does not compile them again.
+//! Compiled plugins on disk, so that a start does not compile them again; and the components themselves by digest, so that
+//! an older one can run again.
 //!
 //! What is read back is machine code that runs without another check. So the folder must be ours and nobody else's.
 //! The checksum in each file finds damage; it does not stop somebody who may write there.
@@ -12,6 +13,8 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest as _, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::Component;
+
+use crate::tenant::signature_file;
 
 /// Length of a checksum.
 const CHECKSUM: usize = 32;
@@ -56,7 +59,7 @@ impl PluginCache {
     /// What was compiled for this engine from the plugin of this digest. None where there is nothing, or it is damaged.
     pub(super) fn load(&self, engine: &Engine, digest: &str) -> Option<Component> {
         let path = self.path(engine, digest);
-        match read(&path).and_then(|code| deserialize(engine, &code)) {
+        match read(&path).and_then(|code| load_compiled(engine, &code).map_err(io::Error::other)) {
             Ok(component) => Some(component),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => {
@@ -70,16 +73,56 @@ impl PluginCache {
     pub(super) fn store(&self, engine: &Engine, digest: &str, component: &Component) {
         let path = self.path(engine, digest);
         let code = component.serialize().map_err(io::Error::other);
-        if let Err(error) = code.and_then(|code| self.write(&path, &code)) {
+        if let Err(error) = code.and_then(|code| self.write(&path, &[&Sha256::digest(&code), &code])) {
             tracing::warn!("{} cannot be written: {error}", path.display());
         }
     }
 
+    /// Opens a folder if it is there and ours alone: for commands that run beside the service, maybe as another user.
+    #[must_use]
+    pub fn open_existing(folder: &Path) -> Option<Self> {
+        folder.is_dir().then(|| Self::open(folder).ok()).flatten()
+    }
+
+    /// Keeps an admitted component. Where that fails nobody can go back to it by its digest.
+    pub(super) fn keep(&self, digest: &str, bytes: &[u8]) {
+        let path = self.component(digest);
+        if path.exists() {
+            return;
+        }
+        if let Err(error) = self.write(&path, &[bytes]) {
+            tracing::warn!("{} cannot be written: {error}", path.display());
+        }
+    }
+
+    /// Keeps the signatures of a component, beside it as they are anywhere. Where that fails nobody who demands them can go
+    /// back to it.
+    pub(super) fn keep_signatures(&self, digest: &str, signatures: &str) {
+        let path = signature_file(&self.component(digest));
+        if std::fs::read(&path).is_ok_and(|kept| kept == signatures.as_bytes()) {
+            return;
+        }
+        if let Err(error) = self.write(&path, &[signatures.as_bytes()]) {
+            tracing::warn!("{} cannot be written: {error}", path.display());
+        }
+    }
+
+    /// Where the component of a digest is kept.
+    pub(super) fn component(&self, digest: &str) -> PathBuf {
+        self.folder.join(format!("{}.wasm", digits(digest)))
+    }
+
+    /// The folder.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     // Renamed into place: a reader sees all of it or nothing.
-    fn write(&self, path: &Path, code: &[u8]) -> io::Result<()> {
+    fn write(&self, path: &Path, parts: &[&[u8]]) -> io::Result<()> {
         let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
-        file.write_all(&Sha256::digest(code))?;
-        file.write_all(code)?;
+        for part in parts {
+            file.write_all(part)?;
+        }
         file.persist(path).map_err(|error| error.error)?;
         Ok(())
     }
@@ -88,9 +131,13 @@ impl PluginCache {
     fn path(&self, engine: &Engine, digest: &str) -> PathBuf {
         let mut hash = DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut hash);
-        let digest = digest.trim_start_matches("sha256:");
-        self.folder.join(format!("{digest}-{:016x}.compiled", hash.finish()))
+        let name = format!("{}-{:016x}.compiled", digits(digest), hash.finish());
+        self.folder.join(name)
     }
+}
+
+fn digits(digest: &str) -> &str {
+    digest.trim_start_matches("sha256:")
 }
 
 fn check(owner: u32, us: u32, mode: u32) -> Result<(), String> {
@@ -122,14 +169,17 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     }
 }
 
+/// Loads machine code: what [`PluginCache`] has kept, or what our own compiler has just written.
 #[expect(
     unsafe_code,
-    reason = "precompiled code cannot be loaded otherwise; the folder is checked to be ours alone"
+    reason = "precompiled code cannot be loaded otherwise; it comes from a folder that is ours alone, or from our compiler"
 )]
-fn deserialize(engine: &Engine, code: &[u8]) -> io::Result<Component> {
-    // SAFETY: `code` is what `Component::serialize` returned: nobody but us can write the folder that it was read from,
-    // and its checksum fits. wasmtime itself refuses what another version or other settings have made.
-    unsafe { Component::deserialize(engine, code) }.map_err(io::Error::other)
+pub(super) fn load_compiled(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
+    // SAFETY: `code` is what wasmtime's compiler wrote for such an engine. Either it was read from a folder that nobody
+    // but us can write, with its checksum; or it came through a pipe from this very program, which did nothing else than
+    // compile: whoever could change that code by what is compiled could do so if it were compiled here. wasmtime itself
+    // refuses what another version or other settings have made.
+    unsafe { Component::deserialize(engine, code) }
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use wasmtime::{
 
 use super::bindings::Connector;
 use super::cache::PluginCache;
+use super::compiler::Compiler;
 use super::limiter::Limiter;
 use super::limits::{SandboxLimits, TICK};
 use super::pace::Pace;
@@ -35,6 +36,7 @@ pub struct Sandbox {
     pub(super) permits: Arc<Semaphore>,
     pub(super) pace: Arc<Pace>,
     pub(super) cache: Option<PluginCache>,
+    pub(super) compiler: Option<Compiler>,
 }
 
 impl std::fmt::Debug for Sandbox {
@@ -75,6 +77,7 @@ impl Sandbox {
             permits,
             pace,
             cache: None,
+            compiler: None,
         })
     }
 
@@ -83,6 +86,16 @@ impl Sandbox {
     pub fn with_cache(self, cache: PluginCache) -> Self {
         Self {
             cache: Some(cache),
+            ..self
+        }
+    }
+
+    /// The same, compiling in processes that may be killed. Without, components are compiled here, which is for those
+    /// that are trusted, and for tests.
+    #[must_use]
+    pub fn with_compiler(self, compiler: Compiler) -> Self {
+        Self {
+            compiler: Some(compiler),
             ..self
         }
     }
@@ -125,7 +138,7 @@ fn cpu_exhausted(allowed: Duration) -> LimitReached {
     }
 }
 
-fn config(limits: &SandboxLimits, pooled: bool) -> Config {
+pub(super) fn config(limits: &SandboxLimits, pooled: bool) -> Config {
     let mut config = Config::new();
     config.epoch_interruption(true);
     config.max_wasm_stack(limits.stack);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::{Number, Value};
 use toml::de::DeValue;
 
+use super::digest::parse_digest;
 use super::endpoint::BaseUrl;
 use super::error::Location;
 use super::host::NetworkGrants;
@@ -22,6 +23,10 @@ pub struct ConnectorConfig {
     pub name: String,
     /// The plugin's file, already below the host's folder of plugins.
     pub plugin: PathBuf,
+    /// The digest that the plugin must have.
+    pub digest: Option<String>,
+    /// The digest of what the plugin may need, as accepted.
+    pub accepts: Option<String>,
     /// Whether it may close.
     pub mode: Mode,
     /// The plugin's settings, a JSON object.
@@ -81,6 +86,11 @@ impl ConnectorConfig {
     pub(crate) fn read(name: &str, mut table: Table<'_>, around: &Surroundings<'_>) -> Self {
         let plugin = table.require("plugin", "plugin = \"NAME.wasm\"");
         let plugin = plugin.and_then(|item| item.accept(plugin_file(item.string()?, around.plugins)));
+        let mut digest = |key| {
+            let item = table.get(key)?;
+            item.accept(parse_digest(item.string()?))
+        };
+        let (digest, accepts) = (digest("digest"), digest("accepts"));
         let mode = table
             .get("mode")
             .and_then(|item| item.accept(parse_mode(item.string()?)));
@@ -103,6 +113,8 @@ impl ConnectorConfig {
         Self {
             name: name.to_owned(),
             plugin: plugin.unwrap_or_default(),
+            digest,
+            accepts,
             mode: mode.unwrap_or_default(),
             settings,
             keys,

@@ -11,6 +11,7 @@ use super::names::{is_name, quoted};
 use super::policy::Policy;
 use super::reader::{Table, read, read_text};
 use super::secrets::SecretScope;
+use super::signers::{SignatureDemand, SignatureLines};
 use super::source::SourceConfig;
 
 /// Most connectors of a tenant: 64, as many jobs as the journal makes of one event.
@@ -29,6 +30,8 @@ pub struct Tenant {
     pub connectors: BTreeMap<String, ConnectorConfig>,
     /// What holds for all of its connectors.
     pub policy: Policy,
+    /// Who must have signed its plugins: each of these demands is met.
+    pub signatures: Vec<SignatureDemand>,
     /// What `exeunt.toml` grants to it.
     pub grants: Arc<NetworkGrants>,
 }
@@ -75,6 +78,7 @@ impl Tenant {
                 .and_then(|item| item.table())
                 .map(Policy::read)
                 .unwrap_or_default();
+            let signatures = read_signatures(&mut table, host, &name);
             table.finish();
             Self {
                 name: name.clone(),
@@ -82,6 +86,7 @@ impl Tenant {
                 sources,
                 connectors,
                 policy,
+                signatures,
                 grants: grants.clone(),
             }
         })
@@ -117,6 +122,25 @@ fn named<T>(
         }
     }
     all
+}
+
+/// A tenant that names signers trusts those; one that names none trusts the host's.
+fn read_signatures(table: &mut Table<'_>, host: &HostConfig, tenant: &str) -> Vec<SignatureDemand> {
+    let lines = SignatureLines::read(table);
+    let mut demands: Vec<SignatureDemand> = host.signature_demand(tenant).into_iter().collect();
+    if lines.required {
+        let signers = if lines.signers.is_empty() {
+            host.signers(tenant)
+        } else {
+            lines.signers
+        };
+        if signers.is_empty() {
+            table.note("`require_signature` is true and nobody's signature counts; write signers = [\"ed25519:…\"]");
+        }
+        let by = "the tenant file";
+        demands.push(SignatureDemand { by, signers });
+    }
+    demands
 }
 
 fn granted_elsewhere(key: &str, tenant: &str) -> Option<String> {

@@ -17,6 +17,8 @@ use super::error::ConfigError;
 use super::names::{is_name, quoted};
 use super::reader::{Item, Table, read, read_text};
 use super::server::ServerConfig;
+use super::signature::PublicKey;
+use super::signers::{SignatureDemand, SignatureLines, read_signers};
 
 /// Largest file of certificate authorities: 1 MiB. Mozilla's whole list has 230 KiB.
 pub const MAX_CA_BYTES: usize = 1024 * 1024;
@@ -32,7 +34,15 @@ pub struct HostConfig {
     pub plugins: PathBuf,
     /// What only `exeunt serve` and its tools need.
     pub server: ServerConfig,
-    tenants: BTreeMap<String, Arc<NetworkGrants>>,
+    signatures: SignatureLines,
+    tenants: BTreeMap<String, Granted>,
+}
+
+/// What is granted to one tenant.
+#[derive(Debug, Clone, Default)]
+struct Granted {
+    network: Arc<NetworkGrants>,
+    signers: Vec<PublicKey>,
 }
 
 impl HostConfig {
@@ -49,14 +59,20 @@ impl HostConfig {
                 .and_then(|item| item.string())
                 .unwrap_or(DEFAULT_PLUGINS);
             let server = ServerConfig::read(&mut table, &root);
+            let signatures = SignatureLines::read(&mut table);
             let tenants = table.get("tenants").and_then(|item| grants_table(&item));
             let tenants = tenants.map(|tenants| read_tenants(&tenants, &root)).unwrap_or_default();
+            let anybody = !signatures.signers.is_empty() || tenants.values().any(|granted| !granted.signers.is_empty());
+            if signatures.required && !anybody {
+                table.note("`require_signature` is true and no `signers` are given; write signers = [\"ed25519:…\"]");
+            }
             table.finish();
             Self {
                 plugins: root.join(plugins),
                 root: root.clone(),
                 file: Some(path.to_owned()),
                 server,
+                signatures,
                 tenants,
             }
         })
@@ -71,6 +87,7 @@ impl HostConfig {
             server: ServerConfig::default_for(&root),
             root,
             file: None,
+            signatures: SignatureLines::default(),
             tenants: BTreeMap::new(),
         }
     }
@@ -114,7 +131,7 @@ impl HostConfig {
     /// The files that this was read from: its own, and those of certificate authorities. None without a file.
     #[must_use]
     pub fn files(&self) -> Vec<PathBuf> {
-        let authorities = self.tenants.values().filter_map(|grants| grants.ca.as_ref());
+        let authorities = self.tenants.values().filter_map(|granted| granted.network.ca.as_ref());
         let files = self.file.iter().cloned();
         let mut files: Vec<PathBuf> = files.chain(authorities.map(|ca| ca.file.clone())).collect();
         files.sort();
@@ -125,7 +142,27 @@ impl HostConfig {
     /// What is granted to a tenant; nothing to one that `exeunt.toml` does not name.
     #[must_use]
     pub fn grants(&self, tenant: &str) -> Arc<NetworkGrants> {
-        self.tenants.get(tenant).cloned().unwrap_or_default()
+        let granted = self.tenants.get(tenant);
+        granted.map(|granted| Arc::clone(&granted.network)).unwrap_or_default()
+    }
+
+    /// Whose signatures of a tenant's plugins the host's operator trusts.
+    pub(crate) fn signers(&self, tenant: &str) -> Vec<PublicKey> {
+        let granted = self
+            .tenants
+            .get(tenant)
+            .into_iter()
+            .flat_map(|granted| &granted.signers);
+        self.signatures.signers.iter().chain(granted).copied().collect()
+    }
+
+    /// What the host's operator asks of a tenant's plugins, if anything.
+    #[must_use]
+    pub fn signature_demand(&self, tenant: &str) -> Option<SignatureDemand> {
+        self.signatures.required.then(|| SignatureDemand {
+            by: "exeunt.toml",
+            signers: self.signers(tenant),
+        })
     }
 }
 
@@ -232,20 +269,21 @@ fn grants_table<'a>(item: &Item<'a>) -> Option<Table<'a>> {
     item.table()
 }
 
-fn read_tenants(tenants: &Table<'_>, root: &Path) -> BTreeMap<String, Arc<NetworkGrants>> {
+fn read_tenants(tenants: &Table<'_>, root: &Path) -> BTreeMap<String, Granted> {
     let mut grants = BTreeMap::new();
     for (name, item) in tenants.entries() {
         if !is_name(name) {
             item.note("is not a tenant's name; write [a-z][a-z0-9-]*, at most 63 characters, as in tenants/NAME.toml");
         }
         if let Some(table) = item.table() {
-            grants.insert(name.to_owned(), Arc::new(read_grants(table, root)));
+            grants.insert(name.to_owned(), read_grants(table, root));
         }
     }
     grants
 }
 
-fn read_grants(mut table: Table<'_>, root: &Path) -> NetworkGrants {
+fn read_grants(mut table: Table<'_>, root: &Path) -> Granted {
+    let signers = table.get("signers").map(|item| read_signers(&item)).unwrap_or_default();
     let ca = table
         .get("ca")
         .and_then(|item| item.accept(read_ca(item.string()?, root)))
@@ -274,13 +312,14 @@ fn read_grants(mut table: Table<'_>, root: &Path) -> NetworkGrants {
         ));
     }
     table.finish();
-    NetworkGrants {
+    let network = Arc::new(NetworkGrants {
         ca,
         connect_to,
         private,
         insecure,
         proxy,
-    }
+    });
+    Granted { network, signers }
 }
 
 /// An address, as in every other grant: a name would have to be looked up, and could lead elsewhere.

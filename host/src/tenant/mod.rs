@@ -9,6 +9,7 @@
 //! ([`Location`]), so that a later check (a setting against the plugin's schema, a missing key) still points at it.
 
 mod connector;
+mod digest;
 mod endpoint;
 mod error;
 mod file;
@@ -19,6 +20,8 @@ mod policy;
 mod reader;
 mod secrets;
 mod server;
+mod signature;
+mod signers;
 mod source;
 mod source_auth;
 mod token_file;
@@ -42,6 +45,8 @@ pub use server::{
     DEFAULT_LISTEN, DEFAULT_TRANSCRIPT_RETENTION, HostSecret, JournalAddress, MAX_LEASE, MIN_LEASE, ServerConfig,
     ServerLimits, TlsConfig,
 };
+pub use signature::{MAX_SIGNATURES_BYTES, MAX_SIGNERS, PrivateKey, PublicKey, Refused, Signatures, signature_file};
+pub use signers::SignatureDemand;
 pub use source::{Becomes, DEFAULT_MAX_AGE, LeaverRule, PersonMapping, SourceConfig, SourceKind};
 pub use source_auth::{MAX_SOURCE_SECRETS, SourceAuth};
 pub use tokens::{NewToken, Role, TOKEN_BYTES, TOKEN_PREFIX, Token, Tokens};

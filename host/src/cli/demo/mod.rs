@@ -62,7 +62,7 @@ impl Demo {
         let host = HostConfig::locate(None, &file)?;
         let tenant = Tenant::load(&file, &host)?;
         let source = source(&tenant, "hr")?;
-        let connectors = connectors(&runtime()?, &tenant, &source).await?;
+        let connectors = connectors(&runtime(&host)?, &tenant, &source).await?;
         let mut stage = Stage {
             simulator,
             connectors,

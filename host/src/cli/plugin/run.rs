@@ -82,7 +82,10 @@ impl Run {
         }
         let mut config = config.clone();
         config.plugin.clone_from(&self.file);
-        let connector = runtime()?.connector(&tenant, &config).await?;
+        // The file that is named here is meant, whatever the connector is pinned to. All else holds: what it may need,
+        // and who must have signed it.
+        config.digest = None;
+        let connector = runtime(&host)?.connector(&tenant, &config).await?;
         let asked = match by_hand(&connector, question).await {
             Ok(asked) => asked,
             Err(stop) => {

@@ -35,7 +35,7 @@ impl Test {
                 self.script.display()
             );
         }
-        let plugin = admit(&self.file).await?;
+        let plugin = admit(&crate::cli::sandbox()?, &self.file).await?;
         let played = play(&plugin, &script).await?;
         let mut coverage = Coverage::default();
         for played in &played {

@@ -16,6 +16,7 @@ mod main_line;
 mod moving;
 mod process;
 mod reload;
+mod upgrades;
 mod waiting;
 
 /// Makes of each test one for SQLite and one for PostgreSQL.

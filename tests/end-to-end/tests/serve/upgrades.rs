@@ -1,0 +1,195 @@
+//! Plugins are replaced, refused, accepted and taken back while the service runs.
+
+use std::path::Path;
+
+use end_to_end::says;
+use serde_json::Value;
+
+use crate::client::Client;
+use crate::house::House;
+use crate::process::Host;
+
+/// What the connector's own plugin file is called.
+const FILE: &str = "own/docusign.wasm";
+
+/// A house with a folder of plugins of its own, and a host in it.
+async fn begin() -> (House, Host, Client) {
+    let house = House::sqlite().await;
+    std::fs::create_dir(house.path("own")).expect("a folder");
+    install(&house, &built());
+    let text = std::fs::read_to_string(house.path("exeunt.toml")).expect("the host file");
+    let folder = format!("{:?}", end_to_end::plugins());
+    assert!(text.contains(&folder));
+    house.replace("exeunt.toml", &text.replace(&folder, "\"own\""));
+    let host = house.start().await;
+    let client = Client::new(&house, &host);
+    (house, host, client)
+}
+
+fn built() -> Vec<u8> {
+    std::fs::read(end_to_end::plugins().join("docusign.wasm")).expect("a plugin")
+}
+
+/// The same plugin, which wants to read elsewhere: a version that does not work and needs something new.
+fn grown() -> Vec<u8> {
+    let (from, to) = (b"/oauth/userinfo", b"/oauth/otherinf");
+    let mut bytes = built();
+    let places: Vec<usize> = (0..bytes.len() - from.len())
+        .filter(|&at| bytes[at..].starts_with(from))
+        .collect();
+    assert!(!places.is_empty());
+    for at in places {
+        bytes[at..at + to.len()].copy_from_slice(to);
+    }
+    bytes
+}
+
+/// The same plugin in another file: a section that says nothing stands at its end.
+fn noted() -> Vec<u8> {
+    let mut noted = built();
+    noted.extend(b"\x00\x05\x04note");
+    noted
+}
+
+fn install(house: &House, plugin: &[u8]) {
+    std::fs::write(house.path("own/aside"), plugin).expect("a file");
+    std::fs::rename(house.path("own/aside"), house.path(FILE)).expect("a rename");
+}
+
+/// The only problem that `/readyz` tells.
+async fn problem(client: &Client) -> String {
+    crate::until("it is reported", async || client.see("/readyz").await["problems"] == 1).await;
+    let seen = client.see("/readyz").await;
+    seen["details"]["problems"][0]["message"]
+        .as_str()
+        .expect("words")
+        .to_owned()
+}
+
+async fn is_mended(client: &Client) {
+    crate::until("it is mended", async || client.see("/readyz").await["problems"] == 0).await;
+}
+
+/// The digest of the plugin that closes this person now.
+async fn closes(house: &House, client: &Client, email: &str) -> String {
+    let _ = house.world.user(email);
+    let event = client.accepted("acme", &end_to_end::event(email)).await;
+    let job = client.job_is(&event, "closed").await;
+    digest_of(client, &job).await
+}
+
+async fn digest_of(client: &Client, job: &Value) -> String {
+    let id = job["id"].as_str().expect("an id");
+    let job = client.see(&format!("/v1/jobs/{id}")).await;
+    job["detail"]["plugin"]["digest"].as_str().expect("a digest").to_owned()
+}
+
+async fn digest(house: &House, file: &Path) -> String {
+    let ran = house.exeunt(&["plugin", "inspect", &file.to_string_lossy()]).await;
+    ran.json()["digest"].as_str().expect("a digest").to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plugin_whose_needs_grew_waits_for_the_operator_while_the_old_one_runs() {
+    let (house, host, client) = begin().await;
+    std::fs::write(house.path("old.wasm"), built()).expect("a file");
+    let old = digest(&house, Path::new("old.wasm")).await;
+    assert_eq!(closes(&house, &client, "ann@acme.example").await, old);
+    install(&house, &grown());
+    let told = problem(&client).await;
+    says(
+        &told,
+        &[
+            "acme.toml:",
+            "connectors.docusign",
+            "`mint GET account /oauth/otherinf`",
+        ],
+    );
+    says(&told, &[&format!("digest = \"{old}\"")]);
+    assert_eq!(closes(&house, &client, "bob@acme.example").await, old);
+
+    let diff = house.exeunt(&["plugin", "diff", "old.wasm", FILE]).await;
+    assert_eq!(diff.code, 1, "it grew");
+    says(
+        &diff.stdout,
+        &[
+            "- mint GET account /oauth/userinfo\n",
+            "+ mint GET account /oauth/otherinf\n",
+        ],
+    );
+    let line = diff
+        .stdout
+        .lines()
+        .find_map(|line| line.strip_prefix("to accept this, write "));
+    let line = line.expect("the line to write");
+    says(&told, &[line]);
+    let text = house.tenant_text().replace("mode =", &format!("{line}\nmode ="));
+    house.replace("tenants/acme.toml", &text);
+    is_mended(&client).await;
+    let new = digest(&house, &house.path(FILE)).await;
+    let list = house.exeunt(&["plugin", "list"]).await;
+    let at = |digest: &str| list.stdout.find(digest).unwrap_or_else(|| panic!("{}", list.stdout));
+    assert!(at(&new) < at(&old), "the latest comes first");
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_command_goes_back_to_the_plugin_before_and_no_restart_is_needed() {
+    let (house, host, client) = begin().await;
+    let old = closes(&house, &client, "ann@acme.example").await;
+    let nothing = house.exeunt(&["plugin", "rollback", "acme", "docusign"]).await;
+    nothing.was_misused(&["nothing to go back to"]);
+    install(&house, &noted());
+    crate::until("the new one runs", async || {
+        house.exeunt(&["plugin", "list"]).await.stdout.lines().count() == 3
+    })
+    .await;
+    let new = closes(&house, &client, "bob@acme.example").await;
+    assert_ne!(new, old);
+    let back = house.exeunt(&["plugin", "rollback", "acme", "docusign"]).await;
+    assert_eq!(back.code, 0, "{}", back.stderr);
+    says(&back.stdout, &["acme.toml", &format!("digest = \"{old}\"")]);
+    crate::until("it is back", async || {
+        let list = house.exeunt(&["plugin", "list"]).await.stdout;
+        list.find(&old) < list.find(&new)
+    })
+    .await;
+    assert_eq!(closes(&house, &client, "cid@acme.example").await, old);
+    // And it stays so, whatever is done to the file; a host that begins anew runs it, too.
+    std::fs::remove_file(house.path(FILE)).expect("the file goes");
+    host.stop().await;
+    let host = house.start().await;
+    let client = Client::new(&house, &host);
+    is_mended(&client).await;
+    assert_eq!(closes(&house, &client, "dan@acme.example").await, old);
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_is_not_the_pinned_one_is_refused_with_both_digests() {
+    let (house, host, client) = begin().await;
+    host.stop().await;
+    drop(client);
+    let pinned = "0".repeat(64);
+    let line = format!("digest = \"sha256:{pinned}\"\nmode =");
+    house.replace("tenants/acme.toml", &house.tenant_text().replace("mode =", &line));
+    let held = digest(&house, &house.path(FILE)).await;
+    let ran = house.exeunt(&["check", "--tenant", "tenants/acme.toml"]).await;
+    assert_eq!(ran.code, 2);
+    says(
+        &ran.stderr,
+        &["acme.toml:8: connectors.docusign.digest: ", &pinned, &held],
+    );
+    let host = house.start().await;
+    let client = Client::new(&house, &host);
+    says(&problem(&client).await, &["acme.toml:8", &pinned, &held]);
+    house.replace(
+        "tenants/acme.toml",
+        &house
+            .tenant_text()
+            .replace("mode =", &format!("digest = \"{held}\"\nmode =")),
+    );
+    is_mended(&client).await;
+    assert_eq!(closes(&house, &client, "ann@acme.example").await, held);
+    host.stop().await;
+}

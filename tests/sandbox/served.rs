@@ -1,0 +1,102 @@
+//! A host that serves, for what only shows when files are looked at again and again.
+
+use std::sync::Arc;
+
+use exeunt::clock::SystemClock;
+use exeunt::dispatch::{Connector, Connectors, Lookup, Registry, Runtime};
+use exeunt::journal::{Journal, Options};
+use exeunt::sandbox::{Plugin, PluginCache, Sandbox};
+use exeunt::tenant::HostConfig;
+
+use crate::house::{House, limits, settings};
+
+/// A host that serves the house's tenants, as `exeunt serve` does.
+pub(crate) struct Served {
+    pub(crate) house: House,
+    pub(crate) registry: Registry,
+}
+
+impl Served {
+    pub(crate) async fn new() -> Self {
+        let house = House::new().await;
+        let registry = open(&house).await;
+        Self { house, registry }
+    }
+
+    /// The same after the process has ended and begun again.
+    pub(crate) async fn restarted(self) -> Self {
+        let registry = open(&self.house).await;
+        Self { registry, ..self }
+    }
+
+    /// Writes a tenant's file with further lines, and looks at the files.
+    pub(crate) async fn write(&self, tenant: &str, lines: &str) {
+        self.house.write(tenant, &settings(), lines);
+        self.registry.refresh().await.unwrap();
+    }
+
+    /// The same with lines at the top of the tenant's file.
+    pub(crate) async fn write_below(&self, tenant: &str, top: &str) {
+        let file = self.house.write(tenant, &settings(), "");
+        let text = std::fs::read_to_string(&file).unwrap();
+        std::fs::write(file, format!("{top}\n{text}")).unwrap();
+        self.registry.refresh().await.unwrap();
+    }
+
+    /// Writes lines at the top of the host's file, and one into what is granted to the hostile tenant.
+    pub(crate) async fn configure(&self, top: &str, granted: &str) {
+        self.house.configure(top, granted);
+        self.registry.refresh().await.unwrap();
+    }
+
+    pub(crate) async fn install(&self, component: &[u8]) {
+        self.house.install(component);
+        self.registry.refresh().await.unwrap();
+    }
+
+    /// How many components were compiled, as the cache has it.
+    pub(crate) fn compiled(&self) -> usize {
+        let entries = std::fs::read_dir(self.house.path("cache")).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.ends_with(".compiled")).count()
+    }
+
+    pub(crate) fn runs(&self, tenant: &str) -> Result<Arc<Connector>, String> {
+        match self.registry.connector(tenant, "target") {
+            Lookup::Ready(connector) => Ok(connector),
+            Lookup::Unready(reason) | Lookup::Absent(reason) => Err(reason),
+        }
+    }
+
+    #[track_caller]
+    pub(crate) fn runs_this(&self, tenant: &str, component: &[u8]) {
+        let connector = self.runs(tenant).unwrap();
+        assert_eq!(connector.plugin.digest, Plugin::digest_of(component));
+    }
+
+    /// The only thing that does not run as its file says.
+    #[track_caller]
+    pub(crate) fn problem(&self) -> String {
+        let mut problems = self.registry.problems();
+        assert_eq!(problems.len(), 1, "{problems:#?}");
+        problems.remove(0).2
+    }
+
+    #[track_caller]
+    pub(crate) fn is_well(&self) {
+        let problems = self.registry.problems();
+        assert!(problems.is_empty(), "{problems:#?}");
+    }
+}
+
+async fn open(house: &House) -> Registry {
+    let cache = PluginCache::open(&house.path("cache")).unwrap();
+    let sandbox = Sandbox::new(limits()).unwrap().with_cache(cache);
+    let runtime = Arc::new(Runtime::new(sandbox, Arc::new(SystemClock)));
+    let host = HostConfig::load(&house.path("exeunt.toml")).unwrap();
+    let address = format!("sqlite:{}", house.path("journal.db").display());
+    let journal = Journal::open(&address, Options::default()).await.unwrap();
+    let registry = Registry::new(runtime, host, journal);
+    registry.refresh().await.unwrap();
+    registry
+}
