@@ -6,7 +6,7 @@ MAKEFLAGS += --no-print-directory
 
 EXEUNT := target/debug/exeunt
 
-.PHONY: help demo test build plugins format lint witness postgres nextest bench
+.PHONY: help demo test build plugins guests format lint witness postgres nextest bench
 
 help:
 	@echo "make demo   builds everything and shows a leaver's account being closed and proved closed"
@@ -16,7 +16,7 @@ help:
 demo: build plugins
 	$(EXEUNT) demo --once
 
-test: lint plugins witness postgres nextest
+test: lint plugins guests witness postgres nextest
 	cargo nextest run --workspace --no-fail-fast
 	$(EXEUNT) demo --once
 
@@ -33,10 +33,15 @@ lint: format
 plugins: build
 	scripts/build-plugin.sh plugin-docusign docusign
 	scripts/build-plugin.sh plugin-hostile hostile
+	scripts/build-plugin.sh plugin-scim scim
 	@for core in target/plugins/core/*.wasm; do \
 	    component=target/plugins/$$(basename $$core); \
 	    if [ ! -e $$component ] || [ $$core -nt $$component ]; then $(EXEUNT) plugin build $$core -o $$component; fi; \
 	done
+
+# The same connector in JavaScript and Python, and a SCIM server to try all three on.
+guests:
+	tests/plugins/scim/build.sh
 
 # DocuSign's own client, as an outside witness of the simulator.
 witness:
@@ -51,6 +56,6 @@ nextest:
 	@cargo nextest --version >/dev/null 2>&1 || cargo install --locked cargo-nextest --version 0.9.143
 
 # The only build with the release profile: what a build with debug assertions takes says little about one without.
-bench: plugins
+bench: plugins guests
 	cargo build --release --workspace --bins
 	target/release/bench

@@ -7,6 +7,7 @@
 //! runs the plugin, [`capability`] is what the plugin may ask, [`evidence`] is what remains. [`tenant`] is what the
 //! tenant configured. A library and a binary: everything that the binary does can be called from Rust.
 
+pub mod author;
 pub mod capability;
 pub mod cli;
 pub mod clock;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::descriptor::Verb;
 use super::grant::Grant;
+use super::http::HttpError;
 use super::scrub::Scrubber;
 use super::token::Token;
 
@@ -22,6 +23,9 @@ pub struct Exchange {
     /// Query parameters.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub query: Vec<(String, String)>,
+    /// Request header fields of the guest.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub request_headers: Vec<(String, String)>,
     /// Request body; none for token exchanges and above the limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_body: Option<String>,
@@ -38,10 +42,51 @@ pub struct Exchange {
     /// Why there is no whole answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// The same in the contract's words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unanswered: Option<Unanswered>,
     /// When it began.
     pub at: Timestamp,
     /// How long it took, in milliseconds.
     pub ms: u64,
+}
+
+/// Why there is no whole answer: the cases of the contract's `http-error`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Unanswered {
+    /// The host does not allow it.
+    Denied,
+    /// The target has not seen the request.
+    NotSent,
+    /// The request went out and no whole answer came back.
+    NoAnswer,
+    /// The answer is over a limit.
+    TooLarge,
+}
+
+impl From<&HttpError> for Unanswered {
+    fn from(error: &HttpError) -> Self {
+        match error {
+            HttpError::Denied(_) => Self::Denied,
+            HttpError::NotSent(_) => Self::NotSent,
+            HttpError::NoAnswer(_) => Self::NoAnswer,
+            HttpError::TooLarge(_) => Self::TooLarge,
+        }
+    }
+}
+
+impl Unanswered {
+    /// The error with its text.
+    #[must_use]
+    pub fn with(self, text: String) -> HttpError {
+        match self {
+            Self::Denied => HttpError::Denied(text),
+            Self::NotSent => HttpError::NotSent(text),
+            Self::NoAnswer => HttpError::NoAnswer(text),
+            Self::TooLarge => HttpError::TooLarge(text),
+        }
+    }
 }
 
 /// A guest's log line, secrets blanked.
@@ -78,6 +123,10 @@ pub struct CallRecord {
     pub effect: Effect,
     /// A guard rule that the guest ran into, for the operator.
     pub denied: Option<String>,
+    /// The guest's clock: how many exchanges there had been, and the seconds that it was told from then on.
+    pub clock: Vec<(usize, u64)>,
+    /// When the token that was lent to the call expires, where it does.
+    pub token_expires: Option<Timestamp>,
 }
 
 /// Budgets used so far.
@@ -135,6 +184,7 @@ impl Call {
     /// without it: a target may show in one place what it was sent in another.
     pub fn lend(&mut self, token: &Token) {
         self.injected(token.scrubber());
+        self.note().token_expires = token.expires();
     }
 
     /// The id that `read` and `close` are called with; empty elsewhere.
@@ -177,10 +227,20 @@ impl Call {
         self.grant.endpoint(name)
     }
 
-    /// Seconds since 1970, as the guest gets them.
+    /// Seconds since 1970, as the guest gets them. Its clock stands still between two exchanges, so that the record of
+    /// it is short and whole, and a guest cannot time the host.
     #[must_use]
     pub fn now(&self) -> u64 {
-        u64::try_from(self.grant.clock.now().as_second()).unwrap_or(0)
+        let mut record = self.note();
+        let exchanges = record.exchanges.len();
+        match record.clock.last() {
+            Some((since, seconds)) if *since == exchanges => *seconds,
+            _ => {
+                let seconds = u64::try_from(self.grant.clock.now().as_second()).unwrap_or(0);
+                record.clock.push((exchanges, seconds));
+                seconds
+            }
+        }
     }
 
     /// Has something injected looked for in every answer and log line from here on.
@@ -229,4 +289,75 @@ pub struct LimitReached {
     pub limit: &'static str,
     /// How much is allowed.
     pub allowed: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::author::{ScriptedTarget, Stage, StageKeys};
+    use crate::capability::{Descriptor, EndpointDeclaration, Method, Network, PathTemplate, Reach, Request};
+    use crate::clock::ManualClock;
+
+    fn descriptor() -> Descriptor {
+        Descriptor {
+            name: "target".to_owned(),
+            version: "1.0.0".to_owned(),
+            settings_schema: serde_json::json!({}),
+            endpoints: vec![EndpointDeclaration {
+                name: "api".to_owned(),
+                purpose: "everything".to_owned(),
+                default_base_url: None,
+            }],
+            keys: Vec::new(),
+            reach: vec![Reach {
+                verb: Verb::Find,
+                endpoint: "api".to_owned(),
+                method: Method::Get,
+                path: PathTemplate::parse("/users").unwrap(),
+                query: Vec::new(),
+                body: None,
+                optional: false,
+            }],
+            trace_header: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_guest_s_clock_stands_still_between_two_exchanges_and_the_record_has_it_whole() {
+        let clock = Arc::new(ManualClock::new(Timestamp::from_second(100).unwrap()));
+        let stage = Stage {
+            settings: serde_json::json!({}),
+            endpoints: BTreeMap::new(),
+            reach: None,
+            clock: clock.clone(),
+            network: Network::answered_by(Arc::new(ScriptedTarget::new(Vec::new()))),
+        };
+        let grant = stage.grant(&descriptor(), &StageKeys::default()).unwrap();
+        let mut call = Call::new(Arc::new(grant), Verb::Find, None);
+        assert_eq!(call.now(), 100);
+        clock.advance(Duration::from_secs(5));
+        assert_eq!(call.now(), 100);
+        let request = Request {
+            endpoint: "api".to_owned(),
+            method: Method::Get,
+            path: "/users".to_owned(),
+            query: Vec::new(),
+            headers: vec![("Accept".to_owned(), "text/plain".to_owned())],
+            body: None,
+        };
+        assert!(matches!(call.send(request, None).await, Ok(Err(HttpError::NotSent(_)))));
+        assert_eq!(call.now(), 105);
+        let record = call.record();
+        let record = record.lock().unwrap();
+        assert_eq!(record.clock, [(0, 100), (1, 105)]);
+        let exchange = &record.exchanges[0];
+        assert_eq!(
+            exchange.request_headers,
+            [("accept".to_owned(), "text/plain".to_owned())]
+        );
+        assert_eq!(exchange.unanswered, Some(Unanswered::NotSent));
+    }
 }

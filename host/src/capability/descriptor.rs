@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::body::BodyTemplate;
 use super::path::PathTemplate;
@@ -17,7 +17,7 @@ const MAX_ENTRIES: usize = 64;
 const MAX_TEXT: usize = 1024;
 
 /// The functions of a connector that reach out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verb {
     /// Asks for a token.
@@ -33,6 +33,9 @@ pub enum Verb {
 }
 
 impl Verb {
+    /// All of them, in the contract's order.
+    pub const ALL: [Self; 5] = [Self::Mint, Self::Find, Self::Read, Self::Close, Self::Page];
+
     /// Its name in the contract.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -168,6 +168,15 @@ impl Grant {
         toml::Value::from(lines.collect::<Vec<_>>()).to_string()
     }
 
+    /// What a transcript keeps of it for a replay: the settings, and the endpoints' base URLs.
+    pub(crate) fn surroundings(&self) -> (&Value, impl Iterator<Item = (&str, &str)>) {
+        let endpoints = self.endpoints.iter();
+        (
+            &self.settings,
+            endpoints.map(|(name, base)| (name.as_str(), base.as_str())),
+        )
+    }
+
     /// The clock that guests are told the time by.
     #[must_use]
     pub fn clock(&self) -> &SharedClock {

@@ -95,6 +95,17 @@ pub(super) fn declare_json(headers: &mut HeaderMap) -> Result<(), String> {
     Ok(())
 }
 
+/// A request's header fields for the transcript: those of the guest, and none that holds a token or secret.
+#[must_use]
+pub(super) fn sent(headers: &HeaderMap) -> Vec<(String, String)> {
+    let own = headers.iter().filter(|(_, value)| !value.is_sensitive());
+    own.map(|(name, value)| {
+        let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+        (name.as_str().to_owned(), value)
+    })
+    .collect()
+}
+
 /// A response's header fields as a guest sees them: cookies left out, values as text.
 #[must_use]
 pub(super) fn to_guest(headers: &HeaderMap) -> Vec<(String, String)> {

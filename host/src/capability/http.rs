@@ -12,10 +12,10 @@ use serde_json::Value;
 use tokio::time::Instant;
 use url::Url;
 
-use super::call::{Call, Effect, Exchange, LimitReached};
+use super::call::{Call, Effect, Exchange, LimitReached, Unanswered};
 use super::descriptor::{Method, Placement, Reach, Verb};
 use super::headers;
-use super::network::AddressRefused;
+use super::network::{AddressRefused, Outgoing};
 use super::path::RequestPath;
 use super::text::quoted;
 use super::token::Token;
@@ -334,7 +334,16 @@ impl Call {
     async fn transmit(&self, checked: Checked) -> Result<Response, HttpError> {
         let grant = &self.grant;
         if let Some(transport) = grant.network.transport() {
-            return transport.answer(checked.method, &checked.url, checked.body.as_deref());
+            let answer = transport.answer(&Outgoing {
+                endpoint: &checked.endpoint,
+                method: checked.method,
+                path: &checked.path,
+                query: &checked.query,
+                url: &checked.url,
+                headers: &checked.headers,
+                body: checked.body.as_deref(),
+            });
+            return answer.and_then(|response| self.within_limits(response));
         }
         let mut url = checked.url;
         let port = url.port_or_known_default().unwrap_or(443);
@@ -372,10 +381,7 @@ impl Call {
             .map(|(name, value)| name.as_str().len() + value.len())
             .sum();
         if head > limits.response_head {
-            return Err(HttpError::TooLarge(format!(
-                "the answer's head is over {} bytes",
-                limits.response_head
-            )));
+            return Err(head_too_large(limits.response_head));
         }
         let headers = headers::to_guest(response.headers());
         let mut body = Vec::new();
@@ -386,14 +392,24 @@ impl Call {
             .map_err(|error| HttpError::NoAnswer(causes(&error)))?
         {
             if body.len() + chunk.len() > limits.response_body {
-                return Err(HttpError::TooLarge(format!(
-                    "the answer's body is over {} bytes",
-                    limits.response_body
-                )));
+                return Err(body_too_large(limits.response_body));
             }
             body.extend_from_slice(&chunk);
         }
         Ok(Response { status, headers, body })
+    }
+
+    /// An answer that came whole, if the limits allow it.
+    fn within_limits(&self, response: Response) -> Result<Response, HttpError> {
+        let limits = &self.grant.limits;
+        let fields = response.headers.iter();
+        if fields.map(|(name, value)| name.len() + value.len()).sum::<usize>() > limits.response_head {
+            return Err(head_too_large(limits.response_head));
+        }
+        if response.body.len() > limits.response_body {
+            return Err(body_too_large(limits.response_body));
+        }
+        Ok(response)
     }
 
     fn scrub(&self, response: Response) -> Response {
@@ -420,6 +436,7 @@ impl Call {
             method: checked.method.to_string(),
             path: self.clean(checked.path.clone()),
             query: clean_pairs(checked.query.clone()),
+            request_headers: clean_pairs(headers::sent(&checked.headers)),
             request_body: checked
                 .body
                 .as_deref()
@@ -428,6 +445,7 @@ impl Call {
                 .map(|body| self.clean(body)),
             at: self.grant.clock.now(),
             error: Some("not finished".to_owned()),
+            unanswered: Some(Unanswered::NoAnswer),
             ..Exchange::default()
         };
         let mut record = self.note();
@@ -470,6 +488,7 @@ impl Call {
                 exchange.error = Some(text.clone());
             }
         }
+        exchange.unanswered = answer.as_ref().err().map(Unanswered::from);
     }
 
     fn trace_token(&self, headers: &[(String, String)]) -> Option<String> {
@@ -508,6 +527,14 @@ fn place(token: &Token, checked: &mut Checked) -> Result<(), String> {
     value.set_sensitive(true);
     checked.headers.insert(name, value);
     Ok(())
+}
+
+fn head_too_large(most: usize) -> HttpError {
+    HttpError::TooLarge(format!("the answer's head is over {most} bytes"))
+}
+
+fn body_too_large(most: usize) -> HttpError {
+    HttpError::TooLarge(format!("the answer's body is over {most} bytes"))
 }
 
 /// The operator's base URL with the checked path below it.

@@ -25,7 +25,7 @@ mod token;
 
 pub use address::forbidden;
 pub use body::{BodyTemplate, MAX_BODY_TEMPLATE};
-pub use call::{Call, CallRecord, Effect, Exchange, LimitReached, LogLine};
+pub use call::{Call, CallRecord, Effect, Exchange, LimitReached, LogLine, Unanswered};
 pub use credentials::{Encoding, GrantError, JwtGrant};
 pub use descriptor::{
     Descriptor, EndpointDeclaration, Exchange as KeyExchange, KeyDeclaration, KeyKind, Method, Placement, Reach, Verb,
@@ -34,7 +34,7 @@ pub use grant::{Binding, DEFAULT_MAX_ASSERTION, Grant, KeyMaterial, Problem};
 pub use http::{HttpError, Request, Response};
 pub use limits::CallLimits;
 pub use log::Level;
-pub use network::{Names, Network, Transport};
+pub use network::{Names, Network, Outgoing, Transport};
 pub use path::{MAX_PATH_BYTES, PathTemplate, RequestPath};
 pub use scrub::{BLANK, Scrubber};
 pub use text::{is_odd, printable};

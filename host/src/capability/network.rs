@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::header::HeaderMap;
 use tokio::time::Instant;
 use url::Url;
 
@@ -70,14 +71,40 @@ impl Default for Network {
 
 /// Answers requests in place of the network: for benchmarks, scripted targets and replays.
 ///
-/// It stands behind every check, so what reaches it is what would have left the host.
+/// It stands behind every check, so what reaches it is what would have left the host; and before the limits on answers
+/// and the scrubber, so what it gives is treated as a target's.
 pub trait Transport: fmt::Debug + Send + Sync {
     /// The whole answer to a request.
     ///
     /// # Errors
     ///
     /// As a network's.
-    fn answer(&self, method: Method, url: &Url, body: Option<&[u8]>) -> Result<Response, HttpError>;
+    fn answer(&self, request: &Outgoing<'_>) -> Result<Response, HttpError>;
+}
+
+/// A request that passed every check, with its token: what would leave the host.
+pub struct Outgoing<'a> {
+    /// Endpoint name.
+    pub endpoint: &'a str,
+    /// Method.
+    pub method: Method,
+    /// Path below the endpoint's base URL.
+    pub path: &'a str,
+    /// Query parameters, not encoded.
+    pub query: &'a [(String, String)],
+    /// The whole of it, as it is written on the wire.
+    pub url: &'a Url,
+    /// Header fields of the guest, and the one with the token or secret.
+    pub headers: &'a HeaderMap,
+    /// Body.
+    pub body: Option<&'a [u8]>,
+}
+
+/// Without headers and body, which may hold a secret.
+impl fmt::Debug for Outgoing<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}", self.method, self.endpoint, self.path)
+    }
 }
 
 /// What names lead to.

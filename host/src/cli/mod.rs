@@ -40,7 +40,7 @@ enum Command {
     Run(run::Run),
     /// Checks a tenant: everything short of closing.
     Check(check::Check),
-    /// Builds and inspects plugins.
+    /// Builds, inspects and tries plugins.
     #[command(subcommand)]
     Plugin(plugin::Plugin),
     /// Takes events over HTTP and closes accounts, until it is stopped.

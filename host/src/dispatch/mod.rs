@@ -4,6 +4,7 @@
 //! once. Letting a plugin run the whole closure lost: each author would have to get verification right, and a dry run
 //! would be a promise instead of a property.
 
+mod ask;
 mod chores;
 mod connector;
 mod find;
@@ -22,6 +23,7 @@ mod stop;
 mod verbs;
 mod worker;
 
+pub use ask::{Asked, ask, by_hand};
 pub use connector::{Connector, Runtime};
 pub use gate::Gate;
 pub use job::run_job;

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::ask;
 use super::connector::Connector;
 use super::procedure::Problem;
 use super::stop::Stop;
 use crate::capability::{CallRecord, Effect, Token, Verb};
-use crate::evidence::CallTranscript;
+use crate::evidence::{Answer, Answers, CallTranscript, Question, small};
 use crate::intake;
-use crate::sandbox::{Account, Accounts, Ended, Failure, Person};
+use crate::sandbox::{Account, Accounts, Ended, Failure};
 
 /// The verb calls of one attempt.
 #[derive(Debug)]
@@ -43,19 +44,14 @@ impl<'a> Verbs<'a> {
 
     /// The person's accounts.
     pub(super) async fn find(&mut self, person: &intake::Person) -> Result<Vec<Account>, Stop> {
-        let person = Person {
-            id: person.id.clone(),
-            target_id: person.target_id.clone(),
-            email: person.email.clone(),
-            name: person.name.clone(),
-            attributes: person.attributes.clone(),
-        };
+        let asked = Question::Find(person.clone());
+        let person = ask::person(person);
         loop {
             let token = self.token().await?;
             let started = Instant::now();
             let call = self.connector.call(Verb::Find, None);
             let ended = self.connector.plugin.find(call, &person, &token).await;
-            if let Some(answer) = self.settle(Verb::Find, &token, ended, started, true).await {
+            if let Some(answer) = self.settle(&asked, &token, ended, started, true).await {
                 return answer.map_err(|problem| problem.into_stop(self.connector));
             }
         }
@@ -63,12 +59,13 @@ impl<'a> Verbs<'a> {
 
     /// The account as it stands now.
     pub(super) async fn read(&mut self, id: &str) -> Result<Option<Account>, Stop> {
+        let asked = Question::Read(id.to_owned());
         loop {
             let token = self.token().await?;
             let started = Instant::now();
             let call = self.connector.call(Verb::Read, Some(id));
             let ended = self.connector.plugin.read(call, &token).await;
-            if let Some(answer) = self.settle(Verb::Read, &token, ended, started, true).await {
+            if let Some(answer) = self.settle(&asked, &token, ended, started, true).await {
                 return answer.map_err(|problem| problem.into_stop(self.connector));
             }
         }
@@ -80,6 +77,7 @@ impl<'a> Verbs<'a> {
     ///
     /// There is no token, so nothing was asked.
     pub(super) async fn close(&mut self, id: &str) -> Result<Closure, Stop> {
+        let asked = Question::Close(id.to_owned());
         loop {
             let token = self.token().await?;
             let started = Instant::now();
@@ -88,7 +86,7 @@ impl<'a> Verbs<'a> {
             let (effect, status) = (ended.record.effect, unsafe_status(&ended.record));
             // Whatever the plugin calls it: a closure that may have happened is read before it is asked for again.
             let may_repeat = effect == Effect::None || (effect == Effect::Answered && status == Some(401));
-            if let Some(answer) = self.settle(Verb::Close, &token, ended, started, may_repeat).await {
+            if let Some(answer) = self.settle(&asked, &token, ended, started, may_repeat).await {
                 return Ok(Closure { answer, effect, status });
             }
         }
@@ -96,12 +94,13 @@ impl<'a> Verbs<'a> {
 
     /// A page of the target's accounts.
     pub(super) async fn page(&mut self, cursor: Option<&str>) -> Result<Accounts, Stop> {
+        let asked = Question::Page(cursor.map(str::to_owned));
         loop {
             let token = self.token().await?;
             let started = Instant::now();
             let call = self.connector.call(Verb::Page, None);
             let ended = self.connector.plugin.page(call, cursor, &token).await;
-            if let Some(answer) = self.settle(Verb::Page, &token, ended, started, true).await {
+            if let Some(answer) = self.settle(&asked, &token, ended, started, true).await {
                 return answer.map_err(|problem| problem.into_stop(self.connector));
             }
         }
@@ -118,7 +117,7 @@ impl<'a> Verbs<'a> {
                 let started = Instant::now();
                 let ended = connector.plugin.mint(connector.call(Verb::Mint, None)).await;
                 observe(Verb::Mint, &ended.record, started);
-                transcript.push(kept(Verb::Mint, &ended.record));
+                transcript.push(kept(connector, &Question::Mint, &ended));
                 match ended.result {
                     Ok(Ok(token)) => Ok(token),
                     Ok(Err(failure)) => Err(connector.stop(failure)),
@@ -130,16 +129,16 @@ impl<'a> Verbs<'a> {
 
     /// Keeps the record, and discards a token that was not accepted. None means: call again, which happens only where
     /// the call `may_repeat`.
-    async fn settle<T>(
+    async fn settle<T: Answers>(
         &mut self,
-        verb: Verb,
+        asked: &Question,
         token: &Token,
         ended: Ended<T>,
         started: Instant,
         may_repeat: bool,
     ) -> Option<Result<T, Problem>> {
-        observe(verb, &ended.record, started);
-        self.transcript.push(kept(verb, &ended.record));
+        observe(asked.verb(), &ended.record, started);
+        self.transcript.push(kept(self.connector, asked, &ended));
         match ended.result {
             Ok(Ok(answer)) => Some(Ok(answer)),
             Ok(Err(failure @ Failure::Unauthorized(_))) if !self.reminted => {
@@ -173,9 +172,20 @@ fn observe(verb: Verb, record: &CallRecord, started: Instant) {
     metrics::histogram!("exeunt_sandbox_seconds", "verb" => verb.as_str()).record(inside.as_secs_f64());
 }
 
-fn kept(verb: Verb, record: &CallRecord) -> CallTranscript {
+fn kept<T: Answers>(connector: &Connector, asked: &Question, ended: &Ended<T>) -> CallTranscript {
+    let record = &ended.record;
+    let (settings, endpoints) = connector.grant.surroundings();
+    let endpoints = endpoints.map(|(name, base)| (name.to_owned(), base.to_owned()));
+    let is_page = asked.verb() == Verb::Page;
     CallTranscript {
-        verb,
+        verb: asked.verb(),
+        plugin: Some(connector.plugin.digest.clone()),
+        asked: small(asked.clone()),
+        answered: small(Answer::of(ended)).filter(|_| !is_page),
+        settings: small(settings.clone()),
+        endpoints: endpoints.collect(),
+        clock: record.clock.clone(),
+        token_expires: record.token_expires,
         exchanges: record.exchanges.clone(),
         log: record.log.clone(),
     }

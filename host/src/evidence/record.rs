@@ -1,8 +1,12 @@
 //! What is kept of a job: how it ended, what stood before and after, and what was said on the wire.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
+use super::answer::{Answer, Question};
 use crate::capability::{Exchange, LogLine, Verb};
 use crate::journal::Outcome;
 
@@ -49,16 +53,46 @@ pub struct PluginIdentity {
     pub digest: String,
 }
 
-/// What one verb call did.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// What one verb call did. What was kept since there are replays is absent in older ones.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CallTranscript {
     /// Which verb.
     pub verb: Verb,
+    /// `sha256:…` of the plugin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plugin: Option<String>,
+    /// What it was called with; absent above the limit for a body.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Question>,
+    /// What it answered; absent above the limit for a body, and where it was a page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answered: Option<Answer>,
+    /// The settings; absent above the limit for a body.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settings: Option<Value>,
+    /// The endpoints' base URLs.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub endpoints: BTreeMap<String, String>,
+    /// The guest's clock: how many exchanges there had been, and the seconds that it was told from then on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub clock: Vec<(usize, u64)>,
+    /// When the token that it was lent expires.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_expires: Option<Timestamp>,
     /// Its exchanges with the target.
     pub exchanges: Vec<Exchange>,
     /// Its log lines.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub log: Vec<LogLine>,
+}
+
+/// Bytes of a question, an answer or the settings that a transcript keeps: as of a body, since they come from one.
+const MAX_KEPT: usize = 64 * 1024;
+
+/// What is small enough to be kept.
+pub(crate) fn small<T: Serialize>(value: T) -> Option<T> {
+    let size = serde_json::to_vec(&value).map_or(usize::MAX, |text| text.len());
+    (size <= MAX_KEPT).then_some(value)
 }
 
 /// The record of a job.

@@ -105,7 +105,7 @@ impl Sandbox {
         }
         let imports = inspect(&bytes)?;
         let size = bytes.len();
-        let digest = format!("sha256:{}", hex(&Sha256::digest(&bytes)));
+        let digest = digest(&bytes);
         let (sandbox, name) = (self.clone(), digest.clone());
         let component = tokio::task::spawn_blocking(move || sandbox.compile(&name, &bytes))
             .await
@@ -179,6 +179,12 @@ impl Sandbox {
         };
         describe::descriptor(said).map_err(AdmissionError::BadDescriptor)
     }
+}
+
+/// `sha256:` and the digest of a component, in hexadecimal: what a plugin is known by.
+#[must_use]
+pub fn digest(component: &[u8]) -> String {
+    format!("sha256:{}", hex(&Sha256::digest(component)))
 }
 
 /// The names of a component's imports, if it is a connector of this host's world. Nothing is compiled.

@@ -18,7 +18,7 @@ mod imports;
 mod limiter;
 mod limits;
 
-pub use admission::{AdmissionError, CONTRACT, Plugin, inspect};
+pub use admission::{AdmissionError, CONTRACT, Plugin, digest, inspect};
 pub use bindings::exeunt::connector::types::{Account, Failure, Limit, LimitKind, Person, Refusal, Standing};
 pub use bindings::exports::exeunt::connector::user_closure::Accounts;
 pub use cache::{CacheError, PluginCache};

@@ -154,7 +154,8 @@ fn settings(item: &Item<'_>) -> Option<Value> {
     json(item)
 }
 
-fn json(item: &Item<'_>) -> Option<Value> {
+/// The value as JSON.
+pub(crate) fn json(item: &Item<'_>) -> Option<Value> {
     match item.value() {
         DeValue::String(text) => Some(Value::String(text.clone().into_owned())),
         DeValue::Boolean(value) => Some(Value::Bool(*value)),

@@ -24,16 +24,18 @@ mod source_auth;
 mod token_file;
 mod tokens;
 
+pub(crate) use connector::json;
 pub use connector::{ConnectorConfig, Mode};
 pub use endpoint::{BaseUrl, MAX_URL_BYTES};
 pub use error::{ConfigError, Location, Problem};
 pub use file::{MAX_CONNECTORS, Tenant};
 pub use host::{Ca, ConnectTo, HostConfig, MAX_CA_BYTES, NetworkGrants};
 pub use keys::{MAX_KEY_BITS, MIN_KEY_BITS, SignError, SigningKey};
-pub(crate) use names::quoted;
 pub use names::{MAX_NAME_BYTES, did_you_mean, nearest};
+pub(crate) use names::quoted;
 pub use policy::{Breaker, MAX_DURATION, MAX_PATTERN_BYTES, MAX_PATTERNS, Policy, Protected};
 pub use reader::MAX_CONFIG_BYTES;
+pub(crate) use reader::{Item, Table, read, read_text};
 pub(crate) use secrets::read_secret_file;
 pub use secrets::{MAX_SECRET_BYTES, SecretRef};
 pub use server::{

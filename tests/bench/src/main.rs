@@ -9,6 +9,7 @@ mod accept;
 mod bare;
 mod call;
 mod client;
+mod guests;
 mod latency;
 mod leavers;
 mod native;
@@ -31,6 +32,8 @@ struct Arguments {
 enum Which {
     /// One verb call, and the whole procedure: sandbox, bare embedding, native.
     Call,
+    /// The SCIM connector in Rust, JavaScript and Python: a verb call, cold and warm.
+    Guests,
     /// Durable accept over HTTP on SQLite and PostgreSQL.
     Accept,
     /// Leavers closed and verified a second.
@@ -65,6 +68,7 @@ async fn main() -> anyhow::Result<()> {
     match Arguments::parse().which {
         None => {
             call::run().await?;
+            guests::run().await?;
             accept::run().await?;
             leavers::run(LEAVERS).await?;
             latency::run().await?;
@@ -72,6 +76,7 @@ async fn main() -> anyhow::Result<()> {
             tenants::run(&TENANTS).await
         }
         Some(Which::Call) => call::run().await,
+        Some(Which::Guests) => guests::run().await,
         Some(Which::Accept) => accept::run().await,
         Some(Which::Leavers { count }) => leavers::run(count).await,
         Some(Which::Latency) => latency::run().await,

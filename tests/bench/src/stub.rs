@@ -1,7 +1,6 @@
 //! A DocuSign that answers at once, from memory: what is measured is our side of a call.
 
-use exeunt::capability::{HttpError, Method, Response, Transport};
-use url::Url;
+use exeunt::capability::{HttpError, Method, Outgoing, Response, Transport};
 
 /// The account of the benchmark.
 pub(crate) const ACCOUNT: &str = "4f2b6d1c-8a3e-4c5b-9d7f-0a1b2c3d4e5f";
@@ -17,8 +16,8 @@ pub(crate) const EMAIL: &str = "ann.english@acme.example";
 pub(crate) struct Stub;
 
 impl Transport for Stub {
-    fn answer(&self, method: Method, url: &Url, _: Option<&[u8]>) -> Result<Response, HttpError> {
-        Ok(answer(method == Method::Delete, url.path()))
+    fn answer(&self, request: &Outgoing<'_>) -> Result<Response, HttpError> {
+        Ok(answer(request.method == Method::Delete, request.url.path()))
     }
 }
 

@@ -1,4 +1,7 @@
-//! `exeunt plugin`: builds and inspects plugins.
+//! `exeunt plugin`: builds, inspects and tries plugins.
+
+mod run;
+mod test;
 
 use std::path::{Path, PathBuf};
 
@@ -7,15 +10,19 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::Exit;
-use crate::sandbox::{self, CONTRACT, Sandbox, SandboxLimits};
+use crate::sandbox::{self, CONTRACT, Plugin as Component, Sandbox, SandboxLimits};
 
-/// Builds and inspects plugins.
+/// Builds, inspects and tries plugins.
 #[derive(Debug, Subcommand)]
 pub(super) enum Plugin {
     /// Turns a core module, built against `wit/`, into a component.
     Build(Build),
     /// Shows what a plugin is and what it asks for.
     Inspect(Inspect),
+    /// Calls one verb of a plugin by hand, at the target of a tenant's connector.
+    Run(run::Run),
+    /// Runs a plugin's verbs against a scripted target, without a network.
+    Test(test::Test),
 }
 
 /// Turns a core module, built against `wit/`, into a component.
@@ -41,6 +48,8 @@ impl Plugin {
         match self {
             Self::Build(build) => build.run(),
             Self::Inspect(inspect) => inspect.run().await,
+            Self::Run(run) => run.run().await,
+            Self::Test(test) => test.run().await,
         }
     }
 }
@@ -91,17 +100,22 @@ fn write_beside(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Loads a component in a sandbox of its own.
+pub(super) async fn admit(file: &Path) -> anyhow::Result<Component> {
+    let sandbox = Sandbox::new(SandboxLimits::default())?;
+    let bytes = sandbox
+        .read(file)
+        .await
+        .with_context(|| format!("cannot read {}", file.display()))?;
+    match sandbox.admit(bytes).await {
+        Ok(plugin) => Ok(plugin),
+        Err(error) => bail!("{}: {error}", file.display()),
+    }
+}
+
 impl Inspect {
     async fn run(self) -> anyhow::Result<Exit> {
-        let sandbox = Sandbox::new(SandboxLimits::default())?;
-        let bytes = sandbox
-            .read(&self.file)
-            .await
-            .with_context(|| format!("cannot read {}", self.file.display()))?;
-        let plugin = match sandbox.admit(bytes).await {
-            Ok(plugin) => plugin,
-            Err(error) => bail!("{}: {error}", self.file.display()),
-        };
+        let plugin = admit(&self.file).await?;
         let (package, version) = CONTRACT;
         let mut shown = json!({
             "world": format!("{package}/connector@{version}"),
