@@ -8,6 +8,7 @@
 mod case;
 mod coverage;
 mod expect;
+mod replay;
 mod stage;
 mod target;
 mod test;
@@ -15,6 +16,7 @@ mod test;
 pub use case::{Case, Script};
 pub use coverage::Coverage;
 pub use expect::describe;
+pub use replay::{Replayed, asked, read_calls, replay};
 pub use stage::{Stage, StageKeys};
 pub use target::{Body, Difference, ScriptedTarget, Step};
 pub use test::{Played, ScriptError, play};

@@ -19,6 +19,7 @@ mod leaver;
 mod page;
 mod pause;
 mod plugin;
+mod replay;
 mod run;
 mod serve;
 mod table;
@@ -43,6 +44,8 @@ enum Command {
     /// Builds, inspects and tries plugins.
     #[command(subcommand)]
     Plugin(plugin::Plugin),
+    /// Runs recorded verb calls through a plugin, without a network, and shows what differs.
+    Replay(replay::Replay),
     /// Takes events over HTTP and closes accounts, until it is stopped.
     Serve(serve::Serve),
     /// Lists jobs and acts on them, through the server.
@@ -109,6 +112,7 @@ pub async fn main(cli: Cli) -> anyhow::Result<Exit> {
         Command::Run(command) => command.run().await,
         Command::Check(command) => command.run().await,
         Command::Plugin(command) => command.run().await,
+        Command::Replay(command) => command.run().await,
         Command::Serve(command) => command.run().await,
         Command::Jobs(command) => command.run().await,
         Command::Events(command) => command.run().await,

@@ -1,0 +1,135 @@
+//! `exeunt replay`: last week's verb calls, through a plugin.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use clap::Args;
+use uuid::Uuid;
+
+use super::Exit;
+use super::client::{ServerArgs, read};
+use super::plugin::admit;
+use super::timeline::clean;
+use crate::author::{Replayed, asked, read_calls, replay};
+use crate::console::{JobDetail, TranscriptView};
+use crate::evidence::CallTranscript;
+use crate::sandbox::{Plugin, Sandbox, SandboxLimits, digest};
+
+/// Largest transcript file: 64 MiB, some thousand jobs.
+const MAX_TRANSCRIPT: u64 = 64 * 1024 * 1024;
+
+/// Runs recorded verb calls through a plugin, without a network, and shows what differs in requests and results.
+///
+/// Nothing is signed, minted or sent. Exit code 0: nothing differs. 1: something does. 2: usage, or nothing can be
+/// replayed.
+#[derive(Debug, Args)]
+pub(super) struct Replay {
+    /// Id of a job of the server (with a token for audit), or a file that `exeunt run --transcript` wrote.
+    #[arg(value_name = "JOB|FILE")]
+    what: String,
+    /// The plugin to run. Default: the one that was recorded, from the folder of plugins.
+    #[arg(long, value_name = "FILE")]
+    plugin: Option<PathBuf>,
+    /// Folder in which the recorded plugin is looked for by its digest.
+    #[arg(long, value_name = "FOLDER", default_value = "plugins")]
+    plugins: PathBuf,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+impl Replay {
+    pub(super) async fn run(self) -> anyhow::Result<Exit> {
+        let calls = self.calls().await?;
+        let plugin = match &self.plugin {
+            Some(file) => admit(file).await?,
+            None => recorded(&self.plugins, &calls).await?,
+        };
+        println!("plugin  {}", plugin.digest);
+        let (mut ran, mut differing) = (0, 0);
+        for (number, call) in calls.iter().enumerate() {
+            let what = format!("{:<5} {}", call.verb.as_str(), clean(&asked(call)));
+            match replay(&plugin, number + 1, call).await? {
+                Replayed::Skipped(why) => println!("skipped {what}: {why}"),
+                Replayed::Ran(_, differences) if differences.is_empty() => {
+                    ran += 1;
+                    println!("same    {what}");
+                }
+                Replayed::Ran(_, differences) => {
+                    (ran, differing) = (ran + 1, differing + 1);
+                    println!("DIFFERS {what}");
+                    let lines = differences
+                        .iter()
+                        .map(ToString::to_string)
+                        .collect::<Vec<_>>()
+                        .join("\n");
+                    lines.lines().for_each(|line| println!("          {line}"));
+                }
+            }
+        }
+        if ran == 0 {
+            bail!("none of the {} calls can be replayed", calls.len());
+        }
+        println!("\n{ran} calls replayed, {differing} differ");
+        Ok(if differing == 0 { Exit::Success } else { Exit::Problem })
+    }
+
+    async fn calls(&self) -> anyhow::Result<Vec<CallTranscript>> {
+        let file = Path::new(&self.what);
+        if !file.exists() && self.what.parse::<Uuid>().is_ok() {
+            return self.calls_of_job().await;
+        }
+        let shown = file.display();
+        let size = std::fs::metadata(file).with_context(|| format!("{shown} is neither a job's id nor a file"))?;
+        if size.len() > MAX_TRANSCRIPT {
+            bail!("{shown} has more than {MAX_TRANSCRIPT} bytes, the limit for a transcript");
+        }
+        let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {shown}"))?;
+        read_calls(&text).with_context(|| format!("{shown} is no transcript"))
+    }
+
+    async fn calls_of_job(&self) -> anyhow::Result<Vec<CallTranscript>> {
+        let answer = self.server.client()?.get(&["v1", "jobs", &self.what], &[]).await?;
+        let job: JobDetail = read(answer)?;
+        let Some(transcripts) = job.transcripts else {
+            bail!("the token may not read transcripts; use one with the role `audit`");
+        };
+        let calls = transcripts.into_iter().map(|TranscriptView { calls, .. }| {
+            serde_json::from_value::<Vec<CallTranscript>>(calls).context("the server's transcript cannot be read")
+        });
+        let calls = calls.collect::<anyhow::Result<Vec<_>>>()?.concat();
+        if calls.is_empty() {
+            bail!(
+                "job {} has no transcript: it has not run, or the transcript is past its retention",
+                self.what
+            );
+        }
+        Ok(calls)
+    }
+}
+
+/// The recorded plugin, by its digest.
+async fn recorded(folder: &Path, calls: &[CallTranscript]) -> anyhow::Result<Plugin> {
+    let Some(wanted) = calls.iter().find_map(|call| call.plugin.as_ref()) else {
+        bail!(
+            "the transcript was written by a version that did not keep what verbs were called with; only newer \
+             transcripts can be replayed"
+        );
+    };
+    let sandbox = Sandbox::new(SandboxLimits::default())?;
+    let shown = folder.display();
+    let entries = std::fs::read_dir(folder).with_context(|| {
+        format!("cannot look for plugin {wanted} in {shown}; name its file with --plugin, or the folder with --plugins")
+    })?;
+    for entry in entries {
+        let path = entry?.path();
+        if path.extension().is_none_or(|extension| extension != "wasm") {
+            continue;
+        }
+        // Another file that cannot be read is no reason not to look further.
+        let Ok(bytes) = sandbox.read(&path).await else { continue };
+        if digest(&bytes) == *wanted {
+            return admit(&path).await;
+        }
+    }
+    bail!("no file in {shown} is plugin {wanted}; name one with --plugin")
+}
