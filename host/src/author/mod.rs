@@ -11,6 +11,7 @@ mod expect;
 mod replay;
 mod stage;
 mod target;
+mod template;
 mod test;
 
 pub use case::{Case, Script};
@@ -19,4 +20,5 @@ pub use expect::describe;
 pub use replay::{Replayed, asked, read_calls, replay};
 pub use stage::{Stage, StageKeys};
 pub use target::{Body, Difference, ScriptedTarget, Step};
+pub use template::{Language, new_project};
 pub use test::{Played, ScriptError, play};

@@ -32,7 +32,7 @@ pub use file::{MAX_CONNECTORS, Tenant};
 pub use host::{Ca, ConnectTo, HostConfig, MAX_CA_BYTES, NetworkGrants};
 pub use keys::{MAX_KEY_BITS, MIN_KEY_BITS, SignError, SigningKey};
 pub use names::{MAX_NAME_BYTES, did_you_mean, nearest};
-pub(crate) use names::quoted;
+pub(crate) use names::{is_name, quoted};
 pub use policy::{Breaker, MAX_DURATION, MAX_PATTERN_BYTES, MAX_PATTERNS, Policy, Protected};
 pub use reader::MAX_CONFIG_BYTES;
 pub(crate) use reader::{Item, Table, read, read_text};

@@ -1,5 +1,6 @@
 //! `exeunt plugin`: builds, inspects and tries plugins.
 
+mod new;
 mod run;
 mod test;
 
@@ -19,6 +20,8 @@ pub(super) enum Plugin {
     Build(Build),
     /// Shows what a plugin is and what it asks for.
     Inspect(Inspect),
+    /// Writes a connector project that works, to be changed.
+    New(new::New),
     /// Calls one verb of a plugin by hand, at the target of a tenant's connector.
     Run(run::Run),
     /// Runs a plugin's verbs against a scripted target, without a network.
@@ -48,6 +51,7 @@ impl Plugin {
         match self {
             Self::Build(build) => build.run(),
             Self::Inspect(inspect) => inspect.run().await,
+            Self::New(new) => new.run(),
             Self::Run(run) => run.run().await,
             Self::Test(test) => test.run().await,
         }

@@ -1,5 +1,6 @@
 //! The connector author's kit, and the SCIM connector in three languages: scripts, a real SCIM server, replays, projects.
 
+mod projects;
 mod replaying;
 mod scripts;
 mod server;
