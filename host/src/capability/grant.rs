@@ -32,8 +32,8 @@ pub struct Binding {
     pub settings: Value,
     /// Base URLs by endpoint name.
     pub endpoints: BTreeMap<String, BaseUrl>,
-    /// Secrets by key name.
-    pub keys: BTreeMap<String, KeyMaterial>,
+    /// Secrets by key name, the one to try first in front. More than one during a rotation.
+    pub keys: BTreeMap<String, Vec<KeyMaterial>>,
     /// The reach lines that the operator grants, in full; all that are not optional where absent.
     pub reach: Option<Vec<String>>,
     /// Longest life of an assertion.
@@ -84,7 +84,8 @@ pub struct Grant {
 #[derive(Debug)]
 pub(super) struct Key {
     pub(super) declaration: KeyDeclaration,
-    pub(super) material: KeyMaterial,
+    /// At least one.
+    pub(super) materials: Vec<KeyMaterial>,
 }
 
 impl fmt::Debug for Grant {
@@ -118,7 +119,8 @@ impl Grant {
         if !problems.is_empty() {
             return Err(problems);
         }
-        let secrets = keys.values().filter_map(|key| match &key.material {
+        let materials = keys.values().flat_map(|key| &key.materials);
+        let secrets = materials.filter_map(|material| match material {
             KeyMaterial::Secret(secret) => Some(secret.expose_secret()),
             KeyMaterial::Signing(_) => None,
         });
@@ -216,14 +218,14 @@ fn bind_endpoints(
 
 fn bind_keys(
     descriptor: &Descriptor,
-    mut bound: BTreeMap<String, KeyMaterial>,
+    mut bound: BTreeMap<String, Vec<KeyMaterial>>,
     settings: &Value,
     problems: &mut Vec<Problem>,
 ) -> BTreeMap<String, Key> {
     let mut keys = BTreeMap::new();
     for declaration in &descriptor.keys {
         let name = &declaration.name;
-        let Some(material) = bound.remove(name) else {
+        let Some(materials) = bound.remove(name) else {
             let text = format!(
                 "key `{name}` ({}) is missing; write keys = {{ {name} = \"file:…\" }}",
                 declaration.purpose
@@ -237,11 +239,20 @@ fn bind_keys(
                 placement: Placement::Basic
             }
         );
-        if let KeyMaterial::Secret(secret) = &material
-            && secret_part(secret.expose_secret(), is_pair).len() < MIN_SECRET
-        {
+        let is_short = |material: &KeyMaterial| match material {
+            KeyMaterial::Secret(secret) => secret_part(secret.expose_secret(), is_pair).len() < MIN_SECRET,
+            KeyMaterial::Signing(_) => false,
+        };
+        if materials.iter().any(is_short) {
             let text = format!(
                 "key `{name}` has a secret of less than {MIN_SECRET} bytes, so its echo could not be told from text"
+            );
+            problems.push(Problem { field: "keys", text });
+        }
+        if materials.len() > 1 && matches!(declaration.kind, KeyKind::ApiKey { .. }) {
+            let text = format!(
+                "key `{name}` is sent as it is, so nothing tells which of two secrets is the good one; write one, and change \
+                 its file when the target has the new one"
             );
             problems.push(Problem { field: "keys", text });
         }
@@ -270,7 +281,7 @@ fn bind_keys(
             name.clone(),
             Key {
                 declaration: declaration.clone(),
-                material,
+                materials,
             },
         );
     }

@@ -3,14 +3,17 @@
 //! Every check happens before anything leaves, in one order: budgets, verb, path, headers, reach, body, token. Only then
 //! is a URL written, from the operator's base URL and the checked path.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use reqwest::header::{AUTHORIZATION, HOST, HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 use tokio::time::Instant;
 use url::Url;
+use zeroize::Zeroizing;
 
 use super::call::{Call, Effect, Exchange, LimitReached};
 use super::descriptor::{Method, Placement, Reach, Verb};
@@ -70,7 +73,7 @@ pub(super) struct Checked {
     pub(super) url: Url,
     pub(super) query: Vec<(String, String)>,
     pub(super) headers: HeaderMap,
-    pub(super) body: Option<Vec<u8>>,
+    pub(super) body: Option<Zeroizing<Vec<u8>>>,
     /// Whether the transcript keeps bodies: not those of token exchanges, nor those of pages.
     pub(super) keep_bodies: bool,
 }
@@ -144,7 +147,7 @@ impl Call {
         let body = if method.is_safe() {
             None
         } else {
-            self.declared_body(&lines, &query, body.as_deref())?
+            self.declared_body(&lines, &query, body.as_deref())?.map(Zeroizing::new)
         };
         if body.is_some() {
             headers::declare_json(&mut headers)?;
@@ -334,7 +337,8 @@ impl Call {
     async fn transmit(&self, checked: Checked) -> Result<Response, HttpError> {
         let grant = &self.grant;
         if let Some(transport) = grant.network.transport() {
-            return transport.answer(checked.method, &checked.url, checked.body.as_deref());
+            let body = checked.body.as_ref().map(|body| body.as_slice());
+            return transport.answer(checked.method, &checked.url, body);
         }
         let mut url = checked.url;
         let port = url.port_or_known_default().unwrap_or(443);
@@ -354,11 +358,12 @@ impl Call {
         }
         let mut request = client.request(method, url).headers(headers);
         if let Some(body) = checked.body {
-            request = request.body(body);
+            // Wiped when the client drops it. What it copies into its own buffers on the way is not.
+            request = request.body(Bytes::from_owner(body));
         }
         let response = request.send().await.map_err(|error| match refused(&error) {
             Some(address) => HttpError::Denied(self.deny(address.to_string())),
-            None => classify(&error),
+            None => classify(&error, grant.network_settings.proxy),
         })?;
         self.receive(response).await
     }
@@ -495,12 +500,15 @@ fn place(token: &Token, checked: &mut Checked) -> Result<(), String> {
         ));
     }
     let (name, value) = match token.placement() {
-        Placement::Bearer => (AUTHORIZATION, format!("Bearer {}", token.secret())),
-        Placement::Basic => (AUTHORIZATION, format!("Basic {}", STANDARD.encode(token.secret()))),
+        Placement::Bearer => (AUTHORIZATION, Zeroizing::new(format!("Bearer {}", token.secret()))),
+        Placement::Basic => {
+            let pair = Zeroizing::new(STANDARD.encode(token.secret()));
+            (AUTHORIZATION, Zeroizing::new(format!("Basic {}", *pair)))
+        }
         Placement::Header(name) => {
             let name =
                 HeaderName::from_bytes(name.as_bytes()).map_err(|_| "the key's header name is malformed".to_owned())?;
-            (name, token.secret().to_owned())
+            (name, Zeroizing::new(token.secret().to_owned()))
         }
     };
     let mut value =
@@ -525,9 +533,13 @@ pub(super) fn join(base: &Url, path: &str, query: &[(String, String)]) -> Result
     Ok(url)
 }
 
-fn classify(error: &reqwest::Error) -> HttpError {
+fn classify(error: &reqwest::Error, proxy: Option<SocketAddr>) -> HttpError {
     if error.is_connect() || error.is_builder() {
-        HttpError::NotSent(causes(error))
+        // The library says "unsuccessful" of a proxy that refuses, and not who that was.
+        let through = proxy
+            .map(|proxy| format!("through the proxy {proxy}: "))
+            .unwrap_or_default();
+        HttpError::NotSent(format!("{through}{}", causes(error)))
     } else {
         HttpError::NoAnswer(causes(error))
     }

@@ -18,6 +18,7 @@ mod limits;
 mod log;
 mod network;
 mod path;
+mod redeem;
 mod schema;
 mod scrub;
 mod text;

@@ -167,6 +167,7 @@ impl Network {
     ) -> Result<reqwest::Client, reqwest::Error> {
         let mut builder = reqwest::Client::builder()
             .user_agent(concat!("exeunt/", env!("CARGO_PKG_VERSION")))
+            // None from the environment; a granted one comes below.
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
@@ -181,6 +182,11 @@ impl Network {
                 settings: Arc::clone(settings),
                 port,
             }));
+        if let Some(proxy) = settings.proxy {
+            // A tunnel: the proxy learns the target's name and port, TLS goes through to the target. No name is resolved
+            // here then, so which addresses may be reached is the proxy's to decide.
+            builder = builder.proxy(reqwest::Proxy::https(format!("http://{proxy}"))?);
+        }
         if let Some(ca) = &settings.ca {
             builder = builder.tls_certs_only(reqwest::Certificate::from_pem_bundle(&ca.pem)?);
         }

@@ -197,10 +197,14 @@ fn describe_setting(schema: &Value, pointer: &str) -> String {
     }
 }
 
-fn resolve_keys(plugin: &Plugin, config: &ConnectorConfig) -> Result<BTreeMap<String, KeyMaterial>, ConfigError> {
-    let mut keys = BTreeMap::new();
+fn resolve_keys(plugin: &Plugin, config: &ConnectorConfig) -> Result<BTreeMap<String, Vec<KeyMaterial>>, ConfigError> {
+    let mut keys: BTreeMap<String, Vec<KeyMaterial>> = BTreeMap::new();
     let mut errors = Vec::new();
-    for (name, reference) in &config.keys {
+    let references = config
+        .keys
+        .iter()
+        .flat_map(|(name, list)| list.iter().map(move |one| (name, one)));
+    for (name, reference) in references {
         let place: &Location = reference.location();
         let declared = plugin.descriptor.keys.iter().find(|key| key.name == *name);
         let material = reference
@@ -210,7 +214,7 @@ fn resolve_keys(plugin: &Plugin, config: &ConnectorConfig) -> Result<BTreeMap<St
                 _ => Ok(KeyMaterial::Secret(secret)),
             });
         match material {
-            Ok(material) => drop(keys.insert(name.clone(), material)),
+            Ok(material) => keys.entry(name.clone()).or_default().push(material),
             Err(error) => errors.push(error),
         }
     }
@@ -218,7 +222,7 @@ fn resolve_keys(plugin: &Plugin, config: &ConnectorConfig) -> Result<BTreeMap<St
     Ok(keys)
 }
 
-fn token_key(plugin: &Plugin, config: &ConnectorConfig, keys: &BTreeMap<String, KeyMaterial>) -> [u8; 32] {
+fn token_key(plugin: &Plugin, config: &ConnectorConfig, keys: &BTreeMap<String, Vec<KeyMaterial>>) -> [u8; 32] {
     let mut hash = Sha256::new();
     let mut add = |part: &[u8]| {
         hash.update((part.len() as u64).to_be_bytes());
@@ -230,7 +234,10 @@ fn token_key(plugin: &Plugin, config: &ConnectorConfig, keys: &BTreeMap<String, 
         add(name.as_bytes());
         add(base.as_str().as_bytes());
     }
-    for (name, material) in keys {
+    for (name, material) in keys
+        .iter()
+        .flat_map(|(name, list)| list.iter().map(move |one| (name, one)))
+    {
         add(name.as_bytes());
         match material {
             KeyMaterial::Signing(key) => add(&key.digest()),

@@ -13,7 +13,7 @@ use super::host::NetworkGrants;
 use super::names::{did_you_mean, is_contract_name, quoted};
 use super::policy::read_duration;
 use super::reader::{Item, Section, Table, join};
-use super::secrets::{SecretRef, SecretScope};
+use super::secrets::{MAX_KEY_SECRETS, SecretRef, SecretScope};
 
 /// One connector as its operator wrote it; nothing of it was compared with the plugin yet.
 #[derive(Debug, Clone)]
@@ -26,8 +26,8 @@ pub struct ConnectorConfig {
     pub mode: Mode,
     /// The plugin's settings, a JSON object.
     pub settings: Value,
-    /// The plugin's secrets, by the names in its descriptor.
-    pub keys: BTreeMap<String, SecretRef>,
+    /// The plugin's secrets, by the names in its descriptor: one each, or the new and the old one during a rotation.
+    pub keys: BTreeMap<String, Vec<SecretRef>>,
     /// Base URLs, by the names in its descriptor.
     pub endpoints: BTreeMap<String, BaseUrl>,
     /// The lines of the descriptor's reach that are granted; all that are not optional where absent.
@@ -178,10 +178,10 @@ fn json(item: &Item<'_>) -> Option<Value> {
     }
 }
 
-fn read_keys(table: &Table<'_>, scope: &SecretScope) -> BTreeMap<String, SecretRef> {
+fn read_keys(table: &Table<'_>, scope: &SecretScope) -> BTreeMap<String, Vec<SecretRef>> {
     table
         .entries()
-        .filter_map(|(name, item)| Some((contract_name(name, &item)?, scope.read(&item)?)))
+        .filter_map(|(name, item)| Some((contract_name(name, &item)?, scope.read_some(&item, MAX_KEY_SECRETS)?)))
         .collect()
 }
 

@@ -120,7 +120,7 @@ fn named<T>(
 }
 
 fn granted_elsewhere(key: &str, tenant: &str) -> Option<String> {
-    let network = ["ca", "connect_to", "private", "insecure"].contains(&key);
+    let network = ["ca", "connect_to", "private", "insecure", "proxy"].contains(&key);
     network.then(|| {
         format!(
             "`{key}` bends the network, which a tenant cannot grant itself; the host's operator writes it in \

@@ -185,6 +185,26 @@ fn settings_with_odd_names_have_a_place_too() {
 }
 
 #[test]
+fn a_key_has_one_secret_or_the_new_and_the_old_one() {
+    let keys = |line: &str| {
+        let connector = connector(line)?;
+        Ok::<_, String>(
+            connector.keys["signing"]
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>(),
+        )
+    };
+    assert_eq!(keys("keys = { signing = \"file:a.pem\" }").unwrap(), ["file:a.pem"]);
+    let both = keys("keys = { signing = [\"file:new.pem\", \"env:EXEUNT_ACME_OLD\"] }");
+    assert_eq!(both.unwrap(), ["file:new.pem", "env:EXEUNT_ACME_OLD"]);
+    for list in ["[]", "[\"file:a\", \"file:b\", \"file:c\"]"] {
+        let error = keys(&format!("keys = {{ signing = {list} }}")).unwrap_err();
+        assert!(error.contains("must hold 1 to 2 secrets"), "{error}");
+    }
+}
+
+#[test]
 fn unknown_keys_name_the_nearest_known_one() {
     for (text, expected) in [
         (
@@ -231,7 +251,7 @@ fn unknown_keys_name_the_nearest_known_one() {
 
 #[test]
 fn what_bends_the_network_is_sent_to_the_hosts_file() {
-    for key in ["ca", "connect_to", "private", "insecure"] {
+    for key in ["ca", "connect_to", "private", "insecure", "proxy"] {
         for text in [
             format!("{key} = 1"),
             format!("[connectors.c]\nplugin = 'p.wasm'\n{key} = 'x'"),
@@ -454,7 +474,10 @@ fn sources_say_what_they_lack() {
             "filter = '$.a'\nauth = { webhook = ['file:a', 'b'] }",
             "auth.webhook.1: must say where the secret is",
         ),
-        ("filter = '$.a'\nauth = { webhook = 1 }", "auth.webhook: must be a list"),
+        (
+            "filter = '$.a'\nauth = { webhook = 1 }",
+            "auth.webhook: must be a string",
+        ),
         (
             "filter = '$.a'\nmax_age = '1d'",
             "max_age: has no effect without `time`",

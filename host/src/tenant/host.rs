@@ -151,6 +151,8 @@ pub struct NetworkGrants {
     pub private: BTreeSet<SocketAddr>,
     /// Loopback addresses to which plain http is allowed.
     pub insecure: BTreeSet<SocketAddr>,
+    /// The HTTP proxy through which https endpoints are reached, by CONNECT.
+    pub proxy: Option<SocketAddr>,
 }
 
 impl NetworkGrants {
@@ -254,6 +256,16 @@ fn read_grants(mut table: Table<'_>, root: &Path) -> NetworkGrants {
         .get("private")
         .map(|item| read_addresses(&item))
         .unwrap_or_default();
+    let proxy_item = table.get("proxy");
+    let proxy = proxy_item
+        .as_ref()
+        .and_then(|item| item.accept(parse_proxy(item.string()?)));
+    if let (Some(item), false) = (&proxy_item, connect_to.is_empty()) {
+        item.note(
+            "cannot stand beside `connect_to`: the proxy gets the names and finds their addresses itself; leave out one of \
+             them",
+        );
+    }
     let insecure_item = table.get("insecure");
     let insecure = insecure_item.as_ref().map(read_addresses).unwrap_or_default();
     if let (Some(item), Some(address)) = (insecure_item, insecure.iter().find(|at| !at.ip().is_loopback())) {
@@ -267,7 +279,20 @@ fn read_grants(mut table: Table<'_>, root: &Path) -> NetworkGrants {
         connect_to,
         private,
         insecure,
+        proxy,
     }
+}
+
+/// An address, as in every other grant: a name would have to be looked up, and could lead elsewhere.
+fn parse_proxy(text: &str) -> Result<SocketAddr, String> {
+    let address = text.strip_prefix("http://").map(|rest| rest.trim_end_matches('/'));
+    let address = address.and_then(|address| parse_address(address).ok());
+    address.ok_or_else(|| {
+        format!(
+            "{} is not a proxy; write \"http://IP:PORT\", the address of an HTTP proxy that lets CONNECT through",
+            quoted(text)
+        )
+    })
 }
 
 fn read_addresses(item: &Item<'_>) -> BTreeSet<SocketAddr> {

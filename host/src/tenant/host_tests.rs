@@ -56,6 +56,25 @@ insecure = ["127.0.0.1:8080"]
 }
 
 #[test]
+fn a_proxy_is_an_address_and_excludes_connect_to() {
+    let (_folder, host) = load("[tenants.a]\nproxy = \"http://10.0.0.9:3128\"\nprivate = [\"10.0.0.5:443\"]\n");
+    assert_eq!(host.unwrap().grants("a").proxy, Some("10.0.0.9:3128".parse().unwrap()));
+    for text in [
+        "10.0.0.9:3128",
+        "http://10.0.0.9",
+        "http://proxy.example:3128",
+        "https://10.0.0.9:3128",
+        "http://u:p@10.0.0.9:1",
+    ] {
+        let error = refusal(&format!("[tenants.a]\nproxy = \"{text}\"\n"));
+        assert!(error.contains("exeunt.toml:2: tenants.a.proxy:"), "{error}");
+        assert!(error.contains("write \"http://IP:PORT\""), "{error}");
+    }
+    let both = "[tenants.a]\nconnect_to = { \"h.example\" = \"127.0.0.1:1\" }\nproxy = \"http://10.0.0.9:3128\"\n";
+    assert!(refusal(both).contains("cannot stand beside `connect_to`"));
+}
+
+#[test]
 fn equal_grants_are_equal_whatever_file_the_authorities_came_from() {
     let text = "[tenants.a]\nca = \"file:ca.pem\"\n";
     let ((_one, one), (_other, other)) = (load(text), load(text));

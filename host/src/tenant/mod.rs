@@ -35,7 +35,7 @@ pub use names::{MAX_NAME_BYTES, did_you_mean, nearest};
 pub use policy::{Breaker, MAX_DURATION, MAX_PATTERN_BYTES, MAX_PATTERNS, Policy, Protected};
 pub use reader::MAX_CONFIG_BYTES;
 pub(crate) use secrets::read_secret_file;
-pub use secrets::{MAX_SECRET_BYTES, SecretRef};
+pub use secrets::{MAX_KEY_SECRETS, MAX_SECRET_BYTES, SecretRef};
 pub use server::{
     DEFAULT_LISTEN, DEFAULT_TRANSCRIPT_RETENTION, HostSecret, JournalAddress, MAX_LEASE, MIN_LEASE, ServerConfig,
     ServerLimits, TlsConfig,

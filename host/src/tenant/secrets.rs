@@ -10,6 +10,7 @@ use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 
 use secrecy::SecretString;
+use toml::de::DeValue;
 use zeroize::Zeroizing;
 
 use super::error::{ConfigError, Location};
@@ -17,6 +18,9 @@ use super::reader::Item;
 
 /// Largest secret: 64 KiB. An 8192-bit RSA key in PEM is 6 KiB.
 pub const MAX_SECRET_BYTES: usize = 64 * 1024;
+
+/// Most secrets of one key: 2, the new one and the one that it replaces. Each that is refused costs the target a request.
+pub const MAX_KEY_SECRETS: usize = 2;
 
 /// Where a secret is. Resolved each time it is asked for, so that a changed file or variable counts.
 #[derive(Clone)]
@@ -57,6 +61,19 @@ impl SecretScope {
             scope: self.clone(),
             location: item.location(),
         })
+    }
+
+    /// Reads one reference, or a list of at most so many for the time of a rotation.
+    pub(crate) fn read_some(&self, item: &Item<'_>, most: usize) -> Option<Vec<SecretRef>> {
+        if !matches!(item.value(), DeValue::Array(_)) {
+            return self.read(item).map(|secret| vec![secret]);
+        }
+        let list = item.list()?;
+        if list.is_empty() || list.len() > most {
+            item.note(format!("must hold 1 to {most} secrets"));
+            return None;
+        }
+        list.iter().map(|item| self.read(item)).collect()
     }
 
     // The text is never part of a message: someone may have pasted the secret itself.

@@ -35,7 +35,14 @@ impl Folder {
         let toml = format!("[connectors.c]\nplugin = \"p.wasm\"\nkeys = {{ signing = {text:?} }}\n");
         let mut tenant =
             Tenant::parse(&toml, &file, &HostConfig::default_for(self.0.path())).map_err(|error| error.to_string())?;
-        Ok(tenant.connectors.remove("c").unwrap().keys.remove("signing").unwrap())
+        Ok(tenant
+            .connectors
+            .remove("c")
+            .unwrap()
+            .keys
+            .remove("signing")
+            .unwrap()
+            .remove(0))
     }
 
     fn resolve(&self, text: &str) -> Result<String, String> {

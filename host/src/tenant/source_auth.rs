@@ -1,6 +1,6 @@
 //! `auth` in `[sources.NAME]`: how a sender proves who it is.
 
-use super::reader::{Item, Table};
+use super::reader::Table;
 use super::secrets::{SecretRef, SecretScope};
 
 /// Most secrets of one source: 8. A rotation needs two; each request is compared with all of them.
@@ -29,9 +29,9 @@ impl SourceAuth {
     pub(super) fn read(mut table: Table<'_>, scope: &SecretScope) -> Option<Self> {
         let (bearer, basic, webhook) = (table.get("bearer"), table.get("basic"), table.get("webhook"));
         let auth = match (bearer, basic, webhook) {
-            (Some(bearer), None, None) => read_secrets(&bearer, scope).map(Self::Bearer),
+            (Some(bearer), None, None) => scope.read_some(&bearer, MAX_SOURCE_SECRETS).map(Self::Bearer),
             (None, Some(basic), None) => basic.table().and_then(|basic| read_basic(basic, scope)),
-            (None, None, Some(webhook)) => read_secrets(&webhook, scope).map(Self::Webhook),
+            (None, None, Some(webhook)) => scope.read_some(&webhook, MAX_SOURCE_SECRETS).map(Self::Webhook),
             (None, None, None) => {
                 table.note(format!("has none of `bearer`, `basic` and `webhook`; write {WRITE}"));
                 None
@@ -46,19 +46,6 @@ impl SourceAuth {
         table.finish();
         auth
     }
-}
-
-// One, or a list for the time of a rotation.
-fn read_secrets(item: &Item<'_>, scope: &SecretScope) -> Option<Vec<SecretRef>> {
-    if item.is_string() {
-        return scope.read(item).map(|secret| vec![secret]);
-    }
-    let list = item.list()?;
-    if list.is_empty() || list.len() > MAX_SOURCE_SECRETS {
-        item.note(format!("must hold 1 to {MAX_SOURCE_SECRETS} secrets"));
-        return None;
-    }
-    list.iter().map(|item| scope.read(item)).collect()
 }
 
 fn read_basic(mut table: Table<'_>, scope: &SecretScope) -> Option<SourceAuth> {

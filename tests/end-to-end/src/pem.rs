@@ -1,6 +1,7 @@
 //! The forms that a private key comes in.
 
-use aws_lc_rs::rsa::KeyPair;
+use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
+use aws_lc_rs::rsa::{KeyPair, KeySize};
 use aws_lc_rs::signature::KeyPair as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -32,6 +33,18 @@ pub fn pem(label: &str, der: &[u8]) -> String {
         rest = tail;
     }
     pem + &format!("-----END {label}-----\n")
+}
+
+/// A fresh private key that nobody knows, PKCS#8.
+///
+/// # Panics
+///
+/// When it cannot be made.
+#[must_use]
+pub fn fresh() -> String {
+    let pair = KeyPair::generate(KeySize::Rsa2048).expect("a key");
+    let der = AsDer::<Pkcs8V1Der<'_>>::as_der(&pair).expect("its form");
+    pem("PRIVATE KEY", der.as_ref())
 }
 
 /// A PKCS#8 key (`PRIVATE KEY`) as PKCS#1 (`RSA PRIVATE KEY`).

@@ -3,9 +3,11 @@
 //! Nothing here knows Exeunt, so that the host's own suites can use it, too.
 
 mod postgres;
+mod proxy;
 mod shim;
 
 pub use postgres::PrivatePostgres;
+pub use proxy::{Proxy, Proxying};
 pub use shim::{Fault, failing_disk};
 
 use std::path::PathBuf;

@@ -1,6 +1,5 @@
 //! Files change while jobs run.
 
-use aws_lc_rs::rsa::KeyPair;
 use docusign_sim::Status;
 use end_to_end::pem;
 use serde_json::{Value, json};
@@ -173,9 +172,7 @@ async fn a_rotated_signing_key_is_used_for_the_next_token() {
     let (host, client) = begin(&house).await;
     let event = client.accepted("acme", &end_to_end::event("ann@acme.example")).await;
     client.job_is(&event, "closed").await;
-    let pair = KeyPair::generate(aws_lc_rs::rsa::KeySize::Rsa2048).expect("a key");
-    let der = aws_lc_rs::encoding::AsDer::<aws_lc_rs::encoding::Pkcs8V1Der<'_>>::as_der(&pair).expect("its form");
-    let text = pem::pem("PRIVATE KEY", der.as_ref());
+    let text = pem::fresh();
     let key = simulator.integration_key();
     simulator
         .state()
@@ -189,5 +186,60 @@ async fn a_rotated_signing_key_is_used_for_the_next_token() {
     let event = client.accepted("acme", &end_to_end::event("bob@acme.example")).await;
     client.job_is(&event, "closed").await;
     assert_eq!(users.map(|user| house.world.status(&user)), [Status::Closed; 2]);
+    host.stop().await;
+}
+
+/// Both keys are valid while the rotation goes on, at the host and at the target, and neither changes at the same time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_signing_key_is_rotated_under_load_without_losing_a_job() {
+    let house = House::sqlite().await;
+    let simulator = &house.world.simulator;
+    let (host, client) = begin(&house).await;
+    let books = Books::default();
+    let send = async || {
+        books.add(simulator, "acme", 10).await;
+        books.send(&client).await;
+    };
+    send().await;
+    // The host first: the target does not know the new key yet.
+    let new = pem::fresh();
+    house.world.write_secret("tenants/acme/new.pem", &new);
+    let text = house.tenant_text();
+    let both = text.replace("\"file:docusign.pem\"", "[\"file:new.pem\", \"file:docusign.pem\"]");
+    assert_ne!(text, both);
+    house.replace("tenants/acme.toml", &both);
+    let tokens = || house.world.seen("POST", "/oauth/token");
+    let last = |wanted: &[u16]| {
+        let asked = tokens();
+        let statuses: Vec<Option<u16>> = asked.iter().map(|record| record.status).collect();
+        let wanted: Vec<Option<u16>> = wanted.iter().copied().map(Some).collect();
+        statuses.ends_with(&wanted)
+    };
+    crate::until("the new key is refused and the old one accepted", async || {
+        send().await;
+        last(&[400, 200])
+    })
+    .await;
+    // Then the target: for a while it takes both.
+    let key = simulator.integration_key();
+    simulator
+        .state()
+        .add_public_key(key, &pem::public_key(&new))
+        .expect("a public key");
+    send().await;
+    assert!(simulator.state().remove_public_key(1), "the first key is the old one");
+    simulator.revoke_tokens();
+    let before = tokens().len();
+    crate::until("a token is made with the new key", async || {
+        send().await;
+        tokens().len() > before && last(&[200])
+    })
+    .await;
+    // Then the host again: the old key is gone.
+    house.replace("tenants/acme.toml", &text.replace("file:docusign.pem", "file:new.pem"));
+    std::fs::remove_file(house.path("tenants/acme/docusign.pem")).expect("the old key goes");
+    send().await;
+    client.idle().await;
+    books.balance(&client, simulator).await;
     host.stop().await;
 }
