@@ -2,13 +2,15 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use exeunt::capability::{Effect, Names, Verb};
+use exeunt::capability::{CallLimits, Effect, Names, Verb};
 use futures_util::future::BoxFuture;
+use kit::{Proxy, Proxying};
 use serde_json::json;
 
 use crate::attacks::Attack;
-use crate::house::House;
+use crate::house::{House, limits};
 
 /// What a name leads to: each answer once, the last one for ever.
 #[derive(Debug)]
@@ -91,7 +93,7 @@ pub(crate) async fn a_name_that_changes_its_answer_gains_nothing() {
     elsewhere.set_nonblocking(true).unwrap();
     let answers = Answers::new(&[&["127.0.0.1"], &["127.0.0.2"]]);
     let house = House::where_names_lead(Arc::clone(&answers) as Arc<dyn Names>).await;
-    house.grants_private(granted);
+    house.grants(&format!("private = [\"{granted}\"]"));
     let accepted = tokio::spawn(async move { listener.accept().await.unwrap() });
     let first = house
         .attack(Attack::FollowRedirect)
@@ -171,6 +173,31 @@ pub(crate) async fn plain_http_needs_a_grant_for_that_very_address() {
         assert!(error.contains("is not https"), "{host}: {error}");
     }
     house.neighbour_is_unharmed().await;
+}
+
+/// Whatever the proxy does, the call ends within the time to connect or before, and nothing has been sent. What is a
+/// good proxy is tried end to end.
+#[tokio::test]
+pub(crate) async fn a_proxy_cannot_hold_a_call_or_fill_the_memory() {
+    let calls = CallLimits {
+        connect: Duration::from_millis(500),
+        ..CallLimits::default()
+    };
+    for (does, said) in [
+        (Proxying::Hangs, "timed out"),
+        (Proxying::NeverEnds, "too long"),
+        (Proxying::Refuses(407), "authorization required"),
+        (Proxying::Refuses(403), "unsuccessful"),
+    ] {
+        let house = House::with(limits(), calls.clone()).await;
+        let proxy = Proxy::start(does.clone());
+        house.grants(&format!("proxy = \"http://{}\"", proxy.address));
+        let report = house.attack(Attack::FollowRedirect).lines(&at(443)).run().await;
+        let through = format!("through the proxy {}", proxy.address);
+        assert!(report.told().contains(&through), "{report:?}");
+        assert!(report.told().contains(said), "{does:?}: {report:?}");
+        assert_eq!(proxy.asked().len(), 1, "{does:?}");
+    }
 }
 
 /// The name is fine when the file is read; what it leads to is seen at each connection only.

@@ -212,6 +212,43 @@ pub(crate) async fn a_start_function_is_within_the_limits() {
     gate.still_admits().await;
 }
 
+/// It runs before the first verb, and sees no difference between describing and working: so the first host call that it
+/// makes is made where there is nothing to call.
+#[tokio::test]
+pub(crate) async fn a_start_function_that_calls_the_host_is_refused() {
+    let gate = Gate::new(limits());
+    for (interface, function, signature, arguments) in [
+        ("clock", "now", "(result i64)", ""),
+        ("settings", "get", "(param i32)", "(i32.const 0)"),
+    ] {
+        let imports = exeunt::sandbox::inspect(&hostile()).unwrap();
+        let wanted = format!("exeunt:connector/{interface}@0.1.0");
+        let number = imports.iter().position(|name| *name == wanted).unwrap();
+        let lowering = if arguments.is_empty() {
+            ""
+        } else {
+            "(memory $space \"memory\") (realloc (func $space \"realloc\"))"
+        };
+        let drops = if signature.contains("result") {
+            "(drop (call $asked))"
+        } else {
+            "(call $asked (i32.const 0))"
+        };
+        let items = format!(
+            "(core module $room (memory (export \"memory\") 1) \
+             (func (export \"realloc\") (param i32 i32 i32 i32) (result i32) (i32.const 1024)))\
+             (core instance $space (instantiate $room))\
+             (alias export {number} \"{function}\" (func $asked))\
+             (core func $lowered (canon lower (func $asked) {lowering}))\
+             (core module $added (import \"host\" \"asked\" (func $asked {signature})) (func $go {drops}) (start $go))\
+             (core instance (instantiate $added (with \"host\" (instance (export \"asked\" (func $lowered))))))"
+        );
+        let error = gate.refuses(with(&items)).await;
+        assert!(matches!(error, AdmissionError::Undescribed(_)), "{interface}: {error}");
+    }
+    gate.still_admits().await;
+}
+
 /// What was done to a component's bytes.
 #[derive(Debug, Clone)]
 enum Damage {

@@ -7,7 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use exeunt::capability::{Call, CallLimits, CallRecord, Names, Network, Token, Verb};
+use exeunt::capability::{Call, CallLimits, CallRecord, Names, Network, Token, Transport, Verb};
 use exeunt::clock::SystemClock;
 use exeunt::dispatch::{Connector, Runtime, run_job};
 use exeunt::evidence::Outcome;
@@ -54,6 +54,12 @@ impl House {
     /// A house with small limits.
     pub(crate) async fn with(sandbox: SandboxLimits, calls: CallLimits) -> Self {
         Self::around(Runtime::new(Sandbox::new(sandbox).unwrap(), Arc::new(SystemClock)).with_limits(calls)).await
+    }
+
+    /// A house whose target answers from memory.
+    pub(crate) async fn answered_by(target: Arc<dyn Transport>) -> Self {
+        let runtime = Runtime::new(Sandbox::new(limits()).unwrap(), Arc::new(SystemClock));
+        Self::around(runtime.with_network(Network::answered_by(target))).await
     }
 
     /// A house in which names lead where the test says.
@@ -105,11 +111,11 @@ impl House {
         self.install(&plugin::hostile());
     }
 
-    /// Lets the hostile tenant reach one private address.
-    pub(crate) fn grants_private(&self, address: SocketAddr) {
+    /// Grants something more to the hostile tenant, by a line of the host's file.
+    pub(crate) fn grants(&self, line: &str) {
         let file = self.path("exeunt.toml");
         let host = fs::read_to_string(&file).unwrap();
-        let line = format!("[tenants.hostile]\nprivate = [\"{address}\"]\n");
+        let line = format!("[tenants.hostile]\n{line}\n");
         fs::write(file, host.replace("[tenants.hostile]\n", &line)).unwrap();
     }
 

@@ -17,6 +17,7 @@ mod egress;
 mod files;
 mod house;
 mod limits;
+mod patience;
 mod plugin;
 mod secrets;
 mod server;
@@ -48,6 +49,8 @@ macro_rules! for_each_file {
                 "component of many memories, tables or instances, to empty the pool", "a component's share of the pool is capped when it is compiled";
             SpinAtStart => files::a_start_function_is_within_the_limits,
                 "endless loop before the first call (start function)", "instantiation counts as part of the call";
+            CallAtStart => files::a_start_function_that_calls_the_host_is_refused,
+                "start function that asks the host or the target before the first call", "describing comes first, in a store without capabilities: trap, and no admission";
             AddressLiteral => addresses::an_address_for_a_host_is_refused_when_the_tenant_is_read,
                 "endpoint that is a private, loopback or metadata address, in every spelling", "refused when the tenant file is read";
             NameToLoopback => addresses::a_name_that_leads_inside_is_refused_before_connecting,
@@ -57,8 +60,14 @@ macro_rules! for_each_file {
                 "every resolved address is checked, what is embedded in it too; denied, so that nobody retries";
             NameChanges => addresses::a_name_that_changes_its_answer_gains_nothing,
                 "name that changes its answer between check and connect", "one look-up; the checked address is the one connected to";
+            BadProxy => addresses::a_proxy_cannot_hold_a_call_or_fill_the_memory,
+                "egress proxy that refuses, hangs or answers without end", "time limit to connect, limit on its answer's head; nothing goes around it";
             PlainHttp => addresses::plain_http_needs_a_grant_for_that_very_address,
                 "endpoint without TLS", "refused unless the host's file grants that address and port";
+            SlowForEver => patience::an_attempt_begins_nothing_new_after_ten_minutes,
+                "target so slow that one attempt goes on for hours", "an attempt begins nothing new after ten minutes; what it began is proved";
+            TalksForEver => patience::an_attempt_that_says_too_much_begins_nothing_new,
+                "exchanges of gigabytes, call after call, for the transcript", "limit on the bytes of an attempt's transcript";
         }
     };
 }

@@ -90,6 +90,15 @@ impl Leases {
         self.held().remove(&task).map(|held| held.lease)
     }
 
+    /// How many jobs of each tenant are in our hands.
+    pub(super) fn by_tenant(&self) -> HashMap<String, usize> {
+        let mut tenants = HashMap::new();
+        for held in self.held().values() {
+            *tenants.entry(held.lease.fence.lane().tenant().to_owned()).or_default() += 1;
+        }
+        tenants
+    }
+
     /// Extends all leases, and ends the tasks of those that are lost.
     pub(super) async fn extend(&self, journal: &Journal) {
         let (tasks, fences): (Vec<Id>, Vec<Fence>) = {

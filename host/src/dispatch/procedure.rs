@@ -126,6 +126,7 @@ impl Procedure<'_, '_> {
     /// Reads the accounts of which only the search has said that they are closed.
     async fn verify_closed(&mut self, found: &[Account]) -> Result<(), Stop> {
         for account in found.iter().filter(|account| account.standing == Standing::Closed) {
+            self.verbs.may_go_on()?;
             self.verify(&account.id, "the search found it closed").await?;
         }
         Ok(())

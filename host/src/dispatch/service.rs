@@ -17,7 +17,7 @@ use super::connector::Connector;
 use super::leases::{Lease, Leases};
 use super::worker::{Worker, count_end, work};
 use crate::evidence::Outcome;
-use crate::journal::{ClaimedJob, Fence, Finish, Finished, Journal, JournalError};
+use crate::journal::{ClaimedJob, Fence, Finish, Finished, Journal, JournalError, Shares};
 use crate::tenant::DEFAULT_MAX_AGE;
 
 /// How often lanes' counters are checked against what is there: they differ by a bug only.
@@ -34,6 +34,10 @@ pub struct ServiceOptions {
     pub owner: String,
     /// Jobs that run at a time in this process. The sandbox holds 256; a job waits for its target most of the time.
     pub concurrency: usize,
+    /// Jobs of one tenant that run at a time in this process, over all of its connectors. Half of all: a tenant whose
+    /// targets hang leaves the other half, and a tenant that is alone does not notice, since its connectors' own caps
+    /// are lower.
+    pub per_tenant: usize,
     /// For how long a claimed job is ours without a heartbeat. Long enough for a slow database, short enough that a
     /// dead host's leavers do not wait.
     pub lease: Duration,
@@ -48,6 +52,7 @@ impl Default for ServiceOptions {
         Self {
             owner: "exeunt".to_owned(),
             concurrency: 128,
+            per_tenant: 64,
             lease: Duration::from_secs(30),
             poll: Duration::from_millis(250),
             grace: Duration::from_secs(20),
@@ -195,9 +200,13 @@ impl Service {
     /// Claims as much as there is room for, and starts it.
     async fn claim(&mut self) {
         let asked = Instant::now();
+        let shares = Shares {
+            most: self.options.per_tenant,
+            held: self.leases.by_tenant(),
+        };
         let claimed = self
             .journal
-            .claim(&self.options.owner, self.options.lease, self.room())
+            .claim_within(&self.options.owner, self.options.lease, self.room(), shares)
             .await;
         self.claimed_at = Instant::now();
         self.last = match claimed {

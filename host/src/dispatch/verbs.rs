@@ -12,12 +12,24 @@ use crate::evidence::CallTranscript;
 use crate::intake;
 use crate::sandbox::{Account, Accounts, Ended, Failure, Person};
 
+/// For how long one attempt begins anything new: 10 minutes, ten times what a slow target and an account that turns
+/// closed late take. What it has begun is brought to its end, proof included, so that it never ends in doubt; that is one
+/// account's worth of calls, each within the sandbox's wall clock.
+const ATTEMPT: Duration = Duration::from_secs(600);
+
+/// Bytes of exchanges and log lines after which an attempt begins nothing new: 8 MiB. A closure with its proof takes
+/// some 4 KiB; a call can add no more than its own limits allow.
+const TRANSCRIPT: usize = 8 * 1024 * 1024;
+
 /// The verb calls of one attempt.
 #[derive(Debug)]
 pub(super) struct Verbs<'a> {
     connector: &'a Connector,
     /// A refused token is discarded once an attempt; a second refusal is not the token's fault.
     reminted: bool,
+    started: Instant,
+    /// Bytes of the transcript.
+    said: usize,
     pub(super) transcript: Vec<CallTranscript>,
 }
 
@@ -37,8 +49,35 @@ impl<'a> Verbs<'a> {
         Self {
             connector,
             reminted: false,
+            started: Instant::now(),
+            said: 0,
             transcript: Vec::new(),
         }
+    }
+
+    /// Whether the attempt may begin something new. Reads that prove what was begun do not ask.
+    ///
+    /// # Errors
+    ///
+    /// It took too long, which another attempt may not; or it said too much, which every attempt would.
+    pub(super) fn may_go_on(&self) -> Result<(), Stop> {
+        if self.started.elapsed() >= ATTEMPT {
+            let minutes = ATTEMPT.as_secs() / 60;
+            return Err(Stop::Unavailable(format!(
+                "the target is so slow that one attempt takes more than {minutes} minutes"
+            )));
+        }
+        if self.said > TRANSCRIPT {
+            return Err(Stop::Failed(format!(
+                "the connector's exchanges and log lines are over {TRANSCRIPT} bytes in one attempt"
+            )));
+        }
+        Ok(())
+    }
+
+    fn keep(&mut self, verb: Verb, record: &CallRecord) {
+        self.said += size(record);
+        self.transcript.push(kept(verb, record));
     }
 
     /// The person's accounts.
@@ -51,6 +90,7 @@ impl<'a> Verbs<'a> {
             attributes: person.attributes.clone(),
         };
         loop {
+            self.may_go_on()?;
             let token = self.token().await?;
             let started = Instant::now();
             let call = self.connector.call(Verb::Find, None);
@@ -81,6 +121,7 @@ impl<'a> Verbs<'a> {
     /// There is no token, so nothing was asked.
     pub(super) async fn close(&mut self, id: &str) -> Result<Closure, Stop> {
         loop {
+            self.may_go_on()?;
             let token = self.token().await?;
             let started = Instant::now();
             let call = self.connector.call(Verb::Close, Some(id));
@@ -111,13 +152,14 @@ impl<'a> Verbs<'a> {
     pub(super) async fn token(&mut self) -> Result<Token, Stop> {
         let connector = self.connector;
         let now = connector.grant.clock().now();
-        let transcript = &mut self.transcript;
+        let (transcript, said) = (&mut self.transcript, &mut self.said);
         connector
             .tokens
             .get(now, || async move {
                 let started = Instant::now();
                 let ended = connector.plugin.mint(connector.call(Verb::Mint, None)).await;
                 observe(Verb::Mint, &ended.record, started);
+                *said += size(&ended.record);
                 transcript.push(kept(Verb::Mint, &ended.record));
                 match ended.result {
                     Ok(Ok(token)) => Ok(token),
@@ -139,7 +181,7 @@ impl<'a> Verbs<'a> {
         may_repeat: bool,
     ) -> Option<Result<T, Problem>> {
         observe(verb, &ended.record, started);
-        self.transcript.push(kept(verb, &ended.record));
+        self.keep(verb, &ended.record);
         match ended.result {
             Ok(Ok(answer)) => Some(Ok(answer)),
             Ok(Err(failure @ Failure::Unauthorized(_))) if !self.reminted => {
@@ -171,6 +213,23 @@ fn observe(verb: Verb, record: &CallRecord, started: Instant) {
     let inside = whole.saturating_sub(outside);
     metrics::histogram!("exeunt_verb_seconds", "verb" => verb.as_str()).record(whole.as_secs_f64());
     metrics::histogram!("exeunt_sandbox_seconds", "verb" => verb.as_str()).record(inside.as_secs_f64());
+}
+
+/// Bytes that a record takes, all texts together.
+fn size(record: &CallRecord) -> usize {
+    let pairs = |pairs: &[(String, String)]| {
+        pairs
+            .iter()
+            .map(|(name, value)| name.len() + value.len())
+            .sum::<usize>()
+    };
+    let exchanges = record.exchanges.iter().map(|exchange| {
+        let bodies = [&exchange.request_body, &exchange.response_body, &exchange.error];
+        let bodies: usize = bodies.into_iter().flatten().map(String::len).sum();
+        exchange.path.len() + pairs(&exchange.query) + pairs(&exchange.response_headers) + bodies
+    });
+    let lines = record.log.iter().map(|line| line.message.len() + pairs(&line.fields));
+    exchanges.chain(lines).sum()
 }
 
 fn kept(verb: Verb, record: &CallRecord) -> CallTranscript {

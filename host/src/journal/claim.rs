@@ -1,9 +1,11 @@
 //! Taking jobs to work on them: fair over lanes, within each lane's cap, on all hosts together.
 //!
 //! The least recently served lanes come first and share what was asked for, so a tenant with a million jobs gets its
-//! turn and no more.
+//! turn and no more. What a tenant's jobs hold while they hang is bounded by the host that claims ([`Shares`]): only it
+//! knows how many places it has.
 
 use std::collections::{BTreeSet, HashMap};
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -24,6 +26,37 @@ pub const MAX_CLAIM: usize = 256;
 
 /// Most lanes of one claim.
 const MAX_LANES: i64 = 32;
+
+/// What each tenant may hold at a time at the host that claims.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shares {
+    /// Jobs of one tenant.
+    pub most: usize,
+    /// What tenants hold already.
+    pub held: HashMap<String, usize>,
+}
+
+impl Default for Shares {
+    fn default() -> Self {
+        Self {
+            most: usize::MAX,
+            held: HashMap::new(),
+        }
+    }
+}
+
+impl Shares {
+    fn left(&self, tenant: &str) -> i64 {
+        let held = self.held.get(tenant).copied().unwrap_or_default();
+        i64::try_from(self.most.saturating_sub(held)).unwrap_or(i64::MAX)
+    }
+
+    /// Tenants that can be given nothing: fewer than there are jobs at the host.
+    fn full(&self) -> Vec<&str> {
+        let full = self.held.iter().filter(|(_, held)| **held >= self.most);
+        full.map(|(tenant, _)| tenant.as_str()).collect()
+    }
+}
 
 /// A job in our hands until its lease ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,8 +113,23 @@ impl Journal {
     /// # Errors
     /// [`JournalError::Invalid`] for an owner that is no name.
     pub async fn claim(&self, owner: &str, lease: Duration, max: usize) -> Result<Vec<ClaimedJob>, JournalError> {
+        self.claim_within(owner, lease, max, Shares::default()).await
+    }
+
+    /// As [`Journal::claim`], no tenant getting more than its share.
+    ///
+    /// # Errors
+    /// As [`Journal::claim`].
+    pub async fn claim_within(
+        &self,
+        owner: &str,
+        lease: Duration,
+        max: usize,
+        shares: Shares,
+    ) -> Result<Vec<ClaimedJob>, JournalError> {
         check_name("owner", owner)?;
         let claim = Claim {
+            shares,
             owner: owner.to_owned(),
             lease: milliseconds(lease),
             max: i64::try_from(max.min(MAX_CLAIM)).unwrap_or_default(),
@@ -99,17 +147,18 @@ struct Claim {
     owner: String,
     lease: i64,
     max: i64,
+    shares: Shares,
 }
 
 fn run<'c>(tx: &'c mut AnyConnection, context: &'c Context, claim: &'c Claim) -> Step<'c, Vec<ClaimedJob>> {
     Box::pin(async move {
         let now = context.now();
-        let (candidates, mut served) = candidates(tx, context, now).await?;
+        let (candidates, mut served) = candidates(tx, context, claim, now).await?;
         if candidates.is_empty() {
             return Ok(Vec::new());
         }
         let mut unit = Unit::lock(tx, context, candidates.iter().cloned()).await?;
-        let shares = share(&candidates, &unit, context, claim.max, now);
+        let shares = share(&candidates, &unit, context, claim, now);
         let found = due(tx, &shares).await?;
         let lease_until = context
             .dialect
@@ -147,19 +196,30 @@ fn start(job: &mut JobRow, claim: &Claim, lease_until: i64, now: i64) {
 }
 
 /// Lanes with something to do, the least recently served first, and the highest number of service so far.
-async fn candidates(tx: &mut AnyConnection, context: &Context, now: i64) -> Result<(Vec<String>, i64), JournalError> {
+async fn candidates(
+    tx: &mut AnyConnection,
+    context: &Context,
+    claim: &Claim,
+    now: i64,
+) -> Result<(Vec<String>, i64), JournalError> {
+    let mut bind = Bind::new()
+        .int(i64::from(context.options.default_cap))
+        .int(now)
+        .int(MOST_FAILURES);
+    // Left out here and not only when jobs are shared out: their lanes would fill the list and hide the others.
+    let mut others = String::new();
+    for (number, tenant) in claim.shares.full().into_iter().enumerate() {
+        let _ = write!(others, " AND tenant <> ${}", number + 4);
+        bind = bind.text(tenant);
+    }
     // The limit is written out: where it is a parameter, SQLite parses the statement anew each time.
     let sql = format!(
         "SELECT id, (SELECT max(served) FROM lane) FROM lane \
          WHERE ready = 1 AND running < COALESCE(cap, $1) AND (failures < $3 OR running = 0) \
-         AND not_before <= $2 AND due_at <= $2 \
+         AND not_before <= $2 AND due_at <= $2{others} \
          AND NOT EXISTS (SELECT 1 FROM pause WHERE scope IN ('', lane.tenant, lane.id)) \
          ORDER BY served, id LIMIT {MAX_LANES}"
     );
-    let bind = Bind::new()
-        .int(i64::from(context.options.default_cap))
-        .int(now)
-        .int(MOST_FAILURES);
     let (mut lanes, mut highest) = (Vec::new(), 0);
     for row in fetch(tx, AssertSqlSafe(sql), bind).await? {
         let mut cells = Cells::of(&row);
@@ -169,10 +229,10 @@ async fn candidates(tx: &mut AnyConnection, context: &Context, now: i64) -> Resu
     Ok((lanes, highest))
 }
 
-/// How many jobs each lane may give: an equal part of what is left, or what its cap leaves free.
+/// How many jobs each lane may give: an equal part of what is left, or what its cap and its tenant's share leave free.
 ///
 /// The rows are looked at again, since another host may have served a lane before we had its lock.
-fn share(candidates: &[String], unit: &Unit, context: &Context, max: i64, now: i64) -> Vec<(String, usize)> {
+fn share(candidates: &[String], unit: &Unit, context: &Context, claim: &Claim, now: i64) -> Vec<(String, usize)> {
     let default_cap = i64::from(context.options.default_cap);
     let ready = |lane: &&LaneRow| {
         lane.queued > 0
@@ -186,13 +246,17 @@ fn share(candidates: &[String], unit: &Unit, context: &Context, max: i64, now: i
         .filter_map(|key| unit.lane(key))
         .filter(ready)
         .collect();
-    let mut left = max;
+    let mut left = claim.max;
+    let mut of_tenant: HashMap<&str, i64> = HashMap::new();
     let mut shares = Vec::with_capacity(lanes.len());
     for (index, lane) in lanes.iter().enumerate() {
         let waiting = i64::try_from(lanes.len() - index).unwrap_or(1);
         let part = (left + waiting - 1) / waiting;
-        let share = part.min(lane.free(default_cap)).min(lane.queued);
+        let tenant = lane.id.split('/').next().unwrap_or_default();
+        let free = of_tenant.entry(tenant).or_insert_with(|| claim.shares.left(tenant));
+        let share = part.min(lane.free(default_cap)).min(lane.queued).min(*free);
         left -= share;
+        *free -= share;
         if share > 0 {
             shares.push((lane.id.clone(), usize::try_from(share).unwrap_or(0)));
         }

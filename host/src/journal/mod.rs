@@ -47,7 +47,7 @@ mod work;
 pub use accept::{Accepted, Dedupe, NewEvent, NewJob, NewState, Original};
 pub use backoff::Backoff;
 pub use breaker::{BREAKER_HOLD, ClosureLimit, Reservation};
-pub use claim::{ClaimedJob, MAX_CLAIM};
+pub use claim::{ClaimedJob, MAX_CLAIM, Shares};
 pub use error::JournalError;
 pub use event::{EventRecord, EventSummary};
 pub use export::{Exported, FORMAT};

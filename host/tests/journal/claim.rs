@@ -1,10 +1,10 @@
 //! Jobs are given out fairly, within caps, once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use exeunt::journal::{ClaimedJob, Finish, JobState, Lane, MAX_CLAIM, Outcome};
+use exeunt::journal::{ClaimedJob, Finish, JobState, Lane, MAX_CLAIM, Outcome, Shares};
 
 use crate::on_both;
 use crate::rig::{LEASE, Rig, end, event, lane, queued};
@@ -115,6 +115,35 @@ on_both! {
         assert_eq!(rig.claim(10).await.iter().map(ClaimedJob::id).collect::<Vec<_>>(), [ready]);
         rig.clock.advance(Duration::from_secs(60));
         assert_eq!(rig.claim(MAX_CLAIM).await.len() + rig.claim(MAX_CLAIM).await.len(), 40);
+    }
+
+    async fn no_tenant_holds_more_than_its_share_of_a_host(rig: Rig) {
+        // Forty lanes of one tenant, more than one claim looks at, all served before the small one's.
+        for n in 0..40 {
+            for _ in 0..3 {
+                rig.queue(&lane("large", &format!("c{n:02}"))).await;
+            }
+        }
+        let small = rig.queue(&lane("small", "c")).await;
+        let mut held: HashMap<String, usize> = HashMap::new();
+        let mut claimed = Vec::new();
+        loop {
+            let shares = Shares { most: 10, held: held.clone() };
+            let claim = rig.journal.claim_within("host-1", Duration::from_secs(30), 100, shares);
+            let jobs = claim.await.expect("a claim");
+            if jobs.is_empty() {
+                break;
+            }
+            for job in jobs {
+                *held.entry(job.tenant().to_owned()).or_default() += 1;
+                claimed.push(job.id());
+            }
+        }
+        assert_eq!((held["large"], held["small"]), (10, 1));
+        assert!(claimed.contains(&small));
+        let shares = Shares { most: 11, held };
+        let claim = rig.journal.claim_within("host-1", Duration::from_secs(30), 100, shares);
+        assert_eq!(claim.await.expect("a claim").len(), 1, "one more place, one more job");
     }
 
     async fn claims_are_bounded(rig: Rig) {

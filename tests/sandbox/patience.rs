@@ -1,0 +1,126 @@
+//! Attempts that would not end: no single call is over its limits, all together are.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use exeunt::capability::{HttpError, Method, Response, Transport};
+use exeunt::dispatch::{Connector, Gate, Stop, attempt};
+use exeunt::evidence::CallTranscript;
+use futures_util::FutureExt;
+use serde_json::{Value, json};
+use url::Url;
+
+use crate::house::{House, leaver};
+
+/// Accounts of one person.
+const ACCOUNTS: usize = 50;
+
+/// A target that takes its time over every request, or says much.
+#[derive(Debug, Default)]
+struct Target {
+    takes: Duration,
+    says: usize,
+    closed: Mutex<BTreeSet<String>>,
+}
+
+impl Target {
+    fn answer_for(&self, method: Method, path: &str) -> Value {
+        let mut closed = self.closed.lock().unwrap();
+        let account = |id: &str, closed: bool| {
+            let status = if closed { "closed" } else { "open" };
+            json!({"id": id, "email": "leaver@acme.example", "status": status, "more": "x".repeat(self.says)})
+        };
+        match (method, path.strip_prefix("/users/")) {
+            (Method::Get, Some(id)) => account(id, closed.contains(id)),
+            (Method::Delete, Some(id)) => {
+                closed.insert(id.to_owned());
+                account(id, true)
+            }
+            _ => (0..ACCOUNTS)
+                .map(|number| account(&format!("a{number:02}"), false))
+                .collect(),
+        }
+    }
+}
+
+impl Transport for Target {
+    fn answer(&self, method: Method, url: &Url, _: Option<&[u8]>) -> Result<Response, HttpError> {
+        if !self.takes.is_zero() {
+            // The first poll moves the clock; what is left of it is a yield.
+            tokio::time::advance(self.takes).now_or_never();
+        }
+        let body = self.answer_for(method, url.path()).to_string().into_bytes();
+        let headers = Vec::new();
+        Ok(Response {
+            status: 200,
+            headers,
+            body,
+        })
+    }
+}
+
+async fn connector(target: &Arc<Target>) -> Connector {
+    let house = House::answered_by(Arc::clone(target) as Arc<dyn Transport>).await;
+    let settings = json!({"issuer": "the-integration", "subject": "the-service-user"});
+    house.load("hostile", &settings, "close_all = true").await.unwrap()
+}
+
+/// Everything that was asked to be closed was read as closed.
+fn all_proved(transcript: &[CallTranscript], closed: &BTreeSet<String>) {
+    for id in closed {
+        let reads = transcript.iter().flat_map(|call| &call.exchanges);
+        let read = reads.filter(|exchange| exchange.method == "GET" && exchange.path == format!("/users/{id}"));
+        assert!(read.count() > 0, "{id} was closed and not read");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+pub(crate) async fn an_attempt_begins_nothing_new_after_ten_minutes() {
+    let takes = Duration::from_secs(25);
+    let target = Arc::new(Target {
+        takes,
+        ..Target::default()
+    });
+    let connector = connector(&target).await;
+    let started = tokio::time::Instant::now();
+    let tried = attempt(&connector, &leaver(), false, &mut Gate::in_memory()).await;
+    assert!(
+        matches!(&tried.end, Err(Stop::Unavailable(reason)) if reason.contains("10 minutes")),
+        "{:?}",
+        tried.end
+    );
+    let elapsed = started.elapsed();
+    assert!(
+        elapsed >= Duration::from_secs(600) && elapsed < Duration::from_secs(600) + 4 * takes,
+        "{elapsed:?}"
+    );
+    let closed = target.closed.lock().unwrap().clone();
+    assert!(!closed.is_empty() && closed.len() < ACCOUNTS, "{closed:?}");
+    all_proved(&tried.transcript, &closed);
+}
+
+#[tokio::test]
+pub(crate) async fn an_attempt_that_says_too_much_begins_nothing_new() {
+    // Below the body that a transcript keeps, and below what one call may receive.
+    let target = Arc::new(Target {
+        says: 60_000,
+        ..Target::default()
+    });
+    let connector = connector(&target).await;
+    let tried = attempt(&connector, &leaver(), false, &mut Gate::in_memory()).await;
+    let Err(Stop::Failed(reason)) = &tried.end else {
+        panic!("{:?}", tried.end);
+    };
+    assert!(reason.contains("over 8388608 bytes in one attempt"), "{reason}");
+    let kept: usize = tried
+        .transcript
+        .iter()
+        .flat_map(|call| &call.exchanges)
+        .map(|exchange| exchange.response_body.as_ref().map_or(0, String::len))
+        .sum();
+    assert!(kept > 8 * 1024 * 1024 && kept < 9 * 1024 * 1024, "{kept}");
+    let closed = target.closed.lock().unwrap().clone();
+    assert!(!closed.is_empty() && closed.len() < ACCOUNTS, "{closed:?}");
+    all_proved(&tried.transcript, &closed);
+}
