@@ -125,6 +125,12 @@ impl Call {
         self.verb
     }
 
+    /// Whose connector it is.
+    #[must_use]
+    pub fn tenant(&self) -> &str {
+        &self.grant.tenant
+    }
+
     /// A handle on the record, to read when the call has ended, however it ended.
     #[must_use]
     pub fn record(&self) -> Arc<Mutex<CallRecord>> {

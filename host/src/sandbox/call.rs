@@ -14,6 +14,7 @@ use super::bindings::Connector;
 use super::bindings::exeunt::connector::types::{Account, Failure, Person};
 use super::bindings::exports::exeunt::connector::user_closure::Accounts;
 use super::engine::State;
+use super::pace::paced;
 use crate::capability::{Call, CallRecord, LimitReached, Token, Verb, is_odd};
 
 /// How a verb call ended: its answer or failure, or a fault of the guest or host; and what it did on the way.
@@ -47,10 +48,10 @@ impl Plugin {
     pub async fn mint(&self, call: Call) -> Ended<Token> {
         debug_assert_eq!(call.verb(), Verb::Mint);
         let _slot = self.slot().await;
-        let record = call.record();
+        let (record, tenant) = (call.record(), call.tenant().to_owned());
         let mut store = self.sandbox.store(Some(call));
         let ended = self
-            .bounded(&record, async {
+            .bounded(&record, &tenant, async {
                 let connector = self.pre.instantiate_async(&mut store).await?;
                 let handle = match connector.exeunt_connector_token_minting().call_mint(&mut store).await? {
                     Ok(handle) => handle,
@@ -71,10 +72,10 @@ impl Plugin {
     pub async fn find(&self, call: Call, person: &Person, token: &Token) -> Ended<Vec<Account>> {
         debug_assert_eq!(call.verb(), Verb::Find);
         let _slot = self.slot().await;
-        let record = call.record();
+        let (record, tenant) = (call.record(), call.tenant().to_owned());
         let mut store = self.sandbox.store(Some(call));
         let ended = self
-            .bounded(&record, async {
+            .bounded(&record, &tenant, async {
                 let (connector, token) = self.open(&mut store, token).await?;
                 let found = connector
                     .exeunt_connector_user_closure()
@@ -92,10 +93,10 @@ impl Plugin {
         debug_assert_eq!(call.verb(), Verb::Read);
         let id = call.account().to_owned();
         let _slot = self.slot().await;
-        let record = call.record();
+        let (record, tenant) = (call.record(), call.tenant().to_owned());
         let mut store = self.sandbox.store(Some(call));
         let ended = self
-            .bounded(&record, async {
+            .bounded(&record, &tenant, async {
                 let (connector, token) = self.open(&mut store, token).await?;
                 let read = connector
                     .exeunt_connector_user_closure()
@@ -114,10 +115,10 @@ impl Plugin {
         debug_assert_eq!(call.verb(), Verb::Close);
         let id = call.account().to_owned();
         let _slot = self.slot().await;
-        let record = call.record();
+        let (record, tenant) = (call.record(), call.tenant().to_owned());
         let mut store = self.sandbox.store(Some(call));
         let ended = self
-            .bounded(&record, async {
+            .bounded(&record, &tenant, async {
                 let (connector, token) = self.open(&mut store, token).await?;
                 connector
                     .exeunt_connector_user_closure()
@@ -132,10 +133,10 @@ impl Plugin {
     pub async fn page(&self, call: Call, cursor: Option<&str>, token: &Token) -> Ended<Accounts> {
         debug_assert_eq!(call.verb(), Verb::Page);
         let _slot = self.slot().await;
-        let record = call.record();
+        let (record, tenant) = (call.record(), call.tenant().to_owned());
         let mut store = self.sandbox.store(Some(call));
         let ended = self
-            .bounded(&record, async {
+            .bounded(&record, &tenant, async {
                 let (connector, token) = self.open(&mut store, token).await?;
                 let page = connector
                     .exeunt_connector_user_closure()
@@ -182,9 +183,11 @@ impl Plugin {
     async fn bounded<T>(
         &self,
         record: &Mutex<CallRecord>,
+        tenant: &str,
         verb: impl Future<Output = wasmtime::Result<Result<T, Failure>>> + Send,
     ) -> Ended<T> {
         let wall_clock = self.sandbox.limits.wall_clock;
+        let verb = paced(&self.sandbox.pace, tenant, verb);
         let result = match tokio::time::timeout(wall_clock, verb).await {
             Ok(Ok(answer)) => Ok(answer.map_err(|failure| self.shorten(failure))),
             Ok(Err(error)) => Err(self.fault(&error)),

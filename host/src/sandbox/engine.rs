@@ -14,6 +14,7 @@ use super::bindings::Connector;
 use super::cache::PluginCache;
 use super::limiter::Limiter;
 use super::limits::{SandboxLimits, TICK};
+use super::pace::Pace;
 use crate::capability::{Call, LimitReached};
 
 /// What a store holds: the call's capabilities, or none while a plugin describes itself.
@@ -32,6 +33,7 @@ pub struct Sandbox {
     pub(super) linker: Arc<Linker<State>>,
     pub(super) limits: Arc<SandboxLimits>,
     pub(super) permits: Arc<Semaphore>,
+    pub(super) pace: Arc<Pace>,
     pub(super) cache: Option<PluginCache>,
 }
 
@@ -62,13 +64,16 @@ impl Sandbox {
         let mut linker = Linker::new(&engine);
         Connector::add_to_linker::<_, wasmtime::component::HasSelf<_>>(&mut linker, |state: &mut State| state)
             .map_err(|error| anyhow!("cannot link the imports: {error:#}"))?;
-        tick(engine.weak())?;
+        let processors = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
+        let pace = Arc::new(Pace::new(processors));
+        tick(engine.weak(), Arc::clone(&pace))?;
         let permits = Arc::new(Semaphore::new(limits.concurrency as usize));
         Ok(Self {
             engine,
             linker: Arc::new(linker),
             limits: Arc::new(limits),
             permits,
+            pace,
             cache: None,
         })
     }
@@ -172,9 +177,11 @@ fn pool(limits: &SandboxLimits) -> PoolingAllocationConfig {
     clippy::disallowed_methods,
     reason = "the one thread whose work is to wait; nothing async may depend on it"
 )]
-fn tick(engine: EngineWeak) -> anyhow::Result<()> {
+fn tick(engine: EngineWeak, pace: Arc<Pace>) -> anyhow::Result<()> {
     let body = move || {
         while let Some(engine) = engine.upgrade() {
+            // First the turn, so that a guest that is alone finds it when the epoch stops it.
+            pace.tick();
             engine.increment_epoch();
             drop(engine);
             std::thread::sleep(TICK);

@@ -17,6 +17,7 @@ mod engine;
 mod imports;
 mod limiter;
 mod limits;
+mod pace;
 
 pub use admission::{AdmissionError, CONTRACT, Plugin, inspect};
 pub use bindings::exeunt::connector::types::{Account, Failure, Limit, LimitKind, Person, Refusal, Standing};

@@ -12,6 +12,7 @@ mod client;
 mod latency;
 mod leavers;
 mod native;
+mod neighbours;
 mod numbers;
 mod raw;
 mod scale;
@@ -47,6 +48,8 @@ enum Which {
         #[arg(long, default_value_t = QUEUED)]
         queued: usize,
     },
+    /// What a hostile tenant costs its neighbours.
+    Neighbours,
     /// Start to ready and resident memory by tenants.
     Tenants {
         /// How many tenants.
@@ -69,13 +72,15 @@ async fn main() -> anyhow::Result<()> {
             leavers::run(LEAVERS).await?;
             latency::run().await?;
             scale::run(QUEUED).await?;
-            tenants::run(&TENANTS).await
+            tenants::run(&TENANTS).await?;
+            neighbours::run().await
         }
         Some(Which::Call) => call::run().await,
         Some(Which::Accept) => accept::run().await,
         Some(Which::Leavers { count }) => leavers::run(count).await,
         Some(Which::Latency) => latency::run().await,
         Some(Which::Scale { queued }) => scale::run(queued).await,
+        Some(Which::Neighbours) => neighbours::run().await,
         Some(Which::Tenants { tenants }) => tenants::run(&tenants).await,
     }
 }

@@ -169,9 +169,14 @@ pub(crate) fn get(path: &str) -> Vec<u8> {
 
 /// SailPoint's native-change event about this person, as a request of a tenant.
 pub(crate) fn event(tenant: usize, email: &str) -> Vec<u8> {
+    event_of(&format!("t{tenant}"), email)
+}
+
+/// The same for a tenant by its name.
+pub(crate) fn event_of(tenant: &str, email: &str) -> Vec<u8> {
     let body = EVENT.replace("EMAIL", email);
     format!(
-        "POST /v1/tenants/t{tenant}/sources/hr/events HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer {TOKEN}\r\n\
+        "POST /v1/tenants/{tenant}/sources/hr/events HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer {TOKEN}\r\n\
          content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     )
