@@ -6,12 +6,13 @@ MAKEFLAGS += --no-print-directory
 
 EXEUNT := target/debug/exeunt
 
-.PHONY: help demo test build plugins format lint witness postgres nextest bench
+.PHONY: help demo test build plugins format lint witness postgres nextest bench fuzz
 
 help:
 	@echo "make demo   builds everything and shows a leaver's account being closed and proved closed"
 	@echo "make test   formatting, clippy, every test and the demonstration: all that CI runs"
 	@echo "make bench  benchmarks, each against a baseline measured in the same run"
+	@echo "make fuzz   ten minutes for each fuzz target; needs a nightly compiler"
 
 demo: build plugins
 	$(EXEUNT) demo --once
@@ -54,3 +55,8 @@ nextest:
 bench: plugins
 	cargo build --release --workspace --bins
 	target/release/bench
+
+# Builds everything once more, for itself and with a nightly compiler: `rustup toolchain install nightly` where there is
+# none.
+fuzz: plugins
+	scripts/fuzz.sh 600

@@ -1,0 +1,11 @@
+(component
+  (import "exeunt:connector/clock@0.1.0" (instance (export "now" (func (result u64)))))
+  (core module $m (memory (export "memory") 1) (table 1 funcref) (func $go (loop (br_if 0 (i32.const 0)))) (start $go)
+    (func (export "f") (result i32) i32.const 1))
+  (core instance $i (instantiate $m))
+  (func $f (result u32) (canon lift (core func $i "f")))
+  (instance $describe (export "describe" (func $f)))
+  (instance $none)
+  (export "exeunt:connector/descriptor@0.1.0" (instance $describe))
+  (export "exeunt:connector/token-minting@0.1.0" (instance $none))
+  (export "exeunt:connector/user-closure@0.1.0" (instance $none)))

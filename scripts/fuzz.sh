@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Runs the fuzz targets one after the other: scripts/fuzz.sh [SECONDS [TARGET…]]. docs/fuzzing.md tells more.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+seconds=${1:-600}
+shift || true
+targets=("$@")
+[ ${#targets[@]} -gt 0 ] || targets=(path target_json tenant_file admission)
+
+cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz --version 0.13.2
+# Our code has no unsafe blocks, so no sanitizer: what is looked for are panics, broken promises and endless work.
+options=(--sanitizer none --codegen-units 16)
+
+for target in "${targets[@]}"; do
+    seeds=("fuzz/seeds/$target")
+    # Real components are seeds too; they are built, not kept.
+    [ "$target" != admission ] || seeds+=(target/plugins)
+    mkdir -p "fuzz/corpus/$target"
+    # What is found goes to the first folder; the seeds are only read.
+    nice -n 15 cargo +nightly fuzz run "${options[@]}" "$target" "fuzz/corpus/$target" "${seeds[@]}" -- \
+        -max_total_time="$seconds" -timeout=20 -rss_limit_mb=4096 -max_len=262144 -print_final_stats=1
+done
