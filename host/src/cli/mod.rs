@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand};
 mod breaker;
 mod check;
 mod client;
+mod core_dumps;
 mod demo;
 mod events;
 mod jobs;
@@ -99,6 +100,8 @@ impl From<Exit> for ExitCode {
 ///
 /// What the operator has to change; the process ends with [`Exit::Usage`].
 pub async fn main(cli: Cli) -> anyhow::Result<Exit> {
+    // Before anything secret is read.
+    core_dumps::off()?;
     // One TLS provider for the process; an error means that the embedder has chosen one before us.
     rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
     // `serve` has its own say, once it has read its file.

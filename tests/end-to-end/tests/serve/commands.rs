@@ -94,3 +94,16 @@ async fn a_leaver_by_hand_ends_with_the_exit_code_of_its_outcome() {
     assert_eq!(wrong.code, 2, "{wrong:?}");
     host.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_leaves_no_core_file_with_secrets_in_it() {
+    let house = House::sqlite().await;
+    let host = house.start().await;
+    let one = ("1".to_owned(), "1".to_owned());
+    assert_eq!(
+        host.limit("Max core file size"),
+        one,
+        "one byte: neither to a file nor to a program"
+    );
+    host.stop().await;
+}

@@ -106,6 +106,15 @@ impl Host {
         self.child.try_wait().expect("a status").is_some()
     }
 
+    /// Its limit on this, as the kernel knows it: soft and hard.
+    pub(crate) fn limit(&self, name: &str) -> (String, String) {
+        let id = self.child.id().expect("it runs");
+        let limits = std::fs::read_to_string(format!("/proc/{id}/limits")).expect("it runs");
+        let line = limits.lines().find_map(|line| line.strip_prefix(name)).expect("a line");
+        let mut words = line.split_whitespace().map(str::to_owned);
+        (words.next().expect("a limit"), words.next().expect("a limit"))
+    }
+
     /// Resident memory in KiB.
     pub(crate) fn resident(&self) -> u64 {
         let id = self.child.id().expect("it runs");
