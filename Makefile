@@ -6,7 +6,7 @@ MAKEFLAGS += --no-print-directory
 
 EXEUNT := target/debug/exeunt
 
-.PHONY: help demo test build plugins guests format lint witness postgres nextest bench fuzz
+.PHONY: help demo test build plugins guests format lint witness postgres registry nextest bench fuzz
 
 help:
 	@echo "make demo   builds everything and shows a leaver's account being closed and proved closed"
@@ -17,7 +17,7 @@ help:
 demo: build plugins
 	$(EXEUNT) demo --once
 
-test: lint plugins guests witness postgres nextest
+test: lint plugins guests witness postgres registry nextest
 	cargo nextest run --workspace --no-fail-fast
 	$(EXEUNT) demo --once
 
@@ -50,7 +50,11 @@ witness:
 
 # The database of the journal's and the service's suites; each starts a private server from its programs.
 postgres:
-	scripts/postgres.sh
+	scripts/debian-package.sh postgresql '/usr/lib/postgresql/*/bin/initdb'
+
+# The registry of the suite that pulls plugins.
+registry:
+	scripts/debian-package.sh docker-registry /usr/bin/docker-registry
 
 # This version builds with the oldest Rust that we support.
 nextest:

@@ -20,6 +20,7 @@ mod house;
 mod limits;
 mod patience;
 mod plugin;
+mod registries;
 mod secrets;
 mod served;
 mod server;
@@ -79,6 +80,16 @@ macro_rules! for_each_file {
                 "tenant that vouches for its neighbour's plugin, or for its own where the host demands a signature", "the host's demand is met by keys of the host's file alone, each tenant's by its own";
             Resigned => signing::a_signature_of_another_file_does_not_count,
                 "signature of another plugin put beside it", "what is signed is the digest";
+            RegistryInside => registries::a_registry_must_be_granted_by_the_host,
+                "tenant that lets the host ask a registry on the inside", "registries are named in the host's file, plain http with each";
+            RegistryLies => registries::what_a_registry_sends_has_the_digest_that_was_asked_for,
+                "registry that sends another manifest or component", "pulled by digest, and both digests are ours to check; nothing is compiled before";
+            RegistryEndless => registries::an_endless_answer_of_a_registry_ends_at_its_limit,
+                "registry that sends without end", "limits on manifest, component, signatures and token, while they are read";
+            RegistryDraws => registries::a_registrys_password_goes_to_its_tokens_over_tls_alone,
+                "registry's answer that draws its password or the host elsewhere over plain http", "no redirect and no request for tokens but over TLS";
+            PulledChanged => registries::what_was_pulled_is_checked_whenever_it_is_read_and_needs_no_registry,
+                "pulled component that was changed on disk", "manifest and component are checked by digest whenever they are read";
             AddressLiteral => addresses::an_address_for_a_host_is_refused_when_the_tenant_is_read,
                 "endpoint that is a private, loopback or metadata address, in every spelling", "refused when the tenant file is read";
             NameToLoopback => addresses::a_name_that_leads_inside_is_refused_before_connecting,

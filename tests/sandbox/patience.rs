@@ -45,12 +45,12 @@ impl Target {
 }
 
 impl Transport for Target {
-    fn answer(&self, method: Method, url: &Url, _: Option<&[u8]>) -> Result<Response, HttpError> {
+    fn answer(&self, request: &Outgoing<'_>) -> Result<Response, HttpError> {
         if !self.takes.is_zero() {
             // The first poll moves the clock; what is left of it is a yield.
             tokio::time::advance(self.takes).now_or_never();
         }
-        let body = self.answer_for(method, url.path()).to_string().into_bytes();
+        let body = self.answer_for(request.method, request.url.path()).to_string().into_bytes();
         let headers = Vec::new();
         Ok(Response {
             status: 200,

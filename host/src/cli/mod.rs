@@ -144,11 +144,11 @@ pub async fn main(cli: Cli) -> anyhow::Result<Exit> {
 /// A runtime with the machine's clock and default limits. It knows what the host's service has compiled and run, where
 /// that is ours to read, and adds nothing to what it has run.
 fn runtime(host: &HostConfig) -> anyhow::Result<Runtime> {
-    let mut sandbox = sandbox()?;
-    if let Some(cache) = PluginCache::open_existing(&host.server.cache) {
-        sandbox = sandbox.with_cache(cache);
-    }
-    Ok(Runtime::new(sandbox, Arc::new(SystemClock)))
+    let cache = match PluginCache::open_existing(&host.server.cache) {
+        Some(cache) => cache,
+        None => PluginCache::temporary()?,
+    };
+    Ok(Runtime::new(sandbox()?.with_cache(cache), Arc::new(SystemClock)))
 }
 
 /// A sandbox with default limits, which compiles in processes of its own.

@@ -10,12 +10,13 @@ use sha2::{Digest, Sha256};
 use super::accepted::check_needs;
 use super::history::{History, Ran};
 use super::plugins::{Plugins, Wanted};
+use super::registry_plugins::RegistryPlugins;
 use super::stop::Stop;
 use crate::capability::{Binding, Call, CallLimits, Grant, KeyKind, KeyMaterial, Network, TokenCell, Verb};
 use crate::clock::SharedClock;
 use crate::evidence::PluginIdentity;
 use crate::sandbox::{Failure, Plugin, Sandbox};
-use crate::tenant::{ConfigError, ConnectorConfig, Location, Mode, Policy, SigningKey, Tenant};
+use crate::tenant::{ConfigError, ConnectorConfig, Location, Mode, PluginSource, Policy, SigningKey, Tenant};
 
 /// What every connector needs of the process.
 #[derive(Debug)]
@@ -25,6 +26,7 @@ pub struct Runtime {
     clock: SharedClock,
     limits: CallLimits,
     plugins: Plugins,
+    registries: RegistryPlugins,
     /// What connectors have run, where the sandbox keeps anything.
     history: Option<History>,
 }
@@ -34,12 +36,13 @@ impl Runtime {
     #[must_use]
     pub fn new(sandbox: Sandbox, clock: SharedClock) -> Self {
         Self {
-            history: sandbox.folder().map(History::beside),
+            history: sandbox.cache().map(|cache| History::beside(cache.folder())),
             sandbox,
             network: Arc::default(),
             clock,
             limits: CallLimits::default(),
             plugins: Plugins::default(),
+            registries: RegistryPlugins::default(),
         }
     }
 
@@ -115,8 +118,15 @@ impl Runtime {
 
     async fn plugin(&self, tenant: &Tenant, config: &ConnectorConfig, ran: &[Ran]) -> Result<Arc<Plugin>, ConfigError> {
         let digest = config.digest.as_deref();
+        let path = match &config.plugin {
+            PluginSource::File(path) => path.clone(),
+            PluginSource::Registry(plugin) => {
+                let fetched = self.registries.fetch(&self.sandbox, plugin).await;
+                fetched.map_err(|text| config.at("plugin").error(text))?
+            }
+        };
         let wanted = Wanted {
-            path: &config.plugin,
+            path: &path,
             digest,
             signatures: &tenant.signatures,
             ran_it: ran.iter().any(|ran| Some(ran.digest.as_str()) == digest),
@@ -144,6 +154,7 @@ impl Runtime {
     /// Forgets plugins that no connector uses any more.
     pub(super) fn prune(&self) {
         self.plugins.prune();
+        self.registries.prune();
     }
 }
 

@@ -8,7 +8,7 @@ use super::connector::Runtime;
 use super::look::{Seen, look};
 use super::service::Lookup;
 use crate::intake::http::OpenSource;
-use crate::tenant::{ConfigError, HostConfig, Tenant, signature_file};
+use crate::tenant::{ConfigError, HostConfig, PluginSource, Tenant, signature_file};
 
 /// A tenant that is loaded.
 #[derive(Debug)]
@@ -69,7 +69,12 @@ pub(super) async fn load(runtime: &Runtime, file: &Path, host: &HostConfig, old:
             };
         }
     };
-    let mut plugins: Vec<_> = tenant.connectors.values().map(|config| config.plugin.clone()).collect();
+    let files = tenant.connectors.values().filter_map(|config| match &config.plugin {
+        PluginSource::File(path) => Some(path.clone()),
+        // Named by its digest: there is nothing to look at.
+        PluginSource::Registry(_) => None,
+    });
+    let mut plugins: Vec<_> = files.collect();
     if !tenant.signatures.is_empty() {
         let signatures = plugins.iter().map(|path| signature_file(path)).collect::<Vec<_>>();
         plugins.extend(signatures);

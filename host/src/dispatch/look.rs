@@ -49,6 +49,7 @@ pub(super) fn stamp(file: &Path, tenant: &str, host: &HostConfig) -> u64 {
     look(file).hash(&mut hash);
     host.plugins.hash(&mut hash);
     host.grants(tenant).hash(&mut hash);
+    host.registries().hash(&mut hash);
     host.signers(tenant).hash(&mut hash);
     host.signature_demand(tenant).hash(&mut hash);
     hash_folder(&file.with_extension(""), MAX_DEPTH, &mut hash);

@@ -20,6 +20,8 @@ mod plugins;
 mod probe;
 mod procedure;
 mod registry;
+mod registry_plugins;
+mod registry_pull;
 mod service;
 mod stop;
 mod verbs;

@@ -138,8 +138,10 @@ impl Plugins {
                     format!("the plugin {shown} is not signed as {by} demands: {text}")
                 })?;
             }
-            if let Ok(signatures) = signatures {
-                sandbox.keep_signatures(&content.digest, &signatures.to_string());
+            // Beside what is kept, so that it can be gone back to.
+            if let (Ok(signatures), Some(cache)) = (signatures, sandbox.cache()) {
+                let kept = cache.put_signatures(&content.digest, signatures.to_string().as_bytes());
+                kept.map_err(|error| format!("its signatures cannot be kept: {error}"))?;
             }
         }
         self.admit(sandbox, file, path, content).await

@@ -171,16 +171,14 @@ impl Sandbox {
         path.exists().then_some(path)
     }
 
-    /// Keeps the signatures of a component beside it.
-    pub(crate) fn keep_signatures(&self, digest: &str, signatures: &str) {
-        if let Some(cache) = &self.cache {
-            cache.keep_signatures(digest, signatures);
-        }
+    /// What it keeps, if anything.
+    pub(crate) fn cache(&self) -> Option<&PluginCache> {
+        self.cache.as_ref()
     }
 
-    /// The folder in which it keeps what it compiles.
-    pub(crate) fn folder(&self) -> Option<&Path> {
-        self.cache.as_ref().map(PluginCache::folder)
+    /// Bytes of the largest component that it admits.
+    pub(crate) fn largest_component(&self) -> usize {
+        self.limits.component
     }
 
     /// Machine code for a component, from the cache where it is there.

@@ -7,13 +7,15 @@
 use std::fs::{DirBuilder, File};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
+use super::admission::Plugin;
 use crate::tenant::signature_file;
 
 /// Length of a checksum.
@@ -23,6 +25,8 @@ const CHECKSUM: usize = 32;
 #[derive(Debug, Clone)]
 pub struct PluginCache {
     folder: PathBuf,
+    /// Where it goes away again.
+    _temporary: Option<Arc<tempfile::TempDir>>,
 }
 
 /// Why a folder cannot hold compiled plugins, and what to do about it.
@@ -53,6 +57,7 @@ impl PluginCache {
         check(seen.uid(), us, seen.mode()).map_err(failed)?;
         Ok(Self {
             folder: folder.to_owned(),
+            _temporary: None,
         })
     }
 
@@ -84,27 +89,63 @@ impl PluginCache {
         folder.is_dir().then(|| Self::open(folder).ok()).flatten()
     }
 
+    /// Opens a folder of this process alone, which goes away with it.
+    ///
+    /// # Errors
+    /// As [`PluginCache::open`].
+    pub fn temporary() -> Result<Self, CacheError> {
+        let only_ours = std::fs::Permissions::from_mode(0o700);
+        let folder = tempfile::Builder::new().permissions(only_ours).tempdir();
+        let folder = folder.map_err(|error| CacheError {
+            folder: std::env::temp_dir().display().to_string(),
+            problem: format!("cannot be used: {error}"),
+        })?;
+        let cache = Self::open(folder.path())?;
+        Ok(Self {
+            _temporary: Some(Arc::new(folder)),
+            ..cache
+        })
+    }
+
     /// Keeps an admitted component. Where that fails nobody can go back to it by its digest.
     pub(super) fn keep(&self, digest: &str, bytes: &[u8]) {
-        let path = self.component(digest);
-        if path.exists() {
+        if self.component(digest).exists() {
             return;
         }
-        if let Err(error) = self.write(&path, &[bytes]) {
-            tracing::warn!("{} cannot be written: {error}", path.display());
+        if let Err(error) = self.put(digest, bytes) {
+            tracing::warn!("{digest} cannot be kept: {error}");
         }
     }
 
-    /// Keeps the signatures of a component, beside it as they are anywhere. Where that fails nobody who demands them can go
-    /// back to it.
-    pub(super) fn keep_signatures(&self, digest: &str, signatures: &str) {
+    /// Keeps a component in the place of what is there.
+    pub(crate) fn put(&self, digest: &str, bytes: &[u8]) -> io::Result<PathBuf> {
+        let path = self.component(digest);
+        self.write(&path, &[bytes])?;
+        Ok(path)
+    }
+
+    /// Keeps the signatures of a component, beside it as they are anywhere.
+    pub(crate) fn put_signatures(&self, digest: &str, signatures: &[u8]) -> io::Result<()> {
         let path = signature_file(&self.component(digest));
-        if std::fs::read(&path).is_ok_and(|kept| kept == signatures.as_bytes()) {
-            return;
+        if std::fs::read(&path).is_ok_and(|kept| kept == signatures) {
+            return Ok(());
         }
-        if let Err(error) = self.write(&path, &[signatures.as_bytes()]) {
-            tracing::warn!("{} cannot be written: {error}", path.display());
-        }
+        self.write(&path, &[signatures])
+    }
+
+    /// Keeps the manifest of a component that came from a registry.
+    pub(crate) fn put_manifest(&self, digest: &str, manifest: &[u8]) -> io::Result<()> {
+        self.write(&self.manifest_path(digest), &[manifest])
+    }
+
+    /// A manifest that is kept, if it is the one of this digest.
+    pub(crate) fn manifest(&self, digest: &str) -> Option<Vec<u8>> {
+        let manifest = std::fs::read(self.manifest_path(digest)).ok()?;
+        (Plugin::digest_of(&manifest) == digest).then_some(manifest)
+    }
+
+    fn manifest_path(&self, digest: &str) -> PathBuf {
+        self.folder.join(format!("{}.manifest", digits(digest)))
     }
 
     /// Where the component of a digest is kept.
@@ -113,7 +154,7 @@ impl PluginCache {
     }
 
     /// The folder.
-    pub(super) fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }
 
@@ -185,7 +226,6 @@ pub(super) fn load_compiled(engine: &Engine, code: &[u8]) -> wasmtime::Result<Co
 #[cfg(test)]
 mod tests {
     use std::fs::Permissions;
-    use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
 

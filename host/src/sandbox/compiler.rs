@@ -136,7 +136,9 @@ impl Compiler {
         if status.success() {
             return Ok(code);
         }
-        let said = printable(String::from_utf8_lossy(said).trim().trim_start_matches("error: "));
+        let said = String::from_utf8_lossy(said);
+        let said = said.trim().lines().next().unwrap_or_default();
+        let said = printable(said.trim_start_matches("error: "));
         Err(match status.code() {
             Some(_) => said,
             None => format!(

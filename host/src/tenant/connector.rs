@@ -1,7 +1,7 @@
 //! `[connectors.NAME]`: a plugin, bound to this tenant.
 
 use std::collections::BTreeMap;
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Number, Value};
@@ -12,6 +12,7 @@ use super::endpoint::BaseUrl;
 use super::error::Location;
 use super::host::NetworkGrants;
 use super::names::{did_you_mean, is_contract_name, quoted};
+use super::plugin_source::{PluginSource, Registries};
 use super::policy::read_duration;
 use super::reader::{Item, Section, Table, join};
 use super::secrets::{MAX_KEY_SECRETS, SecretRef, SecretScope};
@@ -21,8 +22,8 @@ use super::secrets::{MAX_KEY_SECRETS, SecretRef, SecretScope};
 pub struct ConnectorConfig {
     /// Its name.
     pub name: String,
-    /// The plugin's file, already below the host's folder of plugins.
-    pub plugin: PathBuf,
+    /// Where the plugin comes from.
+    pub plugin: PluginSource,
     /// The digest that the plugin must have.
     pub digest: Option<String>,
     /// The digest of what the plugin may need, as accepted.
@@ -59,6 +60,7 @@ pub enum Mode {
 /// What a connector's table is read against.
 pub(crate) struct Surroundings<'a> {
     pub(crate) plugins: &'a Path,
+    pub(crate) registries: &'a Registries,
     pub(crate) grants: &'a NetworkGrants,
     pub(crate) scope: &'a SecretScope,
 }
@@ -85,7 +87,8 @@ impl ConnectorConfig {
     /// Reads one connector.
     pub(crate) fn read(name: &str, mut table: Table<'_>, around: &Surroundings<'_>) -> Self {
         let plugin = table.require("plugin", "plugin = \"NAME.wasm\"");
-        let plugin = plugin.and_then(|item| item.accept(plugin_file(item.string()?, around.plugins)));
+        let plugin =
+            plugin.and_then(|item| item.accept(PluginSource::parse(item.string()?, around.plugins, around.registries)));
         let mut digest = |key| {
             let item = table.get(key)?;
             item.accept(parse_digest(item.string()?))
@@ -126,27 +129,6 @@ impl ConnectorConfig {
             section,
         }
     }
-}
-
-fn plugin_file(text: &str, plugins: &Path) -> Result<PathBuf, String> {
-    if text.starts_with("oci://") {
-        return Err(
-            "plugins from a registry are not in this version; put the file into the folder of plugins and \
-                    write its name"
-                .to_owned(),
-        );
-    }
-    let below = !text.is_empty()
-        && Path::new(text)
-            .components()
-            .all(|part| matches!(part, Component::Normal(_)));
-    if !below || text.contains(['\\', '\0']) {
-        let plugins = plugins.display();
-        return Err(format!(
-            "must name a file below {plugins}; write plugin = \"NAME.wasm\""
-        ));
-    }
-    Ok(plugins.join(text))
 }
 
 fn parse_mode(text: &str) -> Result<Mode, String> {

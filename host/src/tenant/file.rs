@@ -55,6 +55,7 @@ impl Tenant {
         let scope = SecretScope::new(file, &name);
         let around = Surroundings {
             plugins: &host.plugins,
+            registries: host.registries(),
             grants: &grants,
             scope: &scope,
         };

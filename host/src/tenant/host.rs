@@ -15,6 +15,7 @@ use toml::de::DeValue;
 
 use super::error::ConfigError;
 use super::names::{is_name, quoted};
+use super::plugin_source::{PluginRegistry, Registries, read_registries};
 use super::reader::{Item, Table, read, read_text};
 use super::server::ServerConfig;
 use super::signature::PublicKey;
@@ -35,6 +36,7 @@ pub struct HostConfig {
     /// What only `exeunt serve` and its tools need.
     pub server: ServerConfig,
     signatures: SignatureLines,
+    registries: Registries,
     tenants: BTreeMap<String, Granted>,
 }
 
@@ -60,6 +62,10 @@ impl HostConfig {
                 .unwrap_or(DEFAULT_PLUGINS);
             let server = ServerConfig::read(&mut table, &root);
             let signatures = SignatureLines::read(&mut table);
+            let registries = table.get("registries").and_then(|item| item.table());
+            let registries = registries
+                .map(|tables| read_registries(&tables, &root))
+                .unwrap_or_default();
             let tenants = table.get("tenants").and_then(|item| grants_table(&item));
             let tenants = tenants.map(|tenants| read_tenants(&tenants, &root)).unwrap_or_default();
             let anybody = !signatures.signers.is_empty() || tenants.values().any(|granted| !granted.signers.is_empty());
@@ -73,6 +79,7 @@ impl HostConfig {
                 file: Some(path.to_owned()),
                 server,
                 signatures,
+                registries,
                 tenants,
             }
         })
@@ -88,6 +95,7 @@ impl HostConfig {
             root,
             file: None,
             signatures: SignatureLines::default(),
+            registries: Registries::new(),
             tenants: BTreeMap::new(),
         }
     }
@@ -131,7 +139,8 @@ impl HostConfig {
     /// The files that this was read from: its own, and those of certificate authorities. None without a file.
     #[must_use]
     pub fn files(&self) -> Vec<PathBuf> {
-        let authorities = self.tenants.values().filter_map(|granted| granted.network.ca.as_ref());
+        let of_tenants = self.tenants.values().filter_map(|granted| granted.network.ca.as_ref());
+        let authorities = of_tenants.chain(self.registries.values().filter_map(|registry| registry.ca.as_ref()));
         let files = self.file.iter().cloned();
         let mut files: Vec<PathBuf> = files.chain(authorities.map(|ca| ca.file.clone())).collect();
         files.sort();
@@ -154,6 +163,11 @@ impl HostConfig {
             .into_iter()
             .flat_map(|granted| &granted.signers);
         self.signatures.signers.iter().chain(granted).copied().collect()
+    }
+
+    /// The registries that plugins may come from, by name.
+    pub(crate) fn registries(&self) -> &BTreeMap<String, Arc<PluginRegistry>> {
+        &self.registries
     }
 
     /// What the host's operator asks of a tenant's plugins, if anything.
@@ -381,7 +395,7 @@ fn parse_host_and_port(text: &str) -> Result<(String, Option<u16>), String> {
     Ok((host.to_ascii_lowercase(), port))
 }
 
-fn read_ca(text: &str, root: &Path) -> Result<Ca, String> {
+pub(super) fn read_ca(text: &str, root: &Path) -> Result<Ca, String> {
     let path = text.strip_prefix("file:").filter(|path| !path.is_empty());
     let file = root.join(path.ok_or("must name a PEM file; write \"file:ca.pem\"")?);
     let shown = file.display();

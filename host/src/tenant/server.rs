@@ -332,7 +332,7 @@ impl fmt::Display for JournalAddress {
 }
 
 impl HostSecret {
-    fn parse(text: &str, location: Location, root: &Path) -> Option<Self> {
+    pub(super) fn parse(text: &str, location: Location, root: &Path) -> Option<Self> {
         let is_variable = |name: &str| {
             name.starts_with(|c: char| c.is_ascii_uppercase())
                 && name

@@ -89,6 +89,61 @@ async fn digest(house: &House, file: &Path) -> String {
     ran.json()["digest"].as_str().expect("a digest").to_owned()
 }
 
+/// The same plugin with a module in it that takes minutes and gigabytes to compile: four functions in which each of
+/// thousands of branches leads to each of thousands of places.
+fn tangled() -> Vec<u8> {
+    const BLOCK: [u8; 2] = [0x02, 0x40];
+    const END: u8 = 0x0b;
+    let size = 1700;
+    let branch = [&BLOCK[..], &[0x20, 0, 0x0e], &leb(size - 1)].concat();
+    let places: Vec<u8> = (0..size).flat_map(leb).collect();
+    let mut body = vec![0];
+    body.extend(BLOCK.repeat(size + 1));
+    for _ in 0..size {
+        body.extend([&branch[..], &places, &[END]].concat());
+    }
+    body.extend(vec![END; size + 2]);
+    let function = [leb(body.len()), body].concat();
+    let section = |id: u8, content: &[u8]| [&[id][..], &leb(content.len()), content].concat();
+    let module = [
+        b"\0asm\x01\0\0\0".to_vec(),
+        section(1, &[1, 0x60, 1, 0x7f, 0]),
+        section(3, &[4, 0, 0, 0, 0]),
+        section(10, &[vec![4], function.repeat(4)].concat()),
+    ];
+    [built(), section(1, &module.concat())].concat()
+}
+
+/// A number as WebAssembly writes it.
+fn leb(mut number: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    loop {
+        let low = u8::try_from(number & 0x7f).expect("seven bits");
+        number >>= 7;
+        if number == 0 {
+            bytes.push(low);
+            return bytes;
+        }
+        bytes.push(low | 0x80);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plugin_that_wears_out_the_compiler_is_refused_and_the_service_goes_on() {
+    let (house, host, client) = begin().await;
+    let old = closes(&house, &client, "ann@acme.example").await;
+    install(&house, &tangled());
+    // While it is compiled, and after.
+    assert_eq!(closes(&house, &client, "bob@acme.example").await, old);
+    let told = problem(&client).await;
+    says(&told, &["acme.toml:7", "is not admitted", "compiling it"]);
+    assert_eq!(closes(&house, &client, "cid@acme.example").await, old);
+    install(&house, &noted());
+    is_mended(&client).await;
+    assert_ne!(closes(&house, &client, "dan@acme.example").await, old);
+    host.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_plugin_whose_needs_grew_waits_for_the_operator_while_the_old_one_runs() {
     let (house, host, client) = begin().await;
