@@ -127,9 +127,19 @@ pub async fn main(cli: Cli) -> anyhow::Result<Exit> {
     }
 }
 
+/// A sandbox with default limits. It keeps what it compiles in the folder that `EXEUNT_CACHE` names, where it names one:
+/// a JavaScript or Python plugin takes seconds to compile, and an author runs it again and again.
+fn sandbox() -> anyhow::Result<crate::sandbox::Sandbox> {
+    let sandbox = crate::sandbox::Sandbox::new(crate::sandbox::SandboxLimits::default())?;
+    Ok(match std::env::var_os("EXEUNT_CACHE") {
+        Some(folder) => sandbox.with_cache(crate::sandbox::PluginCache::open(folder.as_ref())?),
+        None => sandbox,
+    })
+}
+
 /// A runtime with the machine's clock and default limits.
 fn runtime() -> anyhow::Result<crate::dispatch::Runtime> {
-    let sandbox = crate::sandbox::Sandbox::new(crate::sandbox::SandboxLimits::default())?;
+    let sandbox = sandbox()?;
     Ok(crate::dispatch::Runtime::new(
         sandbox,
         std::sync::Arc::new(crate::clock::SystemClock),

@@ -13,7 +13,7 @@ use super::timeline::clean;
 use crate::author::{Replayed, asked, read_calls, replay};
 use crate::console::{JobDetail, TranscriptView};
 use crate::evidence::CallTranscript;
-use crate::sandbox::{Plugin, Sandbox, SandboxLimits, digest};
+use crate::sandbox::{Plugin, digest};
 
 /// Largest transcript file: 64 MiB, some thousand jobs.
 const MAX_TRANSCRIPT: u64 = 64 * 1024 * 1024;
@@ -115,7 +115,7 @@ async fn recorded(folder: &Path, calls: &[CallTranscript]) -> anyhow::Result<Plu
              transcripts can be replayed"
         );
     };
-    let sandbox = Sandbox::new(SandboxLimits::default())?;
+    let sandbox = super::sandbox()?;
     let shown = folder.display();
     let entries = std::fs::read_dir(folder).with_context(|| {
         format!("cannot look for plugin {wanted} in {shown}; name its file with --plugin, or the folder with --plugins")

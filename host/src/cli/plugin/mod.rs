@@ -11,7 +11,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::Exit;
-use crate::sandbox::{self, CONTRACT, Plugin as Component, Sandbox, SandboxLimits};
+use crate::sandbox::{self, CONTRACT, Plugin as Component};
 
 /// Builds, inspects and tries plugins.
 #[derive(Debug, Subcommand)]
@@ -106,7 +106,7 @@ fn write_beside(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
 
 /// Loads a component in a sandbox of its own.
 pub(super) async fn admit(file: &Path) -> anyhow::Result<Component> {
-    let sandbox = Sandbox::new(SandboxLimits::default())?;
+    let sandbox = super::sandbox()?;
     let bytes = sandbox
         .read(file)
         .await
