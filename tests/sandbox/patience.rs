@@ -4,12 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use exeunt::capability::{HttpError, Method, Response, Transport};
+use exeunt::capability::{HttpError, Method, Outgoing, Response, Transport};
 use exeunt::dispatch::{Connector, Gate, Stop, attempt};
 use exeunt::evidence::CallTranscript;
 use futures_util::FutureExt;
 use serde_json::{Value, json};
-use url::Url;
 
 use crate::house::{House, leaver};
 

@@ -144,14 +144,25 @@ pub async fn main(cli: Cli) -> anyhow::Result<Exit> {
 /// A runtime with the machine's clock and default limits. It knows what the host's service has compiled and run, where
 /// that is ours to read, and adds nothing to what it has run.
 fn runtime(host: &HostConfig) -> anyhow::Result<Runtime> {
-    let cache = match PluginCache::open_existing(&host.server.cache) {
-        Some(cache) => cache,
-        None => PluginCache::temporary()?,
+    let cache = match (chosen_cache()?, PluginCache::open_existing(&host.server.cache)) {
+        (Some(cache), _) | (None, Some(cache)) => cache,
+        (None, None) => PluginCache::temporary()?,
     };
     Ok(Runtime::new(sandbox()?.with_cache(cache), Arc::new(SystemClock)))
 }
 
 /// A sandbox with default limits, which compiles in processes of its own.
 fn sandbox() -> anyhow::Result<Sandbox> {
-    Ok(Sandbox::new(SandboxLimits::default())?.with_compiler(Compiler::of_this_program()))
+    let sandbox = Sandbox::new(SandboxLimits::default())?.with_compiler(Compiler::of_this_program());
+    Ok(match chosen_cache()? {
+        Some(cache) => sandbox.with_cache(cache),
+        None => sandbox,
+    })
+}
+
+/// The folder that `EXEUNT_CACHE` names keeps what is compiled: a JavaScript or Python plugin takes seconds, and an
+/// author runs it again and again.
+fn chosen_cache() -> anyhow::Result<Option<PluginCache>> {
+    let folder = std::env::var_os("EXEUNT_CACHE");
+    Ok(folder.map(|folder| PluginCache::open(folder.as_ref())).transpose()?)
 }

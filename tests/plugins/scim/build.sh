@@ -6,7 +6,7 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 "$here/setup.sh"
 target=${CARGO_TARGET_DIR:-$here/../../../target}
-wit=$here/../../../wit
+wit=$(cd "$here/../../../wit" && pwd)
 mkdir -p "$target/plugins"
 plugins=$(cd "$target/plugins" && pwd)
 guests=$(cd "$target/guests" && pwd)
@@ -26,7 +26,10 @@ if ! is_newer "$plugins/scim-js.wasm" "$here/plugin.js" "$here/build.mjs"; then
     node "$guests/build.mjs" "$here/plugin.js" "$wit" "$plugins/scim-js.wasm"
 fi
 if ! is_newer "$plugins/scim-py.wasm" "$here/plugin.py"; then
-    cd "$here"
-    PYTHONDONTWRITEBYTECODE=1 "$guests/python/bin/componentize-py" -q -d "$wit" -w connector \
+    # From a copy: the interpreter leaves compiled files beside what it reads.
+    mkdir -p "$guests/scim"
+    cp "$here/plugin.py" "$guests/scim/plugin.py"
+    cd "$guests/scim"
+    "$guests/python/bin/componentize-py" -q -d "$wit" -w connector \
         componentize --stub-wasi plugin -o "$plugins/scim-py.wasm"
 fi

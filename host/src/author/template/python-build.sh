@@ -4,6 +4,6 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 # Stubs in place of WASI: a connector has what the contract gives it and nothing else.
-PYTHONDONTWRITEBYTECODE=1 "${COMPONENTIZE_PY:-componentize-py}" -q -d wit -w connector \
+"${COMPONENTIZE_PY:-componentize-py}" -q -d wit -w connector \
     componentize --stub-wasi plugin -o NAME.wasm
 "${EXEUNT:-exeunt}" plugin test NAME.wasm --script cases.toml

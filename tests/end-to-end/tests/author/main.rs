@@ -49,6 +49,8 @@ async fn command(folder: &Path, program: &str, arguments: &[&str], variables: &[
         .args(arguments)
         .current_dir(folder)
         .env("EXEUNT_LOG", "error")
+        // Some plugins here take long to compile, and every test needs them.
+        .env("EXEUNT_CACHE", plugins().join("compiled"))
         .envs(variables.iter().copied())
         .stdin(Stdio::null())
         .kill_on_drop(true)
