@@ -56,7 +56,7 @@ impl StageKeys {
         })
     }
 
-    fn material(&self, descriptor: &Descriptor) -> anyhow::Result<BTreeMap<String, KeyMaterial>> {
+    fn material(&self, descriptor: &Descriptor) -> anyhow::Result<BTreeMap<String, Vec<KeyMaterial>>> {
         let mut materials = BTreeMap::new();
         for key in &descriptor.keys {
             let material = match (&key.kind, &self.pem) {
@@ -67,7 +67,7 @@ impl StageKeys {
                 (KeyKind::SigningKey { .. }, None) => bail!("there is no key to sign with"),
                 (kind, _) => KeyMaterial::Secret(secret(&key.name, kind)),
             };
-            materials.insert(key.name.clone(), material);
+            materials.insert(key.name.clone(), vec![material]);
         }
         Ok(materials)
     }

@@ -264,6 +264,11 @@ impl<'a> Item<'a> {
         }
     }
 
+    /// Whether it is a string, for what may be a string or something else.
+    pub(crate) fn is_string(&self) -> bool {
+        matches!(self.value, DeValue::String(_))
+    }
+
     /// `true` or `false`.
     pub(crate) fn boolean(&self) -> Option<bool> {
         match self.value {
