@@ -13,11 +13,11 @@ cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz --vers
 options=(--sanitizer none --codegen-units 16)
 
 for target in "${targets[@]}"; do
-    seeds=("fuzz/seeds/$target")
-    # Real components are seeds too; they are built, not kept.
-    [ "$target" != admission ] || seeds+=(target/plugins)
+    # An instrumented compiler takes its time, so components are small and get more of it.
+    limits=(-timeout=20 -max_len=262144)
+    [ "$target" != admission ] || limits=(-timeout=120 -max_len=16384)
     mkdir -p "fuzz/corpus/$target"
     # What is found goes to the first folder; the seeds are only read.
-    nice -n 15 cargo +nightly fuzz run "${options[@]}" "$target" "fuzz/corpus/$target" "${seeds[@]}" -- \
-        -max_total_time="$seconds" -timeout=20 -rss_limit_mb=4096 -max_len=262144 -print_final_stats=1
+    nice -n 15 cargo +nightly fuzz run "${options[@]}" "$target" "fuzz/corpus/$target" "fuzz/seeds/$target" -- \
+        -max_total_time="$seconds" -rss_limit_mb=4096 "${limits[@]}" -print_final_stats=1
 done

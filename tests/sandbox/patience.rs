@@ -49,7 +49,10 @@ impl Transport for Target {
             // The first poll moves the clock; what is left of it is a yield.
             tokio::time::advance(self.takes).now_or_never();
         }
-        let body = self.answer_for(request.method, request.url.path()).to_string().into_bytes();
+        let body = self
+            .answer_for(request.method, request.url.path())
+            .to_string()
+            .into_bytes();
         let headers = Vec::new();
         Ok(Response {
             status: 200,

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-/// How often the epoch moves: the grain of CPU time. Finer costs more wake-ups, coarser delays the neighbours.
-pub const TICK: Duration = Duration::from_millis(10);
+/// How often the epoch moves: the grain of CPU time. Finer costs more wake-ups (500 a second are half a percent of a
+/// processor), coarser delays the neighbours: whoever is behind a guest on its thread waits that long.
+pub const TICK: Duration = Duration::from_millis(2);
 
 /// Limits of a sandbox. Each ends that call alone.
 #[derive(Debug, Clone, PartialEq, Eq)]

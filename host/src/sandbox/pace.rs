@@ -2,8 +2,8 @@
 //!
 //! Every limit of a call ends that call, and leaves the question what sixty calls of one tenant do together, each below
 //! its limits. So each tenant has an allowance of time, which refills slowly; honest guests need microseconds of it. A
-//! tenant that has used it up gets a turn with each tick of the epoch, in rotation with others of its kind, and only
-//! so many turns are given out that the other half of the machine stays free.
+//! tenant that has used it up waits for turns, in rotation with others of its kind, and so few are given out that
+//! three quarters of the machine stay free.
 //!
 //! Counting per call lost: many short calls do the same harm as one long. Fewer calls at a time lost: a guest that waits
 //! for its target takes nothing from anybody. A thread of lower priority lost: calls would move between threads at
@@ -13,6 +13,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::ready;
 use std::time::{Duration, Instant};
@@ -22,20 +23,25 @@ use tokio::sync::Semaphore;
 
 use super::limits::TICK;
 
-/// Time that a tenant's guests may use at once: five ticks. A verb of a Rust guest takes 20 microseconds, the first one
-/// of an interpreter some milliseconds.
+/// Time that a tenant's guests may use at once. A verb of a Rust guest takes 20 microseconds, the first one of an
+/// interpreter some milliseconds.
 const ALLOWANCE: Duration = Duration::from_millis(50);
 
 /// One part in so many of real time comes back to a tenant: with a tenth of a processor a Rust guest does a thousand
 /// leavers a second.
 const REFILL: u32 = 10;
 
+/// A turn is a tick on one processor, and a quarter of all ticks is given out.
+const QUARTERS: usize = 4;
+
 /// Gives out turns, and knows what each tenant has used.
 #[derive(Debug)]
 pub(super) struct Pace {
     /// Turns that may be taken now. The epoch's thread fills them up at each tick.
     turns: Semaphore,
-    most: usize,
+    processors: usize,
+    /// Quarters of a turn that are not given out yet.
+    quarters: AtomicUsize,
     /// One entry for each tenant whose guest ever ran: some hundred bytes.
     tenants: Mutex<HashMap<String, Arc<Account>>>,
     now: fn() -> Instant,
@@ -67,7 +73,7 @@ impl fmt::Debug for Account {
 }
 
 impl Pace {
-    /// `processors` of the machine; half of them, and at least one, may be taken by turns.
+    /// `processors` of the machine; a quarter of their time goes out in turns.
     pub(super) fn new(processors: usize) -> Self {
         Self::timed_by(processors, real)
     }
@@ -76,15 +82,20 @@ impl Pace {
         Self {
             now,
             turns: Semaphore::new(0),
-            most: (processors / 2).max(1),
+            processors,
+            quarters: AtomicUsize::new(0),
             tenants: Mutex::default(),
         }
     }
 
     /// The epoch has moved: turns that were not taken are not saved up.
     pub(super) fn tick(&self) {
-        let missing = self.most.saturating_sub(self.turns.available_permits());
-        self.turns.add_permits(missing);
+        // One thread ticks, so nothing is lost between the two.
+        let quarters = self.quarters.load(Ordering::Relaxed) + self.processors;
+        self.quarters.store(quarters % QUARTERS, Ordering::Relaxed);
+        let due = quarters / QUARTERS;
+        self.turns
+            .add_permits(due.saturating_sub(self.turns.available_permits()));
     }
 
     /// The account of a tenant.
@@ -171,12 +182,10 @@ pub(super) async fn paced<F: Future>(pace: &Arc<Pace>, tenant: &str, verb: F) ->
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
     use super::*;
 
     fn pace() -> Arc<Pace> {
-        Arc::new(Pace::timed_by(2, || tokio::time::Instant::now().into_std()))
+        Arc::new(Pace::timed_by(4, || tokio::time::Instant::now().into_std()))
     }
 
     /// Takes `each` of processor time with each poll, for ever.
@@ -198,7 +207,7 @@ mod tests {
         let mut all = Box::pin(futures_util::future::join_all(all));
         let counts = || [0, 1, 2].map(|number| polls[number].load(Ordering::SeqCst));
         let mut rest = async || {
-            for _ in 0..50 {
+            for _ in 0..200 {
                 assert!(futures_util::poll!(all.as_mut()).is_pending());
             }
         };

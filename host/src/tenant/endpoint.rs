@@ -110,14 +110,15 @@ impl BaseUrl {
 }
 
 fn check_text(text: &str) -> Result<(), String> {
-    let authority = text
-        .split_once("://")
-        .map_or("", |(_, rest)| rest.split(['/', '?', '#']).next().unwrap_or(""));
+    let (scheme, rest) = text.split_once("://").unwrap_or_default();
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    // `https:/host://other` has one, and a URL parser reads another.
+    let is_scheme = scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b));
     if text.len() > MAX_URL_BYTES {
         Err(format!("is over {MAX_URL_BYTES} bytes, the limit for a URL"))
     } else if text.contains(|c: char| c.is_whitespace() || c.is_control() || c == '\\') {
         Err("holds white space, a control character or a backslash; write https://HOST".to_owned())
-    } else if authority.is_empty() {
+    } else if authority.is_empty() || !is_scheme {
         Err("is not a URL with a host; write https://HOST".to_owned())
     } else if text.contains('?') {
         Err("has a query; a base URL has none, so leave out everything from the `?` on".to_owned())

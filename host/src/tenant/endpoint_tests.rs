@@ -36,6 +36,19 @@ fn a_base_url_is_normalised() {
     );
 }
 
+/// Found by fuzzing: a URL parser takes `s` for the host, and a reader what stands behind the `://`.
+#[test]
+fn a_url_with_two_hosts_is_refused() {
+    for text in [
+        "https:/s://4/A/b",
+        "https:s://h.example",
+        "https:/evil.example/://good.example",
+    ] {
+        let error = parse(text).unwrap_err();
+        assert!(error.contains("is not a URL with a host"), "{text}: {error}");
+    }
+}
+
 #[test]
 fn what_is_no_base_url_says_what_to_write() {
     for (text, expected) in [

@@ -264,7 +264,7 @@ impl<'a> Item<'a> {
         }
     }
 
-    /// Whether it is a string, for what may be a string or a list.
+    /// Whether it is a string, for what may be a string or something else.
     pub(crate) fn is_string(&self) -> bool {
         matches!(self.value, DeValue::String(_))
     }
