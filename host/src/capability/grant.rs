@@ -71,7 +71,7 @@ pub struct Grant {
     pub(super) withheld: Vec<Reach>,
     /// The granted lines as a tenant file has them.
     lines: Vec<String>,
-    pub(super) keys: BTreeMap<String, Key>,
+    pub(super) keys: BTreeMap<String, Box<Key>>,
     pub(super) trace_header: Option<String>,
     pub(super) max_assertion: Duration,
     pub(super) limits: CallLimits,
@@ -230,7 +230,7 @@ fn bind_keys(
     mut bound: BTreeMap<String, Vec<KeyMaterial>>,
     settings: &Value,
     problems: &mut Vec<Problem>,
-) -> BTreeMap<String, Key> {
+) -> BTreeMap<String, Box<Key>> {
     let mut keys = BTreeMap::new();
     for declaration in &descriptor.keys {
         let name = &declaration.name;
@@ -288,10 +288,11 @@ fn bind_keys(
         }
         keys.insert(
             name.clone(),
-            Key {
+            // Most grants have one key, and a map has room for eleven.
+            Box::new(Key {
                 declaration: declaration.clone(),
                 materials,
-            },
+            }),
         );
     }
     for name in bound.keys() {

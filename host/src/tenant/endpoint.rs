@@ -4,6 +4,7 @@
 //! dot segments, reads `0x7f.1` as an address), and what is repaired is no longer what the operator wrote.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use url::{Host, Url};
 
@@ -12,9 +13,13 @@ use super::host::NetworkGrants;
 /// Longest base URL: 1 KiB. A host name has at most 253 bytes; the rest is for the path.
 pub const MAX_URL_BYTES: usize = 1024;
 
-/// A checked base URL: https (or http where granted), a host, perhaps a path; no slash at its end.
+/// A checked base URL: https (or http where granted), a host, perhaps a path; no slash at its end. Shared by the
+/// tenant file and the grant that is made of it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct BaseUrl {
+pub struct BaseUrl(Arc<Parts>);
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Parts {
     url: Url,
     text: String,
     host: String,
@@ -36,13 +41,13 @@ impl BaseUrl {
             .filter(|port| *port != 0)
             .ok_or("has port 0; leave it out")?;
         check_path(text)?;
-        let base = Self {
+        let base = Self(Arc::new(Parts {
             text: url.as_str().trim_end_matches('/').to_owned(),
             url,
             host,
             port,
             address,
-        };
+        }));
         base.check_grants(grants)?;
         Ok(base)
     }
@@ -50,48 +55,48 @@ impl BaseUrl {
     /// The URL without a slash at its end; the default port is left out, host and scheme are in lower case.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.text
+        &self.0.text
     }
 
     /// The parsed URL; its path ends in `/` only where it is nothing else.
     #[must_use]
     pub fn url(&self) -> &Url {
-        &self.url
+        &self.0.url
     }
 
     /// False only where `insecure` grants http to this very address.
     #[must_use]
     pub fn is_https(&self) -> bool {
-        self.url.scheme() == "https"
+        self.0.url.scheme() == "https"
     }
 
     /// The host name or address, without brackets.
     #[must_use]
     pub fn host(&self) -> &str {
-        &self.host
+        &self.0.host
     }
 
     /// The port, also where it is the default one.
     #[must_use]
     pub fn port(&self) -> u16 {
-        self.port
+        self.0.port
     }
 
     /// The path before every request's path: empty, or `/a/b` without a slash at its end.
     #[must_use]
     pub fn prefix(&self) -> &str {
-        self.url.path().trim_end_matches('/')
+        self.0.url.path().trim_end_matches('/')
     }
 
     /// The address, where the host is one. It was granted, then.
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
-        self.address.map(|address| SocketAddr::new(address, self.port))
+        self.0.address.map(|address| SocketAddr::new(address, self.0.port))
     }
 
     fn check_grants(&self, grants: &NetworkGrants) -> Result<(), String> {
-        let port = self.port;
-        match (self.url.scheme(), self.address()) {
+        let port = self.0.port;
+        match (self.0.url.scheme(), self.address()) {
             ("https", None) => Ok(()),
             ("https", Some(address)) if grants.allows_private(address) => Ok(()),
             ("https", Some(address)) => Err(format!(
@@ -103,7 +108,7 @@ impl BaseUrl {
                 "is not https; write https://, or grant it in exeunt.toml under [tenants.NAME]: insecure = \
                  [\"{address}\"]"
             )),
-            ("http", _) => Err(format!("is not https; write https://{}{}", self.host, self.prefix())),
+            ("http", _) => Err(format!("is not https; write https://{}{}", self.0.host, self.prefix())),
             (scheme, _) => Err(format!("has the scheme {scheme}, port {port}; write https://")),
         }
     }

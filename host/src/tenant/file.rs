@@ -18,6 +18,8 @@ use super::source::SourceConfig;
 pub const MAX_CONNECTORS: usize = 64;
 
 /// One customer: its sources, connectors, policy and references to secrets.
+///
+/// A map has room for eleven values where most tenants have one, so what is large is not kept in its map.
 #[derive(Debug, Clone)]
 pub struct Tenant {
     /// Its name, that of the file without `.toml`.
@@ -25,9 +27,9 @@ pub struct Tenant {
     /// The file.
     pub file: PathBuf,
     /// Where its events come from.
-    pub sources: BTreeMap<String, SourceConfig>,
+    pub sources: BTreeMap<String, Arc<SourceConfig>>,
     /// What they are sent to.
-    pub connectors: BTreeMap<String, ConnectorConfig>,
+    pub connectors: BTreeMap<String, Arc<ConnectorConfig>>,
     /// What holds for all of its connectors.
     pub policy: Policy,
     /// Who must have signed its plugins: each of these demands is met.
@@ -109,7 +111,7 @@ fn named<T>(
     table: &mut Table<'_>,
     key: &'static str,
     mut read: impl FnMut(&str, Table<'_>) -> T,
-) -> BTreeMap<String, T> {
+) -> BTreeMap<String, Arc<T>> {
     let mut all = BTreeMap::new();
     let Some(tables) = table.get(key).and_then(|item| item.table()) else {
         return all;
@@ -119,7 +121,7 @@ fn named<T>(
             item.note("is not a name; write [a-z][a-z0-9-]*, at most 63 characters");
         }
         if let Some(table) = item.table() {
-            all.insert(name.to_owned(), read(name, table));
+            all.insert(name.to_owned(), Arc::new(read(name, table)));
         }
     }
     all

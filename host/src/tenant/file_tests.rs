@@ -16,13 +16,13 @@ fn parse(text: &str) -> Result<Tenant, String> {
 }
 
 /// The connector `c` with these lines, from line 3 on.
-fn connector(lines: &str) -> Result<ConnectorConfig, String> {
+fn connector(lines: &str) -> Result<Arc<ConnectorConfig>, String> {
     parse(&format!("[connectors.c]\nplugin = \"p.wasm\"\n{lines}\n"))
         .map(|mut tenant| tenant.connectors.remove("c").unwrap())
 }
 
 /// The source `s` with these lines, from line 3 on.
-fn source(lines: &str) -> Result<SourceConfig, String> {
+fn source(lines: &str) -> Result<Arc<SourceConfig>, String> {
     parse(&format!("[sources.s]\nkind = \"sailpoint\"\n{lines}\n"))
         .map(|mut tenant| tenant.sources.remove("s").unwrap())
 }

@@ -33,16 +33,9 @@ impl Folder {
     fn reference(&self, text: &str) -> Result<SecretRef, String> {
         let file = self.path("acme.toml");
         let toml = format!("[connectors.c]\nplugin = \"p.wasm\"\nkeys = {{ signing = {text:?} }}\n");
-        let mut tenant =
+        let tenant =
             Tenant::parse(&toml, &file, &HostConfig::default_for(self.0.path())).map_err(|error| error.to_string())?;
-        Ok(tenant
-            .connectors
-            .remove("c")
-            .unwrap()
-            .keys
-            .remove("signing")
-            .unwrap()
-            .remove(0))
+        Ok(tenant.connectors["c"].keys["signing"][0].clone())
     }
 
     fn resolve(&self, text: &str) -> Result<String, String> {

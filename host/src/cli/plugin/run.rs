@@ -11,7 +11,7 @@ use crate::cli::{Exit, runtime};
 use crate::dispatch::{Asked, by_hand};
 use crate::evidence::{Answer, Question};
 use crate::intake::Person;
-use crate::tenant::{HostConfig, Mode, PluginSource, Tenant, did_you_mean};
+use crate::tenant::{ConnectorConfig, HostConfig, Mode, PluginSource, Tenant, did_you_mean};
 
 /// Calls one verb of a plugin by hand, at the target of a tenant's connector.
 ///
@@ -80,7 +80,7 @@ impl Run {
                 .error("is dry-run, so nothing is closed; write mode = \"enforce\"")
                 .into());
         }
-        let mut config = config.clone();
+        let mut config = ConnectorConfig::clone(config);
         config.plugin = PluginSource::File(self.file.clone());
         // The file that is named here is meant, whatever the connector is pinned to. All else holds: what it may need,
         // and who must have signed it.
