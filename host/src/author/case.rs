@@ -343,3 +343,28 @@ pub(super) fn number(item: &Item<'_>) -> Option<u64> {
         other => item.wrong("a whole number", other),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Script, String> {
+        Script::parse(text, Path::new("cases.toml")).map_err(|error| error.to_string())
+    }
+
+    const CASE: &str = "[[case]]\nname = \"n\"\nverb = \"mint\"\nexpect = { token = true }\n";
+    const EXCHANGE: &str = "[[case.exchange]]\nrequest = \"GET api /x\"\nstatus = 200\n";
+
+    #[test]
+    fn cases_and_exchanges_have_a_limit_each() {
+        assert_eq!(parse(&CASE.repeat(MAX_CASES)).unwrap().cases.len(), MAX_CASES);
+        assert!(
+            parse(&CASE.repeat(MAX_CASES + 1))
+                .unwrap_err()
+                .contains("from 1 to 1000")
+        );
+        let with = |exchanges| parse(&format!("{CASE}{}", EXCHANGE.repeat(exchanges)));
+        assert_eq!(with(MAX_EXCHANGES).unwrap().cases[0].steps.len(), MAX_EXCHANGES);
+        assert!(with(MAX_EXCHANGES + 1).unwrap_err().contains("more than 65 exchanges"));
+    }
+}

@@ -171,3 +171,22 @@ impl JobRecord {
             .flat_map(|call| call.exchanges.iter().map(|exchange| (call.verb, exchange)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_as_large_as_a_body_may_be_is_kept_and_what_is_larger_is_not() {
+        // Two quotation marks are written around a text.
+        let at = "x".repeat(MAX_KEPT - 2);
+        assert_eq!(small(at.clone()), Some(at.clone()));
+        assert_eq!(small(at + "x"), None);
+    }
+
+    #[test]
+    fn a_call_from_before_there_were_replays_can_be_read() {
+        let call: CallTranscript = serde_json::from_str(r#"{"verb":"find","exchanges":[]}"#).unwrap();
+        assert_eq!((call.verb, &call.asked, &call.plugin), (Verb::Find, &None, &None));
+    }
+}

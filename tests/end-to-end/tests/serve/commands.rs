@@ -107,3 +107,39 @@ async fn a_host_leaves_no_core_file_with_secrets_in_it() {
     );
     host.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_is_replayed_by_its_id_with_a_token_for_audit_and_nobody_is_asked() {
+    let mut house = House::sqlite().await;
+    let _ = house.world.user("ann@acme.example");
+    let made = house.exeunt(&["token", "new", "operator", "--role", "operate"]).await;
+    let operator = made.stdout.lines().find(|line| line.starts_with("exeunt_"));
+    let operator = operator.expect("a token").trim().to_owned();
+    let host = house.start().await;
+    let client = Client::new(&house, &host);
+    let event = client.accepted("acme", &end_to_end::event("ann@acme.example")).await;
+    let job = client.job_is(&event, "closed").await;
+    let id = job["id"].as_str().expect("an id");
+    let asked = house.world.simulator.requests().len();
+    let plugins = end_to_end::plugins().to_string_lossy().into_owned();
+    let arguments = ["replay", id, "--plugins", &plugins];
+    let replayed = house.ask(&host, &arguments).await;
+    assert_eq!(replayed.code, 0, "{replayed:?}");
+    lines(
+        &replayed.stdout,
+        &[
+            "same    find  ann@acme.example",
+            "same    close",
+            "3 calls replayed, 0 differ",
+        ],
+    );
+    assert_eq!(
+        house.world.simulator.requests().len(),
+        asked,
+        "a replay asked the target"
+    );
+
+    house.token = operator;
+    house.ask(&host, &arguments).await.was_misused(&["role `audit`"]);
+    host.stop().await;
+}
