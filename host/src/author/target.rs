@@ -87,7 +87,7 @@ struct Seen {
 }
 
 impl ScriptedTarget {
-    /// A target that expects these exchanges. `place` is where it is said how many there are.
+    /// A target that expects these exchanges.
     #[must_use]
     pub fn new(steps: Vec<Step>) -> Self {
         Self {
