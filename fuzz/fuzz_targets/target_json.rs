@@ -10,14 +10,13 @@ use std::collections::VecDeque;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::{Arc, LazyLock, Mutex};
 
-use exeunt::capability::{self, Call, JwtGrant, Method, Network, Token, Transport, Verb};
+use exeunt::capability::{self, Call, JwtGrant, Method, Network, Outgoing, Token, Transport, Verb};
 use exeunt::clock::SystemClock;
 use exeunt::dispatch::{Connector, Runtime};
 use exeunt::sandbox::{Sandbox, SandboxLimits};
 use exeunt::tenant::{HostConfig, Tenant};
 use libfuzzer_sys::fuzz_target;
 use plugin_docusign::{Grant, GrantError, Host, HttpError, Level, Person, Request, Response};
-use url::Url;
 
 const TOKEN: &str = "fz9Q7wXk2LmN8pRtV4yB6cDhJ3sA5eGu0Zq1";
 const TENANT: &str = r#"
@@ -40,7 +39,7 @@ static RIG: LazyLock<Rig> = LazyLock::new(Rig::new);
 struct Script;
 
 impl Transport for Script {
-    fn answer(&self, _: Method, _: &Url, _: Option<&[u8]>) -> Result<capability::Response, capability::HttpError> {
+    fn answer(&self, _: &Outgoing<'_>) -> Result<capability::Response, capability::HttpError> {
         let next = ANSWERS.lock().expect("answers").pop_front();
         next.ok_or_else(|| capability::HttpError::NoAnswer("the script is over".to_owned()))
     }
