@@ -58,6 +58,9 @@ enum Which {
         /// How many tenants.
         #[arg(default_values_t = TENANTS)]
         tenants: Vec<usize>,
+        /// Each with a plugin of its own.
+        #[arg(long)]
+        plugin_each: bool,
     },
 }
 
@@ -76,7 +79,8 @@ async fn main() -> anyhow::Result<()> {
             leavers::run(LEAVERS).await?;
             latency::run().await?;
             scale::run(QUEUED).await?;
-            tenants::run(&TENANTS).await?;
+            tenants::run(&TENANTS, false).await?;
+            tenants::run(&TENANTS[..1], true).await?;
             neighbours::run().await
         }
         Some(Which::Call) => call::run().await,
@@ -86,7 +90,7 @@ async fn main() -> anyhow::Result<()> {
         Some(Which::Latency) => latency::run().await,
         Some(Which::Scale { queued }) => scale::run(queued).await,
         Some(Which::Neighbours) => neighbours::run().await,
-        Some(Which::Tenants { tenants }) => tenants::run(&tenants).await,
+        Some(Which::Tenants { tenants, plugin_each }) => tenants::run(&tenants, plugin_each).await,
     }
 }
 

@@ -1,4 +1,4 @@
-//! Many tenants with one plugin: from start to ready, and resident memory.
+//! Many tenants, with one plugin or with one each: from start to ready, and resident memory.
 
 use std::time::Duration;
 
@@ -10,11 +10,15 @@ use crate::world::{GRANTED, World, event, simulator};
 /// A leaver for each tenant that may reach the simulator, so that each has its token, its grant and its lane in use.
 const WORKED_WITHIN: Duration = Duration::from_secs(120);
 
-pub(crate) async fn run(counts: &[usize]) -> anyhow::Result<()> {
-    heading("tenants of one host with one plugin, SQLite");
+pub(crate) async fn run(counts: &[usize], is_each: bool) -> anyhow::Result<()> {
+    let plugins = if is_each { "a plugin each" } else { "one plugin" };
+    heading(&format!("tenants of one host with {plugins}, SQLite"));
     for &tenants in counts {
         let sim = simulator().await?;
         let world = World::new(tenants, "sqlite:journal.db", Some(&sim))?;
+        if is_each {
+            world.give_plugins(tenants)?;
+        }
         // The first start fills the cache of compiled plugins.
         let first = world.serve().await?;
         let first_ready = first.ready_after;
