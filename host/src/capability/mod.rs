@@ -8,6 +8,7 @@
 mod address;
 mod body;
 mod call;
+mod check;
 mod credentials;
 mod descriptor;
 mod finder;

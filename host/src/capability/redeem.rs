@@ -14,9 +14,10 @@ use url::Url;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::call::{Call, LimitReached};
+use super::check::{Checked, join};
 use super::credentials::GrantError;
 use super::descriptor::{Exchange, KeyDeclaration, Method, Placement};
-use super::http::{Checked, HttpError, Response, join};
+use super::http::{HttpError, Response};
 use super::path::RequestPath;
 use super::scrub::{Scrubber, blank_opaque};
 use super::token::Token;
