@@ -140,8 +140,9 @@ impl Compiler {
         let said = said.trim().lines().next().unwrap_or_default();
         let said = printable(said.trim_start_matches("error: "));
         Err(match status.code() {
-            Some(_) => said,
-            None => format!(
+            Some(code) if code != PANICKED => said,
+            // Killed, or at an end that its authors did not think of: what it says is for them.
+            _ => format!(
                 "compiling it ended the compiler, which may take {} bytes of memory: {said} ({status})",
                 limits.memory
             ),
@@ -154,6 +155,9 @@ async fn read(from: impl AsyncRead + Unpin, most: u64) -> std::io::Result<Vec<u8
     from.take(most).read_to_end(&mut bytes).await?;
     Ok(bytes)
 }
+
+/// How a Rust program that panics exits.
+const PANICKED: i32 = 101;
 
 /// Machine code of a component, made here and now, for an engine as [`super::Sandbox`] has it.
 ///

@@ -291,8 +291,6 @@ protected = ["ceo@*"]
             .args(arguments)
             .current_dir(self.root())
             .env("EXEUNT_LOG", "trace")
-            // Compiled once for all suites.
-            .env("EXEUNT_CACHE", plugins().join("compiled"))
             .envs(variables.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
