@@ -98,10 +98,9 @@ def main():
     try:
         good = [run([removal for removal in chosen if removal["batch"] == batch]) for batch in batches]
     finally:
-        # What was built lies where the tree's own build lies, without its defences. The next build must not take it for
-        # its own.
-        for removal in chosen:
-            (ROOT / removal["file"]).touch()
+        # What was built lies where the tree's own build lies, without its defences. Without its sources the next build
+        # does not take it for its own.
+        shutil.rmtree(COPY)
     sys.exit(0 if all(good) else 1)
 
 
