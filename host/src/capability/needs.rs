@@ -9,6 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::descriptor::{Descriptor, KeyDeclaration, KeyKind, Placement};
 use super::text::printable;
+use crate::tenant::digest_text;
 
 /// Begins the text that is digested, so that another form of these lines will have other digests.
 const FORM: &str = "exeunt plugin needs 1";
@@ -54,8 +55,7 @@ impl Needs {
             hash.update("\n");
             hash.update(line);
         }
-        let hex: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("sha256:{hex}")
+        digest_text(&hash.finalize())
     }
 
     /// What is needed here and not there.

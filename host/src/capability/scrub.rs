@@ -116,7 +116,6 @@ fn needles(secret: &str) -> Vec<Zeroizing<Vec<u8>>> {
     let forms = forms(secret).into_iter().map(|form| Zeroizing::new(form.into_bytes()));
     let lower = |bytes: &[u8]| Zeroizing::new(bytes.to_ascii_lowercase());
     if secret.len() < MIN_CUT {
-        let forms = forms.filter(|form| form.len() >= MIN_SECRET);
         return forms.map(|form| lower(&form)).collect();
     }
     let pieces = |form: Zeroizing<Vec<u8>>| {

@@ -144,17 +144,22 @@ pub async fn main(cli: Cli) -> anyhow::Result<Exit> {
 /// A runtime with the machine's clock and default limits. It knows what the host's service has compiled and run, where
 /// that is ours to read, and adds nothing to what it has run.
 fn runtime(host: &HostConfig) -> anyhow::Result<Runtime> {
-    let cache = match (chosen_cache()?, PluginCache::open_existing(&host.server.cache)) {
-        (Some(cache), _) | (None, Some(cache)) => cache,
-        (None, None) => PluginCache::temporary()?,
+    let chosen = match chosen_cache()? {
+        Some(cache) => Some(cache),
+        None => PluginCache::open_existing(&host.server.cache),
     };
-    Ok(Runtime::new(sandbox()?.with_cache(cache), Arc::new(SystemClock)))
+    let cache = chosen.map_or_else(PluginCache::temporary, Ok)?;
+    Ok(Runtime::new(keeping(Some(cache))?, Arc::new(SystemClock)))
 }
 
 /// A sandbox with default limits, which compiles in processes of its own.
 fn sandbox() -> anyhow::Result<Sandbox> {
+    keeping(chosen_cache()?)
+}
+
+fn keeping(cache: Option<PluginCache>) -> anyhow::Result<Sandbox> {
     let sandbox = Sandbox::new(SandboxLimits::default())?.with_compiler(Compiler::of_this_program());
-    Ok(match chosen_cache()? {
+    Ok(match cache {
         Some(cache) => sandbox.with_cache(cache),
         None => sandbox,
     })

@@ -7,9 +7,9 @@ use super::gate::Gate;
 use super::guard;
 use super::stop::Stop;
 use crate::capability::{Call, CallRecord, Grant, Token, Verb};
-use crate::evidence::{Answer, Question};
+use crate::evidence::{Answer, Answers, Question};
 use crate::intake;
-use crate::sandbox::{Person, Plugin};
+use crate::sandbox::{Ended, Person, Plugin};
 
 /// Asks a plugin one thing, and returns its answer and what it did for it. `mint` needs no token and gets none.
 ///
@@ -18,27 +18,16 @@ pub async fn ask(plugin: &Plugin, grant: &Arc<Grant>, question: &Question, token
     let account = question.account().map(str::to_owned);
     let call = Call::new(Arc::clone(grant), question.verb(), account);
     match question {
-        Question::Mint => {
-            let ended = plugin.mint(call).await;
-            (Answer::of(&ended), ended.record)
-        }
-        Question::Find(who) => {
-            let ended = plugin.find(call, &person(who), token).await;
-            (Answer::of(&ended), ended.record)
-        }
-        Question::Read(_) => {
-            let ended = plugin.read(call, token).await;
-            (Answer::of(&ended), ended.record)
-        }
-        Question::Close(_) => {
-            let ended = plugin.close(call, token).await;
-            (Answer::of(&ended), ended.record)
-        }
-        Question::Page(cursor) => {
-            let ended = plugin.page(call, cursor.as_deref(), token).await;
-            (Answer::of(&ended), ended.record)
-        }
+        Question::Mint => said(plugin.mint(call).await),
+        Question::Find(who) => said(plugin.find(call, &person(who), token).await),
+        Question::Read(_) => said(plugin.read(call, token).await),
+        Question::Close(_) => said(plugin.close(call, token).await),
+        Question::Page(cursor) => said(plugin.page(call, cursor.as_deref(), token).await),
     }
+}
+
+fn said<T: Answers>(ended: Ended<T>) -> (Answer, CallRecord) {
+    (Answer::of(&ended), ended.record)
 }
 
 /// The person in the contract's words.

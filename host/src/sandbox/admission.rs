@@ -16,6 +16,7 @@ use super::cache::{PluginCache, load_compiled};
 use super::describe;
 use super::engine::{Sandbox, State};
 use crate::capability::{Descriptor, Needs};
+use crate::tenant::digest_text;
 
 /// The package and version of the contract that this host speaks.
 pub const CONTRACT: (&str, &str) = ("exeunt:connector", "0.1.0");
@@ -95,9 +96,7 @@ impl Plugin {
     /// The digest that a component with this content has.
     #[must_use]
     pub fn digest_of(bytes: &[u8]) -> String {
-        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
-        let hex: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("sha256:{hex}")
+        digest_text(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes).as_ref())
     }
 }
 

@@ -3,6 +3,12 @@
 /// What stands before the digits.
 const PREFIX: &str = "sha256:";
 
+/// A SHA-256 digest as an operator writes it.
+pub(crate) fn digest_text(hash: &[u8]) -> String {
+    let digits: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{PREFIX}{digits}")
+}
+
 /// Takes a digest over: `sha256:` and 64 digits.
 ///
 /// # Errors

@@ -30,6 +30,7 @@ mod tokens;
 
 pub(crate) use connector::json;
 pub use connector::{ConnectorConfig, Mode};
+pub(crate) use digest::digest_text;
 pub use endpoint::{BaseUrl, MAX_URL_BYTES};
 pub use error::{ConfigError, Location, Problem};
 pub use file::{MAX_CONNECTORS, Tenant};

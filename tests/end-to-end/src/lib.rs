@@ -320,20 +320,25 @@ protected = ["ceo@*"]
 
     /// `exeunt run --json` on this event, with further arguments.
     pub async fn run_with(&self, event: &[u8], more: &[&str]) -> Ran {
-        let mut arguments = vec![
-            "run",
-            "--tenant",
-            "tenants/acme.toml",
-            "--source",
-            "hr",
-            "--event",
-            "-",
-            "--json",
-        ];
-        arguments.extend(more);
-        self.exeunt(&arguments, event).await
+        self.exeunt(&[RUN, more].concat(), event).await
+    }
+
+    /// `exeunt run --json` on this event, with these variables in its environment.
+    pub async fn run_among(&self, event: &[u8], variables: &[(&str, &str)]) -> Ran {
+        self.exeunt_with(RUN, event, variables).await
     }
 }
+
+const RUN: &[&str] = &[
+    "run",
+    "--tenant",
+    "tenants/acme.toml",
+    "--source",
+    "hr",
+    "--event",
+    "-",
+    "--json",
+];
 
 /// As [`event`], changed before it is sent.
 #[must_use]

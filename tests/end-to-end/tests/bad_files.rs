@@ -270,21 +270,8 @@ async fn a_private_key_works_from_a_variable() {
     let world = World::new().await;
     let _ = world.user(ANN);
     world.edit("file:docusign.pem", "env:EXEUNT_ACME_KEY");
-    let arguments = [
-        "run",
-        "--tenant",
-        "tenants/acme.toml",
-        "--source",
-        "hr",
-        "--event",
-        "-",
-        "--json",
-    ];
     let variables = [("EXEUNT_ACME_KEY", world.simulator.private_key_pem())];
-    world
-        .exeunt_with(&arguments, &event(ANN), &variables)
-        .await
-        .ended("closed", 0);
+    world.run_among(&event(ANN), &variables).await.ended("closed", 0);
 }
 
 #[tokio::test]

@@ -37,17 +37,7 @@ async fn a_plugin_runs_where_it_is_signed_as_the_host_demands() {
     world.write("exeunt.toml", &(demand + &host));
     let _ = world.user("ann@acme.example");
     let event = end_to_end::event("ann@acme.example");
-    let run = [
-        "run",
-        "--tenant",
-        "tenants/acme.toml",
-        "--source",
-        "hr",
-        "--event",
-        "-",
-        "--json",
-    ];
-    world.exeunt(&run, &event).await.was_misused(&[
+    world.run(&event).await.was_misused(&[
         "acme.toml:6",
         "connectors.docusign.plugin",
         "is not signed",

@@ -93,20 +93,7 @@ async fn a_proxy_in_the_environment_counts_for_nothing() {
         ("ALL_PROXY", url.as_str()),
         ("https_proxy", url.as_str()),
     ];
-    let arguments = [
-        "run",
-        "--tenant",
-        "tenants/acme.toml",
-        "--source",
-        "hr",
-        "--event",
-        "-",
-        "--json",
-    ];
-    world
-        .exeunt_with(&arguments, &event(ANN), &variables)
-        .await
-        .ended("closed", 0);
+    world.run_among(&event(ANN), &variables).await.ended("closed", 0);
     assert_eq!(world.status(&ann), Status::Closed);
     assert!(proxy.asked().is_empty());
 }

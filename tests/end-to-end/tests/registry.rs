@@ -195,18 +195,8 @@ async fn a_private_registry_is_asked_with_its_password_and_not_without() {
     refused.was_misused(&["cannot pull", "certificate"]);
     let login = "ca = \"file:registry.pem\"\nuser = \"robot\"\npassword = \"env:REGISTRY_PASSWORD\"";
     configure(&world, &registry, login, &plugin);
-    let run = [
-        "run",
-        "--tenant",
-        "tenants/acme.toml",
-        "--source",
-        "hr",
-        "--event",
-        "-",
-        "--json",
-    ];
     let wrong = world
-        .exeunt_with(&run, &event, &[("REGISTRY_PASSWORD", "another-password")])
+        .run_among(&event, &[("REGISTRY_PASSWORD", "another-password")])
         .await;
     wrong.was_misused(&["cannot pull", "write `user` and `password`"]);
     assert!(
@@ -214,9 +204,7 @@ async fn a_private_registry_is_asked_with_its_password_and_not_without() {
         "no password is said, at any level"
     );
     world.was_not_asked();
-    let ran = world
-        .exeunt_with(&run, &event, &[("REGISTRY_PASSWORD", PASSWORD)])
-        .await;
+    let ran = world.run_among(&event, &[("REGISTRY_PASSWORD", PASSWORD)]).await;
     ran.ended("closed", 0);
     assert!(!ran.stderr.contains(PASSWORD), "no password is said, at any level");
 }
