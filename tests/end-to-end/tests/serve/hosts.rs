@@ -14,10 +14,15 @@ async fn a_dead_hosts_jobs_are_taken_over_and_no_job_is_done_by_two() {
     let house = House::postgres().await;
     house.configure("limits = { lease = \"3s\" }");
     let (books, simulator) = (Books::default(), &house.world.simulator);
-    simulator.fault(Fault::new(FaultKind::Latency { ms: 40 }).on(Origin::Esign).forever());
-    let (first, second) = (house.start().await, house.start().await);
-    let (to_first, to_second) = (Client::new(&house, &first), Client::new(&house, &second));
+    simulator.fault(Fault::new(FaultKind::Latency { ms: 80 }).on(Origin::Esign).forever());
+    // The first one is there alone until its lane is full: of two, the one that asks sooner may take every place.
+    let first = house.start().await;
+    let to_first = Client::new(&house, &first);
     books.add(simulator, "acme", 150).await;
+    books.send_all(&to_first).await;
+    let second = house.start().await;
+    let to_second = Client::new(&house, &second);
+    books.add(simulator, "acme", 50).await;
     let killing = async {
         crate::until("the first one has work", async || {
             let running = to_second.jobs("state=running").await;
