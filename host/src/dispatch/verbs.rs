@@ -76,7 +76,7 @@ impl<'a> Verbs<'a> {
         Ok(())
     }
 
-    fn keep<T: Answers>(&mut self, asked: &Question, ended: &Ended<T>) {
+    fn keep<T: Answers>(&mut self, asked: &Question, ended: &mut Ended<T>) {
         self.said += size(&ended.record);
         self.transcript.push(kept(self.connector, asked, ended));
     }
@@ -156,10 +156,10 @@ impl<'a> Verbs<'a> {
             .tokens
             .get(now, || async move {
                 let started = Instant::now();
-                let ended = connector.plugin.mint(connector.call(Verb::Mint, None)).await;
+                let mut ended = connector.plugin.mint(connector.call(Verb::Mint, None)).await;
                 observe(Verb::Mint, &ended.record, started);
                 *said += size(&ended.record);
-                transcript.push(kept(connector, &Question::Mint, &ended));
+                transcript.push(kept(connector, &Question::Mint, &mut ended));
                 match ended.result {
                     Ok(Ok(token)) => Ok(token),
                     Ok(Err(failure)) => Err(connector.stop(failure)),
@@ -175,12 +175,12 @@ impl<'a> Verbs<'a> {
         &mut self,
         asked: &Question,
         token: &Token,
-        ended: Ended<T>,
+        mut ended: Ended<T>,
         started: Instant,
         may_repeat: bool,
     ) -> Option<Result<T, Problem>> {
         observe(asked.verb(), &ended.record, started);
-        self.keep(asked, &ended);
+        self.keep(asked, &mut ended);
         match ended.result {
             Ok(Ok(answer)) => Some(Ok(answer)),
             Ok(Err(failure @ Failure::Unauthorized(_))) if !self.reminted => {
@@ -231,21 +231,23 @@ fn size(record: &CallRecord) -> usize {
     exchanges.chain(lines).sum()
 }
 
-fn kept<T: Answers>(connector: &Connector, asked: &Question, ended: &Ended<T>) -> CallTranscript {
-    let record = &ended.record;
+/// What is kept of a call. Its exchanges and log lines move there.
+fn kept<T: Answers>(connector: &Connector, asked: &Question, ended: &mut Ended<T>) -> CallTranscript {
     let (settings, endpoints) = connector.grant.surroundings();
     let endpoints = endpoints.map(|(name, base)| (name.to_owned(), base.to_owned()));
     let is_page = asked.verb() == Verb::Page;
+    let answered = small(Answer::of(ended)).filter(|_| !is_page);
+    let record = std::mem::take(&mut ended.record);
     CallTranscript {
         verb: asked.verb(),
         plugin: Some(connector.plugin.digest.clone()),
         asked: small(asked.clone()),
-        answered: small(Answer::of(ended)).filter(|_| !is_page),
+        answered,
         settings: small(settings.clone()),
         endpoints: endpoints.collect(),
-        clock: record.clock.clone(),
+        clock: record.clock,
         token_expires: record.token_expires,
-        exchanges: record.exchanges.clone(),
-        log: record.log.clone(),
+        exchanges: record.exchanges,
+        log: record.log,
     }
 }

@@ -91,8 +91,22 @@ const MAX_KEPT: usize = 64 * 1024;
 
 /// What is small enough to be kept.
 pub(crate) fn small<T: Serialize>(value: T) -> Option<T> {
-    let size = serde_json::to_vec(&value).map_or(usize::MAX, |text| text.len());
-    (size <= MAX_KEPT).then_some(value)
+    let mut room = Room(MAX_KEPT);
+    serde_json::to_writer(&mut room, &value).is_ok().then_some(value)
+}
+
+/// Takes so many bytes, keeps none, and fails beyond.
+struct Room(usize);
+
+impl std::io::Write for Room {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0 = self.0.checked_sub(bytes.len()).ok_or(std::io::ErrorKind::FileTooLarge)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 /// The record of a job.

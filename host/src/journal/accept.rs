@@ -376,7 +376,14 @@ async fn replace(tx: &mut AnyConnection, over: Option<&Holder>, command: &Accept
 }
 
 async fn insert(tx: &mut AnyConnection, commands: &[&AcceptCommand]) -> Result<BTreeSet<Uuid>, JournalError> {
-    let rows = bulk(tx, INSERT_EVENT, 12, commands, |bind, command| command.bind(bind)).await?;
+    let ids: Vec<Uuid> = commands.iter().map(|command| command.id).collect();
+    let inserted = bulk(tx, INSERT_EVENT, 12, commands, |bind, command| command.bind(bind)).await?;
+    // The usual case; `RETURNING` would send each id back through the channels for nothing.
+    if inserted == ids.len() as u64 {
+        return Ok(ids.into_iter().collect());
+    }
+    let select = ("SELECT id FROM event WHERE id IN", "");
+    let rows = select_in(tx, select, &ids, |bind, id| bind.id(*id)).await?;
     rows.iter().map(|row| Cells::of(row).id()).collect()
 }
 
@@ -391,7 +398,7 @@ fn vanished() -> JournalError {
 const INSERT_EVENT: (&str, &str) = (
     "INSERT INTO event (id, tenant, source, source_id, dedupe, received_at, occurred_at, decision, reason, person, \
      person_key, body) VALUES",
-    "ON CONFLICT (dedupe) DO NOTHING RETURNING id",
+    "ON CONFLICT (dedupe) DO NOTHING",
 );
 
 const INSERT_JOB: (&str, &str) = (

@@ -18,7 +18,7 @@ use super::database::Context;
 use super::error::JournalError;
 use super::finish::keep;
 use super::open::Journal;
-use super::sql::{Bind, Cells, bulk, fetch, select_in};
+use super::sql::{Bind, Cells, bulk_select, fetch};
 use super::types::{Fence, State, milliseconds};
 use super::unit::{IntentRow, Unit};
 use super::work::{Answer, WorkCommand, mixed_up};
@@ -91,6 +91,9 @@ impl Journal {
     }
 }
 
+/// An intent: whose claim, which accounts, within which limit.
+pub(super) type Asked<'a> = (&'a Fence, &'a [String], Option<ClosureLimit>);
+
 /// What a batch of intents has to know.
 #[derive(Default)]
 pub(super) struct Window {
@@ -113,7 +116,7 @@ impl Window {
         tx: &mut AnyConnection,
         context: &Context,
         unit: &Unit,
-        intents_of: &[(&Fence, Option<ClosureLimit>)],
+        intents_of: &[Asked<'_>],
     ) -> Result<Self, JournalError> {
         let mut window = Self {
             now: context.now(),
@@ -122,8 +125,8 @@ impl Window {
         if intents_of.is_empty() {
             return Ok(window);
         }
-        let again = intents_of.iter().filter(|(fence, _)| fence.token > 1);
-        for (job, accounts) in intents(tx, &again.map(|(fence, _)| fence.job.0).collect::<Vec<_>>()).await? {
+        let again = intents_of.iter().filter(|(fence, ..)| fence.token > 1);
+        for (job, accounts) in intents(tx, &again.map(|(fence, ..)| fence.job.0).collect::<Vec<_>>()).await? {
             window.intended.insert(job, accounts.into_iter().collect());
         }
         window.load_closing(tx, intents_of).await?;
@@ -133,9 +136,9 @@ impl Window {
         }
         let keys = intents_of
             .iter()
-            .filter_map(|(fence, limit)| window.key(unit, fence, (*limit)?));
+            .filter_map(|(fence, _, limit)| window.key(unit, fence, (*limit)?));
         let keys: Vec<_> = keys.collect::<BTreeSet<_>>().into_iter().collect();
-        for row in bulk(tx, COUNT_CLOSURES, 2, &keys, |bind, (lane, since)| {
+        for row in bulk_select(tx, COUNT_CLOSURES, 2, &keys, |bind, (lane, since)| {
             bind.text(lane).int(*since)
         })
         .await?
@@ -146,14 +149,16 @@ impl Window {
         Ok(window)
     }
 
-    async fn load_closing(
-        &mut self,
-        tx: &mut AnyConnection,
-        intents_of: &[(&Fence, Option<ClosureLimit>)],
-    ) -> Result<(), JournalError> {
-        let lanes: BTreeSet<String> = intents_of.iter().map(|(fence, _)| fence.lane.key()).collect();
-        let lanes: Vec<String> = lanes.into_iter().collect();
-        for row in select_in(tx, SELECT_CLOSING, &lanes, |bind, lane| bind.text(lane)).await? {
+    async fn load_closing(&mut self, tx: &mut AnyConnection, intents_of: &[Asked<'_>]) -> Result<(), JournalError> {
+        let places = intents_of
+            .iter()
+            .flat_map(|(fence, accounts, _)| accounts.iter().map(|account| (fence.lane.key(), account)));
+        let places: Vec<_> = places.collect::<BTreeSet<_>>().into_iter().collect();
+        for row in bulk_select(tx, SELECT_CLOSING, 2, &places, |bind, (lane, account)| {
+            bind.text(lane).text(account)
+        })
+        .await?
+        {
             let mut cells = Cells::of(&row);
             let (lane, account) = (cells.text()?, cells.text()?);
             self.closing.insert((lane, account), (cells.id()?, cells.int()?));
@@ -193,7 +198,7 @@ pub(super) fn apply(
     unit: &mut Unit,
     window: &mut Window,
     context: &Context,
-    (fence, accounts, limit): (&Fence, &[String], Option<ClosureLimit>),
+    (fence, accounts, limit): Asked<'_>,
     transcript: Option<&[u8]>,
 ) -> Result<Reservation, JournalError> {
     let lost = JournalError::LeaseLost(fence.job);
@@ -283,10 +288,10 @@ const COUNT_CLOSURES: (&str, &str) = (
     ") SELECT lane, since, (SELECT count(*) FROM intent WHERE intent.lane = v.lane AND intent.at >= v.since) FROM v",
 );
 
-/// Accounts that running jobs of these lanes set out to close in their present claim. The join is written as a cross so
-/// that SQLite starts at the few running jobs.
+/// Which of these accounts running jobs of their lanes set out to close in their present claim. The joins are written as
+/// crosses so that SQLite starts at the few running jobs of a lane.
 const SELECT_CLOSING: (&str, &str) = (
-    "SELECT job.lane, intent.account, job.id, job.fence FROM job CROSS JOIN intent \
-     WHERE job.state = 1 AND intent.job_id = job.id AND intent.fence = job.fence AND job.lane IN",
-    "",
+    "WITH v (lane, account) AS (VALUES",
+    ") SELECT v.lane, v.account, job.id, job.fence FROM v CROSS JOIN job CROSS JOIN intent WHERE job.state = 1 \
+     AND job.lane = v.lane AND intent.job_id = job.id AND intent.account = v.account AND intent.fence = job.fence",
 );

@@ -6,9 +6,8 @@ use uuid::Uuid;
 
 use super::error::JournalError;
 
-/// Most parameters of one multi-row statement. sqlx asks SQLite for the name of each, which SQLite looks up in a list,
-/// so the cost grows with the square: at 768 parameters it was a tenth of an accept. More rows at a time win nothing.
-const MAX_PARAMETERS: usize = 256;
+/// Most parameters of one multi-row statement. More rows at a time win nothing, and texts grow long.
+const MAX_PARAMETERS: usize = 512;
 
 /// The parameters of one statement, in the order of `$1`, `$2`, …
 ///
@@ -81,8 +80,25 @@ pub(super) async fn execute(tx: &mut AnyConnection, sql: impl SqlSafeStr, bind: 
 }
 
 /// Runs one statement over many rows: `before (…),(…) after`, in pieces whose sizes are powers of two, so that few
-/// texts fill the statement caches. Returns what the pieces return.
+/// texts fill the statement caches. Returns how many rows that changed.
 pub(super) async fn bulk<T>(
+    tx: &mut AnyConnection,
+    (before, after): (&str, &str),
+    columns: usize,
+    rows: &[T],
+    mut bind_row: impl FnMut(Bind, &T) -> Bind,
+) -> Result<u64, JournalError> {
+    let mut changed = 0;
+    for piece in pieces(rows, columns) {
+        let sql = format!("{before} {} {after}", Marks::of(tx).tuples(piece.len(), columns));
+        let bind = piece.iter().fold(Bind::new(), &mut bind_row);
+        changed += execute(tx, AssertSqlSafe(sql), bind).await?;
+    }
+    Ok(changed)
+}
+
+/// [`bulk`] for a query: what the pieces return.
+pub(super) async fn bulk_select<T>(
     tx: &mut AnyConnection,
     (before, after): (&str, &str),
     columns: usize,
@@ -91,7 +107,7 @@ pub(super) async fn bulk<T>(
 ) -> Result<Vec<AnyRow>, JournalError> {
     let mut found = Vec::new();
     for piece in pieces(rows, columns) {
-        let sql = format!("{before} {} {after}", tuples(piece.len(), columns));
+        let sql = format!("{before} {} {after}", Marks::of(tx).tuples(piece.len(), columns));
         let bind = piece.iter().fold(Bind::new(), &mut bind_row);
         found.append(&mut fetch(tx, AssertSqlSafe(sql), bind).await?);
     }
@@ -107,7 +123,7 @@ pub(super) async fn select_in<T>(
 ) -> Result<Vec<AnyRow>, JournalError> {
     let mut found = Vec::new();
     for piece in pieces(keys, 1) {
-        let sql = format!("{before} {} {after}", tuple(1, piece.len()));
+        let sql = format!("{before} {} {after}", Marks::of(tx).tuple(1, piece.len()));
         let bind = piece.iter().fold(Bind::new(), &mut bind_key);
         found.append(&mut fetch(tx, AssertSqlSafe(sql), bind).await?);
     }
@@ -125,16 +141,41 @@ fn pieces<T>(mut rows: &[T], columns: usize) -> impl Iterator<Item = &[T]> {
     })
 }
 
-/// `($1,$2),($3,$4)`
-fn tuples(rows: usize, columns: usize) -> String {
-    let tuples: Vec<String> = (0..rows).map(|row| tuple(row * columns + 1, columns)).collect();
-    tuples.join(",")
+/// How a statement marks its parameters.
+///
+/// sqlx asks SQLite for the name of each, which SQLite looks up in a list: with numbers the cost grows with the square,
+/// and at 768 parameters it was a tenth of an accept. A mark without a number has no name, and PostgreSQL knows none.
+#[derive(Clone, Copy)]
+pub(super) enum Marks {
+    /// `$1`
+    Numbered,
+    /// `?`
+    Plain,
 }
 
-/// `($5,$6,$7)`
-pub(super) fn tuple(first: usize, columns: usize) -> String {
-    let marks: Vec<String> = (first..first + columns).map(|number| format!("${number}")).collect();
-    format!("({})", marks.join(","))
+impl Marks {
+    pub(super) fn of(connection: &AnyConnection) -> Self {
+        match connection.backend_name() {
+            "SQLite" => Self::Plain,
+            _ => Self::Numbered,
+        }
+    }
+
+    /// `($1,$2),($3,$4)`
+    fn tuples(self, rows: usize, columns: usize) -> String {
+        let tuples: Vec<String> = (0..rows).map(|row| self.tuple(row * columns + 1, columns)).collect();
+        tuples.join(",")
+    }
+
+    /// `($5,$6,$7)`
+    pub(super) fn tuple(self, first: usize, columns: usize) -> String {
+        let mark = |number| match self {
+            Self::Numbered => format!("${number}"),
+            Self::Plain => "?".to_owned(),
+        };
+        let marks: Vec<String> = (first..first + columns).map(mark).collect();
+        format!("({})", marks.join(","))
+    }
 }
 
 /// Reads the columns of a row from left to right.
@@ -194,26 +235,24 @@ impl<'r> Cells<'r> {
 
 #[cfg(test)]
 mod tests {
-    use super::{pieces, tuple, tuples};
+    use super::{Marks, pieces};
 
     #[test]
     fn rows_are_cut_into_powers_of_two() {
         let sizes = |count: usize| -> Vec<usize> { pieces(&vec![0_u8; count], 4).map(<[u8]>::len).collect() };
         assert_eq!(sizes(0), Vec::<usize>::new());
         assert_eq!(sizes(1), [1]);
-        assert_eq!(sizes(64), [64]);
-        assert_eq!(sizes(65), [64, 1]);
-        assert_eq!(sizes(203), [64, 64, 64, 8, 2, 1]);
-        assert_eq!(
-            pieces(&[0; 40], 19).map(<[i32]>::len).collect::<Vec<_>>(),
-            [8, 8, 8, 8, 8]
-        );
+        assert_eq!(sizes(128), [128]);
+        assert_eq!(sizes(129), [128, 1]);
+        assert_eq!(sizes(267), [128, 128, 8, 2, 1]);
+        assert_eq!(pieces(&[0; 40], 19).map(<[i32]>::len).collect::<Vec<_>>(), [16, 16, 8]);
         assert_eq!(pieces(&[0; 3], 1000).map(<[i32]>::len).collect::<Vec<_>>(), [1, 1, 1]);
     }
 
     #[test]
     fn placeholders_count_on_through_the_rows() {
-        assert_eq!(tuples(2, 3), "($1,$2,$3),($4,$5,$6)");
-        assert_eq!(tuple(7, 1), "($7)");
+        assert_eq!(Marks::Numbered.tuples(2, 3), "($1,$2,$3),($4,$5,$6)");
+        assert_eq!(Marks::Numbered.tuple(7, 1), "($7)");
+        assert_eq!(Marks::Plain.tuples(2, 3), "(?,?,?),(?,?,?)");
     }
 }

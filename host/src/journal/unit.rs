@@ -259,7 +259,7 @@ async fn lock_in_order(
     let Some(last) = keys.last() else { return Ok(Vec::new()) };
     // Filled up with the last key to a power of two, so that few texts fill the statement cache.
     let size = keys.len().next_power_of_two();
-    let marks = super::sql::tuple(1, size);
+    let marks = super::sql::Marks::of(tx).tuple(1, size);
     let filled = keys.iter().chain(std::iter::repeat(last)).take(size);
     let bind = filled.fold(Bind::new(), |bind, key| bind.text(key));
     super::sql::fetch(tx, AssertSqlSafe(format!("{before} {marks} {after}")), bind).await

@@ -137,7 +137,9 @@ pub(super) fn write<'c>(
         let intents: Vec<_> = commands
             .iter()
             .filter_map(|command| match command {
-                WorkCommand::Intend { fence, limit, .. } => Some((fence, *limit)),
+                WorkCommand::Intend {
+                    fence, accounts, limit, ..
+                } => Some((fence, accounts.as_slice(), *limit)),
                 _ => None,
             })
             .collect();

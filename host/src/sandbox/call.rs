@@ -1,10 +1,10 @@
 //! Verb calls: each in a fresh store, within its limits, its record kept whatever happens.
 
 use std::collections::HashSet;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::SemaphorePermit;
+use tokio::sync::OwnedSemaphorePermit;
 use wasmtime::component::Resource;
 use wasmtime::{Store, Trap};
 
@@ -47,7 +47,7 @@ impl Plugin {
     /// Asks for a token.
     pub async fn mint(&self, call: Call) -> Ended<Token> {
         debug_assert_eq!(call.verb(), Verb::Mint);
-        let _slot = self.slot().await;
+        let slot = self.slot().await;
         let (record, tenant) = (call.record(), call.tenant().to_owned());
         let mut store = self.sandbox.store(Some(call));
         let ended = self
@@ -65,13 +65,13 @@ impl Plugin {
                 }
             })
             .await;
-        cleaned(ended, &store)
+        over(ended, store, slot)
     }
 
     /// Finds a person's accounts.
     pub async fn find(&self, call: Call, person: &Person, token: &Token) -> Ended<Vec<Account>> {
         debug_assert_eq!(call.verb(), Verb::Find);
-        let _slot = self.slot().await;
+        let slot = self.slot().await;
         let (record, tenant) = (call.record(), call.tenant().to_owned());
         let mut store = self.sandbox.store(Some(call));
         let ended = self
@@ -85,14 +85,14 @@ impl Plugin {
                 Ok(found)
             })
             .await;
-        cleaned(ended, &store)
+        over(ended, store, slot)
     }
 
     /// Reads the account that the call is about.
     pub async fn read(&self, call: Call, token: &Token) -> Ended<Option<Account>> {
         debug_assert_eq!(call.verb(), Verb::Read);
         let id = call.account().to_owned();
-        let _slot = self.slot().await;
+        let slot = self.slot().await;
         let (record, tenant) = (call.record(), call.tenant().to_owned());
         let mut store = self.sandbox.store(Some(call));
         let ended = self
@@ -107,14 +107,14 @@ impl Plugin {
                 Ok(read)
             })
             .await;
-        cleaned(ended, &store)
+        over(ended, store, slot)
     }
 
     /// Closes the account that the call is about.
     pub async fn close(&self, call: Call, token: &Token) -> Ended<()> {
         debug_assert_eq!(call.verb(), Verb::Close);
         let id = call.account().to_owned();
-        let _slot = self.slot().await;
+        let slot = self.slot().await;
         let (record, tenant) = (call.record(), call.tenant().to_owned());
         let mut store = self.sandbox.store(Some(call));
         let ended = self
@@ -126,13 +126,13 @@ impl Plugin {
                     .await
             })
             .await;
-        cleaned(ended, &store)
+        over(ended, store, slot)
     }
 
     /// Lists accounts, a page at a time.
     pub async fn page(&self, call: Call, cursor: Option<&str>, token: &Token) -> Ended<Accounts> {
         debug_assert_eq!(call.verb(), Verb::Page);
-        let _slot = self.slot().await;
+        let slot = self.slot().await;
         let (record, tenant) = (call.record(), call.tenant().to_owned());
         let mut store = self.sandbox.store(Some(call));
         let ended = self
@@ -156,14 +156,14 @@ impl Plugin {
                 Ok(page)
             })
             .await;
-        cleaned(ended, &store)
+        over(ended, store, slot)
     }
 
     /// Waits for a free slot of the pool. Taken before the store is made and dropped after it: that is what keeps the
     /// pool from running dry. The wait is not the plugin's time, so the wall clock starts later.
-    async fn slot(&self) -> Option<SemaphorePermit<'_>> {
+    async fn slot(&self) -> Slot {
         // Nobody closes this semaphore, so there is always a permit to wait for.
-        self.sandbox.permits.acquire().await.ok()
+        Arc::clone(&self.sandbox.permits).acquire_owned().await.ok()
     }
 
     /// Instantiates the guest and lends it the token: it gets a borrowed handle, the store keeps the token.
@@ -195,7 +195,8 @@ impl Plugin {
         };
         Ended {
             result,
-            record: record.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            // The call is over: nobody adds to it any more.
+            record: std::mem::take(&mut *record.lock().unwrap_or_else(PoisonError::into_inner)),
         }
     }
 
@@ -270,6 +271,28 @@ fn broken(text: &str) -> wasmtime::Error {
 pub(super) fn root_cause(error: &wasmtime::Error) -> String {
     let cause = error.root_cause().to_string();
     cause.lines().next().unwrap_or_default().chars().take(500).collect()
+}
+
+/// A place in the pool.
+type Slot = Option<OwnedSemaphorePermit>;
+
+/// Memory above which a store is not taken down on the worker that ran it. The kernel takes back a gigabyte in a tenth of
+/// a second, and whoever is behind the guest on its worker would wait for that.
+const LARGE: usize = 8 * 1024 * 1024;
+
+/// Takes the store down and gives its place back, in this order. Returns what the guest answered.
+fn over<T: Texts>(ended: Ended<T>, store: Store<State>, slot: Slot) -> Ended<T> {
+    let ended = cleaned(ended, &store);
+    if store.data().limiter.memory() > LARGE {
+        tokio::task::spawn_blocking(move || {
+            drop(store);
+            drop(slot);
+        });
+    } else {
+        drop(store);
+        drop(slot);
+    }
+    ended
 }
 
 /// What a guest answered, without what the host injected: a target may have shown it to the guest in a shape that

@@ -24,7 +24,7 @@ pub(super) struct State {
     pub(super) call: Option<Call>,
     /// Handles that it may hold, for the message that it holds more.
     pub(super) handles: usize,
-    limiter: Limiter,
+    pub(super) limiter: Limiter,
 }
 
 /// Runs components. One a process; plugins of all tenants share the engine and nothing else.

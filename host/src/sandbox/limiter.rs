@@ -36,6 +36,11 @@ impl Limiter {
             instances: limits.instances,
         }
     }
+
+    /// Bytes of linear memory.
+    pub(super) fn memory(&self) -> usize {
+        self.memory.used
+    }
 }
 
 impl Quota {

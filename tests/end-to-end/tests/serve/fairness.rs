@@ -19,6 +19,16 @@ fn ended_by(jobs: &[Value], time: &str) -> usize {
         .count()
 }
 
+/// Gives a tenant more connectors like its own, this many in all.
+fn give_connectors(house: &House, tenant: &str, count: usize) {
+    let path = format!("tenants/{tenant}.toml");
+    let text = std::fs::read_to_string(house.path(&path)).expect("a tenant file");
+    let (before, rest) = text.split_once("[connectors.docusign]\n").expect("a connector");
+    let (connector, after) = rest.split_once("\n\n").expect("what follows");
+    let all: String = (0..count).map(|number| format!("[connectors.target{number}]\n{connector}\n\n")).collect();
+    house.replace(&path, &format!("{before}{all}{after}"));
+}
+
 on_both! {
     async fn a_backlog_and_a_hanging_target_do_not_hold_up_the_others(house: House) {
         let simulator = &house.world.simulator;
@@ -61,6 +71,46 @@ on_both! {
         assert!(done <= EACH * 2 + 16, "{done}");
         let hangs = client.lane("stuck").await;
         assert_eq!(hangs["running"].as_u64().expect("a number") + hangs["queued"].as_u64().expect("a number"), 100);
+        host.kill().await;
+    }
+
+    // A lane runs 8 jobs, so these could hold all 128 places of the host.
+    async fn a_tenant_all_of_whose_sixteen_targets_hang_leaves_half_of_the_host(house: House) {
+        let simulator = &house.world.simulator;
+        let hanging = Simulator::start(House::options()).await.expect("a simulator");
+        hanging.fault(Fault::new(FaultKind::Latency { ms: 3_600_000 }).forever());
+        let mut tenants: Vec<(&str, &Simulator)> = OTHERS.iter().map(|name| (*name, simulator)).collect();
+        tenants.push(("stuck", &hanging));
+        house.grant("", &tenants);
+        for (name, simulator) in &tenants {
+            house.add_tenant_for(name, simulator);
+        }
+        give_connectors(&house, "stuck", 16);
+        let host = house.start().await;
+        let client = Client::new(&house, &host);
+        let (books, stuck) = (Books::default(), Books::default());
+        stuck.add(&hanging, "stuck", 10).await;
+        stuck.send_all(&client).await;
+        let running = async || -> u64 {
+            let seen = client.see("/v1/lanes?tenant=stuck").await;
+            let lanes = seen["lanes"].as_array().expect("a list");
+            lanes.iter().map(|lane| lane["running"].as_u64().expect("a number")).sum()
+        };
+        crate::until("the hanging tenant has what it may have", async || running().await == 64).await;
+        for name in OTHERS {
+            books.add(simulator, name, EACH).await;
+        }
+        books.send_all(&client).await;
+        for name in OTHERS {
+            crate::until("the others are done", async || {
+                let lane = client.lane(name).await;
+                lane["queued"] == 0 && lane["running"] == 0
+            })
+            .await;
+        }
+        assert!(running().await <= 64, "{}", running().await);
+        let jobs = client.jobs("tenant=stuck").await;
+        assert_eq!((jobs.len(), ended_by(&jobs, "9")), (160, 0), "its jobs wait for its targets");
         host.kill().await;
     }
 }
