@@ -77,6 +77,10 @@ impl IntoResponse for Problem {
                 headers.append(header::WWW_AUTHENTICATE, HeaderValue::from_static(scheme));
             }
         }
+        if self.status == StatusCode::PAYLOAD_TOO_LARGE {
+            // What was not read ends the connection, and a client must not send its next event into that end.
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
