@@ -102,7 +102,7 @@ pub(super) struct Window {
     now: i64,
     /// Accounts that each job has intents for.
     intended: HashMap<Uuid, HashSet<String>>,
-    /// Who may be closing an account at this moment: by lane and account, the job and its claim.
+    /// Who may be closing one of the batch's accounts at this moment: by lane and account, the job and its claim.
     closing: HashMap<(String, String), (Uuid, i64)>,
     /// Closures of a lane since a time, this batch's included.
     counts: HashMap<(String, i64), i64>,

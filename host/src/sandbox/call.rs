@@ -276,9 +276,10 @@ pub(super) fn root_cause(error: &wasmtime::Error) -> String {
 /// A place in the pool.
 type Slot = Option<OwnedSemaphorePermit>;
 
-/// Memory above which a store is not taken down on the worker that ran it. The kernel takes back a gigabyte in a tenth of
-/// a second, and whoever is behind the guest on its worker would wait for that.
-const LARGE: usize = 8 * 1024 * 1024;
+/// Memory above which a store is not taken down on the worker that ran it: no Rust guest has as much, an interpreter
+/// has. The kernel takes back a gigabyte in a tenth of a second, and whoever is behind the guest on its worker would wait
+/// for that; for a small store the way to another thread costs more than it saves.
+const LARGE: usize = 32 * 1024 * 1024;
 
 /// Takes the store down and gives its place back, in this order. Returns what the guest answered.
 fn over<T: Texts>(ended: Ended<T>, store: Store<State>, slot: Slot) -> Ended<T> {

@@ -373,7 +373,11 @@ async fn a_body_may_have_its_limit_and_not_a_byte_more() {
         .post(&events("hr"), &[("authorization", &bearer)], sized(MAX_EVENT_BYTES + 1))
         .await;
     assert!(reply.problem(413).contains("1048576 bytes"));
-    assert_eq!(reply.header("connection"), Some("close"), "the next event must take another");
+    assert_eq!(
+        reply.header("connection"),
+        Some("close"),
+        "the next event must take another"
+    );
 
     let chunked = |bytes: usize| {
         let head = [("authorization", bearer.as_str()), ("transfer-encoding", "chunked")];

@@ -25,7 +25,9 @@ fn give_connectors(house: &House, tenant: &str, count: usize) {
     let text = std::fs::read_to_string(house.path(&path)).expect("a tenant file");
     let (before, rest) = text.split_once("[connectors.docusign]\n").expect("a connector");
     let (connector, after) = rest.split_once("\n\n").expect("what follows");
-    let all: String = (0..count).map(|number| format!("[connectors.target{number}]\n{connector}\n\n")).collect();
+    let all: String = (0..count)
+        .map(|number| format!("[connectors.target{number}]\n{connector}\n\n"))
+        .collect();
     house.replace(&path, &format!("{before}{all}{after}"));
 }
 
