@@ -27,7 +27,7 @@ use crate::tenant::NetworkGrants;
 const IDLE: Duration = Duration::from_secs(600);
 /// Connections that wait in a pool for the next request, a host: as many as the sandbox runs calls at once. Tenants with
 /// the same settings share a pool, and one that is smaller than what they have in flight closes connections after each
-/// request: with 32 of them every third request began with a handshake, which was a third of a leaver's processor time.
+/// request: with 32 of them every fourth request began with a handshake.
 const IDLE_CONNECTIONS: usize = 256;
 
 /// How often idle clients are looked for.

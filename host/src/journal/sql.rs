@@ -83,16 +83,15 @@ pub(super) async fn execute(tx: &mut AnyConnection, sql: impl SqlSafeStr, bind: 
 /// texts fill the statement caches. Returns how many rows that changed.
 pub(super) async fn bulk<T>(
     tx: &mut AnyConnection,
-    (before, after): (&str, &str),
+    around: (&str, &str),
     columns: usize,
     rows: &[T],
     mut bind_row: impl FnMut(Bind, &T) -> Bind,
 ) -> Result<u64, JournalError> {
     let mut changed = 0;
     for piece in pieces(rows, columns) {
-        let sql = format!("{before} {} {after}", Marks::of(tx).tuples(piece.len(), columns));
-        let bind = piece.iter().fold(Bind::new(), &mut bind_row);
-        changed += execute(tx, AssertSqlSafe(sql), bind).await?;
+        let (sql, bind) = statement(Marks::of(tx), around, columns, piece, &mut bind_row);
+        changed += execute(tx, sql, bind).await?;
     }
     Ok(changed)
 }
@@ -100,18 +99,29 @@ pub(super) async fn bulk<T>(
 /// [`bulk`] for a query: what the pieces return.
 pub(super) async fn bulk_select<T>(
     tx: &mut AnyConnection,
-    (before, after): (&str, &str),
+    around: (&str, &str),
     columns: usize,
     rows: &[T],
     mut bind_row: impl FnMut(Bind, &T) -> Bind,
 ) -> Result<Vec<AnyRow>, JournalError> {
     let mut found = Vec::new();
     for piece in pieces(rows, columns) {
-        let sql = format!("{before} {} {after}", Marks::of(tx).tuples(piece.len(), columns));
-        let bind = piece.iter().fold(Bind::new(), &mut bind_row);
-        found.append(&mut fetch(tx, AssertSqlSafe(sql), bind).await?);
+        let (sql, bind) = statement(Marks::of(tx), around, columns, piece, &mut bind_row);
+        found.append(&mut fetch(tx, sql, bind).await?);
     }
     Ok(found)
+}
+
+/// The statement over one piece of rows.
+fn statement<T>(
+    marks: Marks,
+    (before, after): (&str, &str),
+    columns: usize,
+    piece: &[T],
+    bind_row: impl FnMut(Bind, &T) -> Bind,
+) -> (AssertSqlSafe<String>, Bind) {
+    let sql = format!("{before} {} {after}", marks.tuples(piece.len(), columns));
+    (AssertSqlSafe(sql), piece.iter().fold(Bind::new(), bind_row))
 }
 
 /// Rows of a `SELECT … IN (…) …` over many keys, in pieces as [`bulk`].

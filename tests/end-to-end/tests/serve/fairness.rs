@@ -19,6 +19,28 @@ fn ended_by(jobs: &[Value], time: &str) -> usize {
         .count()
 }
 
+/// The others, and `stuck`, whose target takes an hour for each answer and is returned.
+async fn add_tenants(house: &House) -> Simulator {
+    let hanging = Simulator::start(House::options()).await.expect("a simulator");
+    hanging.fault(Fault::new(FaultKind::Latency { ms: 3_600_000 }).forever());
+    let mut tenants: Vec<(&str, &Simulator)> = OTHERS.iter().map(|name| (*name, &house.world.simulator)).collect();
+    tenants.push(("stuck", &hanging));
+    house.grant("", &tenants);
+    for (name, simulator) in &tenants {
+        house.add_tenant_for(name, simulator);
+    }
+    hanging
+}
+
+/// Waits until one of the others has no job left.
+async fn done(client: &Client, name: &str) {
+    crate::until("the others are done", async || {
+        let lane = client.lane(name).await;
+        lane["queued"] == 0 && lane["running"] == 0
+    })
+    .await;
+}
+
 /// Gives a tenant more connectors like its own, this many in all.
 fn give_connectors(house: &House, tenant: &str, count: usize) {
     let path = format!("tenants/{tenant}.toml");
@@ -34,14 +56,7 @@ fn give_connectors(house: &House, tenant: &str, count: usize) {
 on_both! {
     async fn a_backlog_and_a_hanging_target_do_not_hold_up_the_others(house: House) {
         let simulator = &house.world.simulator;
-        let hanging = Simulator::start(House::options()).await.expect("a simulator");
-        hanging.fault(Fault::new(FaultKind::Latency { ms: 3_600_000 }).forever());
-        let mut tenants: Vec<(&str, &Simulator)> = OTHERS.iter().map(|name| (*name, simulator)).collect();
-        tenants.push(("stuck", &hanging));
-        house.grant("", &tenants);
-        for (name, simulator) in &tenants {
-            house.add_tenant_for(name, simulator);
-        }
+        let hanging = add_tenants(&house).await;
         let host = house.start().await;
         let client = Client::new(&house, &host);
         // Everything is there before anything runs.
@@ -57,11 +72,7 @@ on_both! {
         assert_eq!(client.post("/v1/resume", &json!({})).await.expect("an answer").0, 200);
         let mut last = String::new();
         for name in OTHERS {
-            crate::until("the others are done", async || {
-                let lane = client.lane(name).await;
-                lane["queued"] == 0 && lane["running"] == 0
-            })
-            .await;
+            done(&client, name).await;
             for job in client.jobs(&format!("tenant={name}")).await {
                 let at = job["ended_at"].as_str().expect("a time");
                 last = last.max(at.to_owned());
@@ -79,14 +90,7 @@ on_both! {
     // A lane runs 8 jobs, so these could hold all 128 places of the host.
     async fn a_tenant_all_of_whose_sixteen_targets_hang_leaves_half_of_the_host(house: House) {
         let simulator = &house.world.simulator;
-        let hanging = Simulator::start(House::options()).await.expect("a simulator");
-        hanging.fault(Fault::new(FaultKind::Latency { ms: 3_600_000 }).forever());
-        let mut tenants: Vec<(&str, &Simulator)> = OTHERS.iter().map(|name| (*name, simulator)).collect();
-        tenants.push(("stuck", &hanging));
-        house.grant("", &tenants);
-        for (name, simulator) in &tenants {
-            house.add_tenant_for(name, simulator);
-        }
+        let hanging = add_tenants(&house).await;
         give_connectors(&house, "stuck", 16);
         let host = house.start().await;
         let client = Client::new(&house, &host);
@@ -104,11 +108,7 @@ on_both! {
         }
         books.send_all(&client).await;
         for name in OTHERS {
-            crate::until("the others are done", async || {
-                let lane = client.lane(name).await;
-                lane["queued"] == 0 && lane["running"] == 0
-            })
-            .await;
+            done(&client, name).await;
         }
         assert!(running().await <= 64, "{}", running().await);
         let jobs = client.jobs("tenant=stuck").await;
