@@ -65,7 +65,7 @@ impl Plugin {
                 }
             })
             .await;
-        over(ended, store, slot)
+        self.over(&tenant, ended, store, slot)
     }
 
     /// Finds a person's accounts.
@@ -85,7 +85,7 @@ impl Plugin {
                 Ok(found)
             })
             .await;
-        over(ended, store, slot)
+        self.over(&tenant, ended, store, slot)
     }
 
     /// Reads the account that the call is about.
@@ -107,7 +107,7 @@ impl Plugin {
                 Ok(read)
             })
             .await;
-        over(ended, store, slot)
+        self.over(&tenant, ended, store, slot)
     }
 
     /// Closes the account that the call is about.
@@ -126,7 +126,7 @@ impl Plugin {
                     .await
             })
             .await;
-        over(ended, store, slot)
+        self.over(&tenant, ended, store, slot)
     }
 
     /// Lists accounts, a page at a time.
@@ -156,7 +156,7 @@ impl Plugin {
                 Ok(page)
             })
             .await;
-        over(ended, store, slot)
+        self.over(&tenant, ended, store, slot)
     }
 
     /// Waits for a free slot of the pool. Taken before the store is made and dropped after it: that is what keeps the
@@ -198,6 +198,22 @@ impl Plugin {
             // The call is over: nobody adds to it any more.
             record: std::mem::take(&mut *record.lock().unwrap_or_else(PoisonError::into_inner)),
         }
+    }
+
+    /// Takes the store down and gives its place back, in this order. Returns what the guest answered.
+    fn over<T: Texts>(&self, tenant: &str, ended: Ended<T>, store: Store<State>, slot: Slot) -> Ended<T> {
+        let ended = cleaned(ended, &store);
+        if store.data().limiter.memory() > LARGE {
+            let account = self.sandbox.pace.account(tenant);
+            tokio::task::spawn_blocking(move || {
+                account.charged(|| drop(store));
+                drop(slot);
+            });
+        } else {
+            drop(store);
+            drop(slot);
+        }
+        ended
     }
 
     fn check_accounts(&self, accounts: Option<&[Account]>, most: usize) -> wasmtime::Result<()> {
@@ -280,21 +296,6 @@ type Slot = Option<OwnedSemaphorePermit>;
 /// has. The kernel takes back a gigabyte in a tenth of a second, and whoever is behind the guest on its worker would wait
 /// for that; for a small store the way to another thread costs more than it saves.
 const LARGE: usize = 32 * 1024 * 1024;
-
-/// Takes the store down and gives its place back, in this order. Returns what the guest answered.
-fn over<T: Texts>(ended: Ended<T>, store: Store<State>, slot: Slot) -> Ended<T> {
-    let ended = cleaned(ended, &store);
-    if store.data().limiter.memory() > LARGE {
-        tokio::task::spawn_blocking(move || {
-            drop(store);
-            drop(slot);
-        });
-    } else {
-        drop(store);
-        drop(slot);
-    }
-    ended
-}
 
 /// What a guest answered, without what the host injected: a target may have shown it to the guest in a shape that
 /// only the guest could read.

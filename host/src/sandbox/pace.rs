@@ -2,8 +2,9 @@
 //!
 //! Every limit of a call ends that call, and leaves the question what sixty calls of one tenant do together, each below
 //! its limits. So each tenant has an allowance of time, which refills slowly; honest guests need microseconds of it. A
-//! tenant that has used it up waits for turns, in rotation with others of its kind, and so few are given out that
-//! three quarters of the machine stay free.
+//! tenant that has used it up waits for turns, in rotation with others of its kind, and one tick in sixteen is given
+//! out. What the others feel is not the share but how often somebody is in their way: at one in four it doubled the
+//! 99th percentile of a neighbour's leaver, at one in sixteen it adds less than half.
 //!
 //! Counting per call lost: many short calls do the same harm as one long. Fewer calls at a time lost: a guest that waits
 //! for its target takes nothing from anybody. A thread of lower priority lost: calls would move between threads at
@@ -31,8 +32,9 @@ const ALLOWANCE: Duration = Duration::from_millis(50);
 /// leavers a second.
 const REFILL: u32 = 10;
 
-/// A turn is a tick on one processor, and a quarter of all ticks is given out.
-const QUARTERS: usize = 4;
+/// A turn is a tick on one processor, and one in so many is given out. On two processors that is 125 milliseconds a
+/// second, some fifty verbs of an interpreter, beside what each tenant's allowance gives.
+const PARTS: usize = 16;
 
 /// Gives out turns, and knows what each tenant has used.
 #[derive(Debug)]
@@ -40,8 +42,8 @@ pub(super) struct Pace {
     /// Turns that may be taken now. The epoch's thread fills them up at each tick.
     turns: Semaphore,
     processors: usize,
-    /// Quarters of a turn that are not given out yet.
-    quarters: AtomicUsize,
+    /// Parts of a turn that are not given out yet.
+    parts: AtomicUsize,
     /// One entry for each tenant whose guest ever ran: some hundred bytes.
     tenants: Mutex<HashMap<String, Arc<Account>>>,
     now: fn() -> Instant,
@@ -73,7 +75,7 @@ impl fmt::Debug for Account {
 }
 
 impl Pace {
-    /// `processors` of the machine; a quarter of their time goes out in turns.
+    /// `processors` of the machine; a part of their time goes out in turns.
     pub(super) fn new(processors: usize) -> Self {
         Self::timed_by(processors, real)
     }
@@ -83,7 +85,7 @@ impl Pace {
             now,
             turns: Semaphore::new(0),
             processors,
-            quarters: AtomicUsize::new(0),
+            parts: AtomicUsize::new(0),
             tenants: Mutex::default(),
         }
     }
@@ -91,9 +93,9 @@ impl Pace {
     /// The epoch has moved: turns that were not taken are not saved up.
     pub(super) fn tick(&self) {
         // One thread ticks, so nothing is lost between the two.
-        let quarters = self.quarters.load(Ordering::Relaxed) + self.processors;
-        self.quarters.store(quarters % QUARTERS, Ordering::Relaxed);
-        let due = quarters / QUARTERS;
+        let parts = self.parts.load(Ordering::Relaxed) + self.processors;
+        self.parts.store(parts % PARTS, Ordering::Relaxed);
+        let due = parts / PARTS;
         self.turns
             .add_permits(due.saturating_sub(self.turns.available_permits()));
     }
@@ -145,8 +147,12 @@ impl Account {
         self.debt().used > ALLOWANCE
     }
 
-    fn charge(&self, time: Duration) {
-        self.debt().used += time;
+    /// Does work for the tenant, at its expense.
+    pub(super) fn charged<T>(&self, work: impl FnOnce() -> T) -> T {
+        let started = (self.now)();
+        let done = work();
+        self.debt().used += (self.now)().duration_since(started);
+        done
     }
 
     fn credit(&self, time: Duration) {
@@ -172,10 +178,7 @@ pub(super) async fn paced<F: Future>(pace: &Arc<Pace>, tenant: &str, verb: F) ->
             }
             waits = Some(Box::pin(Arc::clone(pace).turn(Arc::clone(&account))));
         }
-        let started = (pace.now)();
-        let polled = verb.as_mut().poll(context);
-        account.charge((pace.now)().duration_since(started));
-        polled
+        account.charged(|| verb.as_mut().poll(context))
     })
     .await
 }
@@ -220,7 +223,7 @@ mod tests {
             (allowed..allowed * 2).contains(&a) && (allowed..allowed * 2).contains(&b),
             "{before:?}"
         );
-        for _ in 0..40 {
+        for _ in 0..40 * PARTS / 4 {
             pace.tick();
             rest().await;
         }
