@@ -14,6 +14,7 @@ use exeunt::evidence::Outcome;
 use exeunt::intake;
 use exeunt::sandbox::{Ended, Failure, Fault, Person, Sandbox, SandboxLimits};
 use exeunt::tenant::{ConfigError, HostConfig, Tenant};
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tracing_subscriber::fmt::MakeWriter;
@@ -251,6 +252,14 @@ impl Assault<'_> {
 
     pub(crate) async fn connector(&self) -> Connector {
         self.house.load("hostile", &self.settings, &self.lines).await.unwrap()
+    }
+
+    /// Runs `find` in so many calls at once, then looks after the neighbour.
+    pub(crate) async fn together(self, calls: usize) -> Vec<Result<Result<String, Failure>, Fault>> {
+        let connector = self.connector().await;
+        let ended = join_all((0..calls).map(|_| call(&connector, "find"))).await;
+        self.house.neighbour_is_unharmed().await;
+        ended.into_iter().map(|ended| ended.result).collect()
     }
 
     /// Runs the verb whose turn it is, in a call of its own, then looks after the neighbour.

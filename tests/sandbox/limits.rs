@@ -78,6 +78,25 @@ pub(crate) async fn memory_grows_to_its_limit_and_no_further() {
 }
 
 #[tokio::test]
+pub(crate) async fn calls_of_a_tenant_share_a_limit_on_memory() {
+    const MIB: usize = 1024 * 1024;
+    let house = sandbox(|limits| limits.tenant_memory = 48 * MIB).await;
+    let grow = async |calls| {
+        house
+            .attack(Attack::GrowTogether)
+            .amount(40 * MIB)
+            .together(calls)
+            .await
+    };
+    let is_over =
+        |end: &Result<_, Fault>| matches!(end, Err(Fault::Limit(reached)) if reached.limit == "tenant-memory");
+    assert!(grow(1).await[0].is_ok(), "alone it is below the limit");
+    let four = grow(4).await;
+    assert!(four.iter().any(is_over), "{four:?}");
+    assert!(grow(1).await[0].is_ok(), "what they held is back");
+}
+
+#[tokio::test]
 pub(crate) async fn deep_recursion_ends_at_the_stack_limit() {
     let house = House::new().await;
     let shallow = house.attack(Attack::Recurse).amount(100).run().await;

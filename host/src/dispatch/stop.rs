@@ -4,7 +4,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use jiff::{Timestamp, ToSpan, Unit};
 
-use crate::sandbox::{Failure, Fault, Limit, LimitKind};
+use crate::sandbox::{Failure, Fault, Limit, LimitKind, TENANT_MEMORY};
 
 /// A burst allowance without a time is fresh after this; DocuSign counts bursts over 30 s.
 const BURST_SECONDS: i64 = 30;
@@ -85,11 +85,13 @@ impl Stop {
         }
     }
 
-    /// What a fault means for the job. A slow call may be quicker next time; a trap would trap again.
+    /// What a fault means for the job. A slow call may be quicker next time, and one may find more memory; a trap would
+    /// trap again.
     #[must_use]
     pub fn from_fault(fault: &Fault) -> Self {
         match fault {
             Fault::WallClock(_) => Self::Unavailable(fault.to_string()),
+            Fault::Limit(reached) if reached.limit == TENANT_MEMORY => Self::Unavailable(fault.to_string()),
             Fault::Trap(_) | Fault::Limit(_) | Fault::Contract(_) => Self::Failed(fault.to_string()),
         }
     }
@@ -134,6 +136,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::capability::LimitReached;
 
     fn limited_in(lane: (&str, &str), kind: LimitKind, until: Option<u64>) -> i64 {
         let now = Timestamp::from_second(1_800_000_123).unwrap();
@@ -165,6 +168,13 @@ mod tests {
         );
         assert_eq!(limited(LimitKind::Quota, Some(u64::MAX)), 3600 - 123);
         assert_eq!(limited(LimitKind::Quota, Some(1_900_000_000)), LONGEST_WAIT_SECONDS);
+    }
+
+    #[test]
+    fn only_the_limit_that_passes_by_itself_is_tried_again() {
+        let stop = |limit| Stop::from_fault(&Fault::Limit(LimitReached { limit, allowed: 1 }));
+        assert!(matches!(stop(TENANT_MEMORY), Stop::Unavailable(_)));
+        assert!(matches!(stop("memory"), Stop::Failed(_)));
     }
 
     #[test]

@@ -102,7 +102,8 @@ impl Sandbox {
 
     /// A store for one call.
     pub(super) fn store(&self, call: Option<Call>) -> Store<State> {
-        let limiter = Limiter::new(&self.limits);
+        let tenant = call.as_ref().map(|call| self.pace.account(call.tenant()));
+        let limiter = Limiter::new(&self.limits, tenant);
         let mut table = ResourceTable::new();
         table.set_max_capacity(self.limits.handles);
         let handles = self.limits.handles;

@@ -1,16 +1,20 @@
-//! Memory and tables of one call, counted together.
+//! Memory and tables of one call, counted together, and its memory once more with that of its tenant's other calls.
 //!
 //! wasmtime's own `StoreLimits` looks at each memory alone: a component made of sixty modules would have sixty times
 //! the limit. It also ends a call without saying which limit it was.
 
+use std::sync::Arc;
+
 use wasmtime::ResourceLimiter;
 
-use super::limits::SandboxLimits;
+use super::limits::{SandboxLimits, TENANT_MEMORY};
+use super::pace::Account;
 use crate::capability::LimitReached;
 
-/// What one store has of memories and tables, and may have.
+/// What one store has of memories and tables, and may have. What it holds of its tenant's memory goes back with it.
 #[derive(Debug)]
 pub(super) struct Limiter {
+    tenant: Option<(Arc<Account>, usize)>,
     memory: Quota,
     table_elements: Quota,
     instances: usize,
@@ -24,13 +28,15 @@ struct Quota {
 }
 
 impl Limiter {
-    pub(super) fn new(limits: &SandboxLimits) -> Self {
+    /// For a call of a tenant; for none while a plugin describes itself.
+    pub(super) fn new(limits: &SandboxLimits, tenant: Option<Arc<Account>>) -> Self {
         let quota = |limit, allowed| Quota {
             limit,
             used: 0,
             allowed,
         };
         Self {
+            tenant: tenant.map(|account| (account, limits.tenant_memory)),
             memory: quota("memory", limits.memory),
             table_elements: quota("table-elements", limits.table_elements),
             instances: limits.instances,
@@ -61,9 +67,29 @@ impl Quota {
     }
 }
 
+impl Drop for Limiter {
+    fn drop(&mut self) {
+        if let Some((account, _)) = &self.tenant {
+            account.give_back(self.memory.used);
+        }
+    }
+}
+
 impl ResourceLimiter for Limiter {
     fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
-        Ok(self.memory.grow(current, desired, maximum)?)
+        let before = self.memory.used;
+        let grows = self.memory.grow(current, desired, maximum)?;
+        if let Some((account, allowed)) = &self.tenant
+            && !account.hold(self.memory.used - before, *allowed)
+        {
+            self.memory.used = before;
+            return Err(LimitReached {
+                limit: TENANT_MEMORY,
+                allowed: *allowed as u64,
+            }
+            .into());
+        }
+        Ok(grows)
     }
 
     fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
@@ -86,13 +112,15 @@ impl ResourceLimiter for Limiter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sandbox::pace::Pace;
 
     #[test]
     fn all_memories_of_a_call_share_one_limit() {
-        let mut limiter = Limiter::new(&SandboxLimits {
+        let limits = SandboxLimits {
             memory: 100,
             ..SandboxLimits::default()
-        });
+        };
+        let mut limiter = Limiter::new(&limits, None);
         assert!(limiter.memory_growing(0, 60, None).unwrap());
         assert!(
             !limiter.memory_growing(0, 40, Some(39)).unwrap(),
@@ -101,5 +129,29 @@ mod tests {
         assert!(limiter.memory_growing(0, 40, Some(40)).unwrap());
         let error = limiter.memory_growing(0, 1, None).unwrap_err();
         assert_eq!(error.downcast_ref::<LimitReached>().unwrap().limit, "memory");
+    }
+
+    #[tokio::test]
+    async fn calls_of_one_tenant_share_its_memory_and_give_it_back() {
+        let limits = SandboxLimits {
+            memory: 100,
+            tenant_memory: 150,
+            ..SandboxLimits::default()
+        };
+        let pace = Pace::new(1);
+        let of = |tenant| Limiter::new(&limits, Some(pace.account(tenant)));
+        let (mut first, mut second, mut other) = (of("a"), of("a"), of("b"));
+        assert!(first.memory_growing(0, 100, None).unwrap());
+        assert!(second.memory_growing(0, 50, None).unwrap(), "at the limit");
+        let error = second.memory_growing(50, 51, None).unwrap_err();
+        assert_eq!(error.downcast_ref::<LimitReached>().unwrap().limit, TENANT_MEMORY);
+        assert!(
+            other.memory_growing(0, 100, None).unwrap(),
+            "another tenant has its own"
+        );
+        drop(first);
+        assert!(second.memory_growing(50, 100, None).unwrap());
+        drop(second);
+        assert!(pace.account("a").hold(150, 150), "nothing is left over");
     }
 }

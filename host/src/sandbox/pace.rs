@@ -55,8 +55,10 @@ fn real() -> Instant {
     Instant::now()
 }
 
-/// What one tenant has used of the processors.
+/// What one tenant has used of the processors, and holds of the memory.
 pub(super) struct Account {
+    /// Bytes of linear memory of all its guests.
+    memory: AtomicUsize,
     debt: Mutex<Debt>,
     /// One of a tenant's guests waits for the next turn, the others wait for that: so tenants take turns, not guests.
     queue: Semaphore,
@@ -107,6 +109,7 @@ impl Pace {
             return Arc::clone(account);
         }
         let account = Arc::new(Account {
+            memory: AtomicUsize::new(0),
             debt: Mutex::new(Debt {
                 used: Duration::ZERO,
                 at: (self.now)(),
@@ -145,6 +148,19 @@ impl Account {
 
     fn owes(&self) -> bool {
         self.debt().used > ALLOWANCE
+    }
+
+    /// Takes memory where all of the tenant's guests then have no more than `allowed`.
+    pub(super) fn hold(&self, bytes: usize, allowed: usize) -> bool {
+        let more = |held: usize| held.checked_add(bytes).filter(|held| *held <= allowed);
+        self.memory
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
+            .is_ok()
+    }
+
+    /// Gives memory back that was [held](Self::hold).
+    pub(super) fn give_back(&self, bytes: usize) {
+        self.memory.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     /// Does work for the tenant, at its expense.

@@ -16,6 +16,8 @@ macro_rules! for_each_attack {
                 "sleep by host calls", "wall clock around the whole call; an epoch does not move a guest that waits";
             GrowMemory => limits::memory_grows_to_its_limit_and_no_further,
                 "memory growth", "memory limit, one for all memories of a call";
+            GrowTogether => limits::calls_of_a_tenant_share_a_limit_on_memory,
+                "memory growth by many calls at once", "memory limit, one for all calls of a tenant";
             Recurse => limits::deep_recursion_ends_at_the_stack_limit,
                 "deep recursion", "stack limit";
             ClaimList => limits::a_list_of_four_gigabytes_is_not_believed,

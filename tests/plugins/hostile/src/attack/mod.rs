@@ -46,7 +46,7 @@ impl<'a> Visit<'a> {
             Attack::Spin => limits::spin(),
             Attack::SpinBetweenCalls => limits::spin_between_calls(),
             Attack::SleepByCalls => limits::sleep_by_calls(),
-            Attack::GrowMemory => limits::grow_memory(amount),
+            Attack::GrowMemory | Attack::GrowTogether => limits::grow_memory(amount),
             Attack::Recurse => limits::recurse(amount),
             Attack::ClaimList => limits::claim_list(&self.settings.kind),
             Attack::HandOver => limits::hand_over(&self.settings.kind, amount),
