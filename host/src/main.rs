@@ -6,9 +6,9 @@ use clap::Parser;
 use exeunt::cli::{Cli, Exit};
 
 /// glibc's allocator takes a quarter of a leaver's processor time, much of it for locks between threads; this one half of
-/// that.
+/// that, SQLite's memory included. mimalloc is as fast and keeps what was freed: 10,000 tenants took a sixth more.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();

@@ -32,6 +32,14 @@ impl Dialect {
         }
     }
 
+    /// Ends the DDL of a table whose rows are kept in its primary key. PostgreSQL has no such tables.
+    pub(super) fn keyed(self) -> &'static str {
+        match self {
+            Self::Sqlite => " WITHOUT ROWID",
+            Self::Postgres => "",
+        }
+    }
+
     /// Locks the rows of a `SELECT`. SQLite's writer has the whole file already.
     pub(super) fn for_update(self) -> &'static str {
         match self {

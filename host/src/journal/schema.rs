@@ -14,7 +14,8 @@ pub const SCHEMA_VERSION: i64 = MIGRATIONS.len() as i64;
 /// Steps from an empty database to the present one. A released step is never edited.
 pub(super) const MIGRATIONS: &[&str] = &[FIRST];
 
-/// `BYTES` stands for the database's own type.
+/// `BYTES` stands for the database's own type. `KEYED` is for tables of short rows that are found by their key: SQLite
+/// then keeps the rows in the key's own tree, and an insert writes one tree less.
 const FIRST: &str = "
 CREATE TABLE event (
   id BYTES PRIMARY KEY, tenant TEXT NOT NULL, source TEXT NOT NULL, source_id TEXT, dedupe BYTES,
@@ -26,7 +27,7 @@ CREATE INDEX event_person ON event(person_key, tenant) WHERE person_key IS NOT N
 CREATE TABLE lane (
   id TEXT PRIMARY KEY, tenant TEXT NOT NULL, cap BIGINT, ready BIGINT NOT NULL, queued BIGINT NOT NULL, running BIGINT NOT NULL, held BIGINT NOT NULL,
   due_at BIGINT NOT NULL, not_before BIGINT NOT NULL, not_before_why TEXT, parked TEXT, parked_at BIGINT,
-  breaker_since BIGINT NOT NULL, tripped TEXT, tripped_at BIGINT, served BIGINT NOT NULL, failures BIGINT NOT NULL);
+  breaker_since BIGINT NOT NULL, tripped TEXT, tripped_at BIGINT, served BIGINT NOT NULL, failures BIGINT NOT NULL) KEYED;
 CREATE INDEX lane_ready ON lane(served, id) WHERE ready = 1;
 CREATE INDEX lane_served ON lane(served);
 
@@ -47,18 +48,18 @@ CREATE INDEX job_tenant ON job(tenant, id);
 CREATE TABLE attempt (
   job_id BYTES NOT NULL, fence BIGINT NOT NULL, number BIGINT NOT NULL, owner TEXT NOT NULL,
   started_at BIGINT NOT NULL, ended_at BIGINT NOT NULL, result TEXT NOT NULL, reason TEXT NOT NULL,
-  PRIMARY KEY (job_id, fence));
+  PRIMARY KEY (job_id, fence)) KEYED;
 
 CREATE TABLE intent (
   job_id BYTES NOT NULL, account TEXT NOT NULL, lane TEXT NOT NULL, fence BIGINT NOT NULL, at BIGINT NOT NULL,
-  PRIMARY KEY (job_id, account));
+  PRIMARY KEY (job_id, account)) KEYED;
 CREATE INDEX intent_window ON intent(lane, at);
 
 CREATE TABLE transcript (
   id BYTES PRIMARY KEY, job_id BYTES NOT NULL, fence BIGINT NOT NULL, data BYTES NOT NULL);
 CREATE INDEX transcript_job ON transcript(job_id);
 
-CREATE TABLE tally (lane TEXT NOT NULL, outcome BIGINT NOT NULL, n BIGINT NOT NULL, PRIMARY KEY (lane, outcome));
+CREATE TABLE tally (lane TEXT NOT NULL, outcome BIGINT NOT NULL, n BIGINT NOT NULL, PRIMARY KEY (lane, outcome)) KEYED;
 
 CREATE TABLE pause (scope TEXT PRIMARY KEY, actor TEXT NOT NULL, reason TEXT NOT NULL, at BIGINT NOT NULL);
 
@@ -70,7 +71,9 @@ CREATE INDEX action_job ON action(job_id);
 
 /// The statements of one step, in the database's words.
 pub(super) fn statements(step: &str, dialect: Dialect) -> Vec<String> {
-    let written = step.replace(" BYTES", &format!(" {}", dialect.bytes()));
+    let written = step
+        .replace(" BYTES", &format!(" {}", dialect.bytes()))
+        .replace(" KEYED", dialect.keyed());
     written
         .split(';')
         .map(str::trim)

@@ -1,5 +1,7 @@
 //! Statements: placeholders, parameters, rows.
 
+use std::fmt::Write as _;
+
 use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::{AnyConnection, Arguments as _, AssertSqlSafe, Row as _, SqlSafeStr};
 use uuid::Uuid;
@@ -173,18 +175,31 @@ impl Marks {
 
     /// `($1,$2),($3,$4)`
     fn tuples(self, rows: usize, columns: usize) -> String {
-        let tuples: Vec<String> = (0..rows).map(|row| self.tuple(row * columns + 1, columns)).collect();
-        tuples.join(",")
+        let mut text = String::with_capacity(rows * columns * 5);
+        for row in 0..rows {
+            text.push_str(if row == 0 { "" } else { "," });
+            self.write(&mut text, row * columns + 1, columns);
+        }
+        text
     }
 
     /// `($5,$6,$7)`
     pub(super) fn tuple(self, first: usize, columns: usize) -> String {
-        let mark = |number| match self {
-            Self::Numbered => format!("${number}"),
-            Self::Plain => "?".to_owned(),
-        };
-        let marks: Vec<String> = (first..first + columns).map(mark).collect();
-        format!("({})", marks.join(","))
+        let mut text = String::with_capacity(columns * 5);
+        self.write(&mut text, first, columns);
+        text
+    }
+
+    fn write(self, text: &mut String, first: usize, columns: usize) {
+        for number in first..first + columns {
+            text.push(if number == first { '(' } else { ',' });
+            match self {
+                // A string takes what is written to it.
+                Self::Numbered => drop(write!(text, "${number}")),
+                Self::Plain => text.push('?'),
+            }
+        }
+        text.push(')');
     }
 }
 

@@ -155,13 +155,13 @@ impl Unit {
 
     /// Changes a job, and with it whatever counts it.
     pub(super) fn change(&mut self, id: Uuid, change: impl FnOnce(&mut JobRow)) {
-        let Some(job) = self.jobs.get_mut(&id) else { return };
+        let Some(mut job) = self.jobs.remove(&id) else { return };
         let (state, outcome) = (job.state, job.outcome);
-        change(job);
-        let job = job.clone();
+        change(&mut job);
         self.changed.insert(id);
         self.count(&job.lane, state, outcome, -1);
         self.add(&job);
+        self.jobs.insert(id, job);
     }
 
     /// Counts a job that is new in its state.
