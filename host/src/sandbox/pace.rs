@@ -8,7 +8,8 @@
 //!
 //! Counting per call lost: many short calls do the same harm as one long. Fewer calls at a time lost: a guest that waits
 //! for its target takes nothing from anybody. A thread of lower priority lost: calls would move between threads at
-//! each host call, which costs as much as the call.
+//! each host call, which costs as much as the call. Handing the worker's other tasks to a new thread meanwhile lost: then
+//! more threads than processors compute, and the kernel's time slices are longer than a tick.
 
 use std::collections::HashMap;
 use std::fmt;
