@@ -218,7 +218,7 @@ impl Sandbox {
     async fn describe(&self, pre: &ConnectorPre<State>) -> Result<Descriptor, AdmissionError> {
         // A description takes a slot of the pool like any other call.
         let _slot = self.permits.acquire().await.ok();
-        let mut store = self.store(None);
+        let mut store = self.store(None, None);
         let run = async {
             let connector = pre.instantiate_async(&mut store).await?;
             connector.exeunt_connector_descriptor().call_describe(&mut store).await

@@ -14,7 +14,7 @@ use super::bindings::Connector;
 use super::bindings::exeunt::connector::types::{Account, Failure, Person};
 use super::bindings::exports::exeunt::connector::user_closure::Accounts;
 use super::engine::State;
-use super::pace::paced;
+use super::pace::{Account as Used, paced};
 use crate::capability::{Call, CallRecord, LimitReached, Token, Verb, is_odd};
 
 /// How a verb call ended: its answer or failure, or a fault of the guest or host; and what it did on the way.
@@ -48,10 +48,10 @@ impl Plugin {
     pub async fn mint(&self, call: Call) -> Ended<Token> {
         debug_assert_eq!(call.verb(), Verb::Mint);
         let slot = self.slot().await;
-        let (record, tenant) = (call.record(), call.tenant().to_owned());
-        let mut store = self.sandbox.store(Some(call));
+        let (record, account) = (call.record(), self.sandbox.pace.account(call.tenant()));
+        let mut store = self.sandbox.store(Some(call), Some(&account));
         let ended = self
-            .bounded(&record, &tenant, async {
+            .bounded(&record, &account, async {
                 let connector = self.pre.instantiate_async(&mut store).await?;
                 let handle = match connector.exeunt_connector_token_minting().call_mint(&mut store).await? {
                     Ok(handle) => handle,
@@ -65,17 +65,17 @@ impl Plugin {
                 }
             })
             .await;
-        self.over(&tenant, ended, store, slot)
+        over(account, ended, store, slot)
     }
 
     /// Finds a person's accounts.
     pub async fn find(&self, call: Call, person: &Person, token: &Token) -> Ended<Vec<Account>> {
         debug_assert_eq!(call.verb(), Verb::Find);
         let slot = self.slot().await;
-        let (record, tenant) = (call.record(), call.tenant().to_owned());
-        let mut store = self.sandbox.store(Some(call));
+        let (record, account) = (call.record(), self.sandbox.pace.account(call.tenant()));
+        let mut store = self.sandbox.store(Some(call), Some(&account));
         let ended = self
-            .bounded(&record, &tenant, async {
+            .bounded(&record, &account, async {
                 let (connector, token) = self.open(&mut store, token).await?;
                 let found = connector
                     .exeunt_connector_user_closure()
@@ -85,7 +85,7 @@ impl Plugin {
                 Ok(found)
             })
             .await;
-        self.over(&tenant, ended, store, slot)
+        over(account, ended, store, slot)
     }
 
     /// Reads the account that the call is about.
@@ -93,10 +93,10 @@ impl Plugin {
         debug_assert_eq!(call.verb(), Verb::Read);
         let id = call.account().to_owned();
         let slot = self.slot().await;
-        let (record, tenant) = (call.record(), call.tenant().to_owned());
-        let mut store = self.sandbox.store(Some(call));
+        let (record, account) = (call.record(), self.sandbox.pace.account(call.tenant()));
+        let mut store = self.sandbox.store(Some(call), Some(&account));
         let ended = self
-            .bounded(&record, &tenant, async {
+            .bounded(&record, &account, async {
                 let (connector, token) = self.open(&mut store, token).await?;
                 let read = connector
                     .exeunt_connector_user_closure()
@@ -107,7 +107,7 @@ impl Plugin {
                 Ok(read)
             })
             .await;
-        self.over(&tenant, ended, store, slot)
+        over(account, ended, store, slot)
     }
 
     /// Closes the account that the call is about.
@@ -115,10 +115,10 @@ impl Plugin {
         debug_assert_eq!(call.verb(), Verb::Close);
         let id = call.account().to_owned();
         let slot = self.slot().await;
-        let (record, tenant) = (call.record(), call.tenant().to_owned());
-        let mut store = self.sandbox.store(Some(call));
+        let (record, account) = (call.record(), self.sandbox.pace.account(call.tenant()));
+        let mut store = self.sandbox.store(Some(call), Some(&account));
         let ended = self
-            .bounded(&record, &tenant, async {
+            .bounded(&record, &account, async {
                 let (connector, token) = self.open(&mut store, token).await?;
                 connector
                     .exeunt_connector_user_closure()
@@ -126,17 +126,17 @@ impl Plugin {
                     .await
             })
             .await;
-        self.over(&tenant, ended, store, slot)
+        over(account, ended, store, slot)
     }
 
     /// Lists accounts, a page at a time.
     pub async fn page(&self, call: Call, cursor: Option<&str>, token: &Token) -> Ended<Accounts> {
         debug_assert_eq!(call.verb(), Verb::Page);
         let slot = self.slot().await;
-        let (record, tenant) = (call.record(), call.tenant().to_owned());
-        let mut store = self.sandbox.store(Some(call));
+        let (record, account) = (call.record(), self.sandbox.pace.account(call.tenant()));
+        let mut store = self.sandbox.store(Some(call), Some(&account));
         let ended = self
-            .bounded(&record, &tenant, async {
+            .bounded(&record, &account, async {
                 let (connector, token) = self.open(&mut store, token).await?;
                 let page = connector
                     .exeunt_connector_user_closure()
@@ -156,7 +156,7 @@ impl Plugin {
                 Ok(page)
             })
             .await;
-        self.over(&tenant, ended, store, slot)
+        over(account, ended, store, slot)
     }
 
     /// Waits for a free slot of the pool. Taken before the store is made and dropped after it: that is what keeps the
@@ -183,11 +183,11 @@ impl Plugin {
     async fn bounded<T>(
         &self,
         record: &Mutex<CallRecord>,
-        tenant: &str,
+        account: &Arc<Used>,
         verb: impl Future<Output = wasmtime::Result<Result<T, Failure>>> + Send,
     ) -> Ended<T> {
         let wall_clock = self.sandbox.limits.wall_clock;
-        let verb = paced(&self.sandbox.pace, tenant, verb);
+        let verb = paced(&self.sandbox.pace, account, verb);
         let result = match tokio::time::timeout(wall_clock, verb).await {
             Ok(Ok(answer)) => Ok(answer.map_err(|failure| self.shorten(failure))),
             Ok(Err(error)) => Err(self.fault(&error)),
@@ -198,22 +198,6 @@ impl Plugin {
             // The call is over: nobody adds to it any more.
             record: std::mem::take(&mut *record.lock().unwrap_or_else(PoisonError::into_inner)),
         }
-    }
-
-    /// Takes the store down and gives its place back, in this order. Returns what the guest answered.
-    fn over<T: Texts>(&self, tenant: &str, ended: Ended<T>, store: Store<State>, slot: Slot) -> Ended<T> {
-        let ended = cleaned(ended, &store);
-        if store.data().limiter.memory() > LARGE {
-            let account = self.sandbox.pace.account(tenant);
-            tokio::task::spawn_blocking(move || {
-                account.charged(|| drop(store));
-                drop(slot);
-            });
-        } else {
-            drop(store);
-            drop(slot);
-        }
-        ended
     }
 
     fn check_accounts(&self, accounts: Option<&[Account]>, most: usize) -> wasmtime::Result<()> {
@@ -296,6 +280,21 @@ type Slot = Option<OwnedSemaphorePermit>;
 /// has. The kernel takes back a gigabyte in a tenth of a second, and whoever is behind the guest on its worker would wait
 /// for that; for a small store the way to another thread costs more than it saves.
 const LARGE: usize = 32 * 1024 * 1024;
+
+/// Takes the store down and gives its place back, in this order. Returns what the guest answered.
+fn over<T: Texts>(account: Arc<Used>, ended: Ended<T>, store: Store<State>, slot: Slot) -> Ended<T> {
+    let ended = cleaned(ended, &store);
+    if store.data().limiter.memory() > LARGE {
+        tokio::task::spawn_blocking(move || {
+            account.charged(|| drop(store));
+            drop(slot);
+        });
+    } else {
+        drop(store);
+        drop(slot);
+    }
+    ended
+}
 
 /// What a guest answered, without what the host injected: a target may have shown it to the guest in a shape that
 /// only the guest could read.

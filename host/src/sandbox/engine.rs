@@ -15,7 +15,7 @@ use super::cache::PluginCache;
 use super::compiler::Compiler;
 use super::limiter::Limiter;
 use super::limits::{SandboxLimits, TICK};
-use super::pace::Pace;
+use super::pace::{Account, Pace};
 use crate::capability::{Call, LimitReached};
 
 /// What a store holds: the call's capabilities, or none while a plugin describes itself.
@@ -100,10 +100,9 @@ impl Sandbox {
         }
     }
 
-    /// A store for one call.
-    pub(super) fn store(&self, call: Option<Call>) -> Store<State> {
-        let tenant = call.as_ref().map(|call| self.pace.account(call.tenant()));
-        let limiter = Limiter::new(&self.limits, tenant);
+    /// A store for one call of a tenant.
+    pub(super) fn store(&self, call: Option<Call>, tenant: Option<&Arc<Account>>) -> Store<State> {
+        let limiter = Limiter::new(&self.limits, tenant.map(Arc::clone));
         let mut table = ResourceTable::new();
         table.set_max_capacity(self.limits.handles);
         let handles = self.limits.handles;

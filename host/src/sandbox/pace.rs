@@ -180,8 +180,7 @@ impl Account {
 
 /// Runs a guest's verb within its tenant's allowance. Each poll is timed: a guest is polled until it waits for the host,
 /// or for a tick at most.
-pub(super) async fn paced<F: Future>(pace: &Arc<Pace>, tenant: &str, verb: F) -> F::Output {
-    let account = pace.account(tenant);
+pub(super) async fn paced<F: Future>(pace: &Arc<Pace>, account: &Arc<Account>, verb: F) -> F::Output {
     let mut verb = pin!(verb);
     let mut waits: Option<BoxFuture<'static, ()>> = None;
     poll_fn(|context| {
@@ -193,7 +192,7 @@ pub(super) async fn paced<F: Future>(pace: &Arc<Pace>, tenant: &str, verb: F) ->
             if !account.owes() {
                 break;
             }
-            waits = Some(Box::pin(Arc::clone(pace).turn(Arc::clone(&account))));
+            waits = Some(Box::pin(Arc::clone(pace).turn(Arc::clone(account))));
         }
         account.charged(|| verb.as_mut().poll(context))
     })
@@ -223,7 +222,10 @@ mod tests {
         let pace = pace();
         let polls: [AtomicUsize; 3] = Default::default();
         let guests = [("a", &polls[0]), ("a", &polls[1]), ("b", &polls[2])];
-        let all = guests.map(|(tenant, polls)| paced(&pace, tenant, burn(polls, TICK)));
+        let guests = guests.map(|(tenant, polls)| (pace.account(tenant), polls));
+        let all = guests
+            .each_ref()
+            .map(|(account, polls)| paced(&pace, account, burn(polls, TICK)));
         let mut all = Box::pin(futures_util::future::join_all(all));
         let counts = || [0, 1, 2].map(|number| polls[number].load(Ordering::SeqCst));
         let mut rest = async || {
@@ -259,14 +261,15 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_honest_guest_never_waits() {
         let pace = pace();
+        let account = pace.account("a");
         for _ in 0..10_000 {
             let verb = async { tokio::time::advance(Duration::from_micros(50)).await };
             assert!(
-                futures_util::FutureExt::now_or_never(paced(&pace, "a", verb)).is_none(),
+                futures_util::FutureExt::now_or_never(paced(&pace, &account, verb)).is_none(),
                 "one yield"
             );
             tokio::time::advance(Duration::from_micros(950)).await;
         }
-        assert!(!pace.account("a").owes());
+        assert!(!account.owes());
     }
 }
