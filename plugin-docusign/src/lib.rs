@@ -30,7 +30,8 @@ mod users;
 ///
 /// The standard allocator asks for each page when it needs it, and memory that grows and shrinks is mapped anew for
 /// every call, which costs all calls beside it more than this one. Pages that are not touched cost nothing. 32 MiB hold
-/// the largest answer that the host lets through (8 MiB), parsed.
+/// the largest answer that the host lets through (8 MiB), parsed, and keep the whole below the size from which the host
+/// takes a sandbox down on another thread (48 MiB).
 #[cfg(target_arch = "wasm32")]
 #[global_allocator]
 static MEMORY: static_alloc::Bump<[u8; 32 << 20]> = static_alloc::Bump::uninit();
