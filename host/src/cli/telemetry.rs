@@ -1,16 +1,20 @@
 //! What the process says of itself: log lines, and traces for a collector.
 //!
 //! A trace is what happened because of one event, so its id is the event's: requests, attempts on any host and tries
-//! after a restart are found together, and a log line's `event` is the trace to look for. Spans go out as OTLP over
-//! HTTP in JSON, which collectors take beside protobuf. The exporter crates lost: they bring a dozen dependencies and
-//! a second notion of context, for a hundred lines.
+//! after a restart are found together, and a log line's `event` is the trace to look for. OpenTelemetry's exporter sends
+//! them. Its bridge to `tracing` lost: it gives a trace its id when the first span begins, and a request learns which
+//! event it is when it has been read.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use anyhow::{Context as _, anyhow};
-use serde_json::{Value, json};
+use anyhow::Context as _;
+use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState};
+use opentelemetry::{InstrumentationScope, KeyValue};
+use opentelemetry_otlp::{SpanExporter, WithExportConfig as _, WithHttpConfig as _};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanExporter as _, SpanLinks};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::field::{Field, Visit};
@@ -42,7 +46,7 @@ const WAITING: usize = 4_096;
 const BATCH: usize = 512;
 /// How long the first span of a batch waits for others.
 const GATHER: Duration = Duration::from_secs(1);
-/// How long the collector may take.
+/// How long the collector may take, tries after a failure included.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// For all commands but `serve`: plain lines on standard error, warnings and up.
@@ -97,18 +101,19 @@ fn filter() -> anyhow::Result<EnvFilter> {
     Ok(filter)
 }
 
-/// Turns spans that belong to an event into those of OTLP.
+/// Turns spans that belong to an event into OpenTelemetry's.
 struct Traces {
-    spans: mpsc::Sender<Value>,
+    spans: mpsc::Sender<SpanData>,
     next: AtomicU64,
+    scope: InstrumentationScope,
 }
 
 /// What is known of a span while it is open.
 struct Open {
     id: u64,
-    began: i128,
+    began: SystemTime,
     event: Option<String>,
-    fields: Vec<Value>,
+    fields: Vec<KeyValue>,
 }
 
 impl Traces {
@@ -119,19 +124,26 @@ impl Traces {
         let mut url = collector.clone();
         let path = format!("{}/v1/traces", collector.path().trim_end_matches('/'));
         url.set_path(&path);
+        let exporter = SpanExporter::builder().with_http().with_http_client(http);
+        let exporter = exporter.with_endpoint(url.as_str()).with_timeout(ANSWER_WITHIN).build();
+        let mut exporter = exporter.context("cannot prepare the exporter of traces")?;
+        exporter.set_resource(&Resource::builder_empty().with_service_name("exeunt").build());
         let (spans, waiting) = mpsc::channel(WAITING);
-        parts.spawn(export(http, url, waiting, stopped));
+        parts.spawn(export(exporter, url, waiting, stopped));
         Ok(Self::new(spans))
     }
 
     /// Ids of spans count on from a random number: two hosts must not give the same.
-    fn new(spans: mpsc::Sender<Value>) -> Self {
+    fn new(spans: mpsc::Sender<SpanData>) -> Self {
         let mut random = [0; 8];
         // Without randomness ids may meet, which costs a line in a picture.
         let _ = aws_lc_rs::rand::fill(&mut random);
         Self {
             spans,
             next: AtomicU64::new(u64::from_be_bytes(random)),
+            scope: InstrumentationScope::builder("exeunt")
+                .with_version(env!("CARGO_PKG_VERSION"))
+                .build(),
         }
     }
 }
@@ -173,29 +185,41 @@ impl<S: Subscriber + for<'s> LookupSpan<'s>> Layer<S> for Traces {
         let Some(trace) = event.and_then(|event| event.parse::<uuid::Uuid>().ok()) else {
             return;
         };
-        let span = json!({
-            "traceId": trace.simple().to_string(),
-            "spanId": format!("{:016x}", open.id),
-            "parentSpanId": above.first().map(|(id, _)| format!("{id:016x}")).unwrap_or_default(),
-            "name": span.name(),
-            "kind": 1,
-            "startTimeUnixNano": open.began.to_string(),
-            "endTimeUnixNano": now().to_string(),
-            "attributes": open.fields,
-        });
+        let id = |id: u64| SpanId::from_bytes(id.to_be_bytes());
+        let span = SpanData {
+            span_context: SpanContext::new(
+                TraceId::from_bytes(trace.into_bytes()),
+                id(open.id),
+                TraceFlags::SAMPLED,
+                false,
+                TraceState::default(),
+            ),
+            parent_span_id: above.first().map_or(SpanId::INVALID, |(above, _)| id(*above)),
+            parent_span_is_remote: false,
+            span_kind: SpanKind::Internal,
+            name: span.name().into(),
+            start_time: open.began,
+            end_time: now(),
+            attributes: open.fields,
+            dropped_attributes_count: 0,
+            events: SpanEvents::default(),
+            links: SpanLinks::default(),
+            status: Status::Unset,
+            instrumentation_scope: self.scope.clone(),
+        };
         if self.spans.try_send(span).is_err() {
             metrics::counter!("exeunt_spans_dropped_total").increment(1);
         }
     }
 }
 
-fn now() -> i128 {
-    SystemClock.now().as_nanosecond()
+fn now() -> SystemTime {
+    SystemTime::UNIX_EPOCH + SystemClock.now().as_duration().unsigned_abs()
 }
 
 impl Open {
-    fn keep(&mut self, field: &Field, value: &Value) {
-        self.fields.push(json!({ "key": field.name(), "value": value }));
+    fn keep(&mut self, field: &Field, value: impl Into<opentelemetry::Value>) {
+        self.fields.push(KeyValue::new(field.name(), value));
     }
 }
 
@@ -204,19 +228,23 @@ impl Visit for Open {
         if field.name() == "event" {
             self.event = Some(value.to_owned());
         }
-        self.keep(field, &json!({ "stringValue": value }));
+        self.keep(field, value.to_owned());
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.keep(field, &json!({ "intValue": value.to_string() }));
+        self.keep(field, value);
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.keep(field, &json!({ "intValue": value.to_string() }));
+        match i64::try_from(value) {
+            Ok(value) => self.keep(field, value),
+            // OpenTelemetry knows no larger integers.
+            Err(_) => self.keep(field, value.to_string()),
+        }
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.keep(field, &json!({ "boolValue": value }));
+        self.keep(field, value);
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
@@ -226,9 +254,9 @@ impl Visit for Open {
 
 /// Sends spans until the service stops, then what is left.
 async fn export(
-    http: reqwest::Client,
+    exporter: SpanExporter,
     url: Url,
-    mut waiting: mpsc::Receiver<Value>,
+    mut waiting: mpsc::Receiver<SpanData>,
     mut stopped: watch::Receiver<bool>,
 ) {
     let mut reached = true;
@@ -246,34 +274,21 @@ async fn export(
             let gather = async { while batch.len() < BATCH && waiting.recv_many(&mut batch, BATCH).await > 0 {} };
             tokio::time::timeout(GATHER, gather).await.ok();
         }
-        if let Err(error) = send(&http, &url, &batch).await {
-            metrics::counter!("exeunt_spans_dropped_total").increment(batch.len() as u64);
-            if std::mem::replace(&mut reached, false) {
-                tracing::warn!("traces are not taken by {url}: {error:#}");
+        let spans = batch.len() as u64;
+        if spans > 0 {
+            let sent = exporter.export(batch).await;
+            let had_been_reached = std::mem::replace(&mut reached, sent.is_ok());
+            if let Err(error) = sent {
+                metrics::counter!("exeunt_spans_dropped_total").increment(spans);
+                if had_been_reached {
+                    tracing::warn!("traces are not taken by {url}: {error}");
+                }
             }
-        } else {
-            reached = true;
         }
         if stops {
             return;
         }
     }
-}
-
-async fn send(http: &reqwest::Client, url: &Url, spans: &[Value]) -> anyhow::Result<()> {
-    if spans.is_empty() {
-        return Ok(());
-    }
-    let name = json!([{ "key": "service.name", "value": { "stringValue": "exeunt" } }]);
-    let scope = json!({ "scope": { "name": "exeunt", "version": env!("CARGO_PKG_VERSION") }, "spans": spans });
-    let body = json!({ "resourceSpans": [{ "resource": { "attributes": name }, "scopeSpans": [scope] }] });
-    let request = http.post(url.clone()).header("content-type", "application/json");
-    let answer = request.body(body.to_string()).send().await?;
-    let status = answer.status();
-    status
-        .is_success()
-        .then_some(())
-        .ok_or_else(|| anyhow!("it answered {status}"))
 }
 
 #[cfg(test)]

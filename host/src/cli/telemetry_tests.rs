@@ -1,35 +1,71 @@
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
+use axum::body::Bytes;
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::routing::post;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::trace::v1::Span;
+use prost::Message as _;
+use serde_json::json;
 
 use super::*;
 
 const EVENT: &str = "01932f6e-0000-7000-8000-000000000001";
 
-/// A collector on this machine that keeps what it is sent.
-async fn collector() -> (Url, mpsc::Receiver<Value>) {
-    async fn take(State(sender): State<mpsc::Sender<Value>>, body: String) -> &'static str {
-        sender.send(serde_json::from_str(&body).unwrap()).await.unwrap();
-        "{}"
+/// A collector on this machine that keeps what it is sent, after it has turned the first so many requests away.
+async fn collector(refused: usize) -> (Url, mpsc::Receiver<ExportTraceServiceRequest>) {
+    type Kept = (Arc<Mutex<usize>>, mpsc::Sender<ExportTraceServiceRequest>);
+    async fn take(State((refused, sender)): State<Kept>, body: Bytes) -> StatusCode {
+        {
+            let mut refused = refused.lock().unwrap();
+            if let Some(left) = refused.checked_sub(1) {
+                *refused = left;
+                return StatusCode::SERVICE_UNAVAILABLE;
+            }
+        }
+        sender
+            .send(ExportTraceServiceRequest::decode(body).unwrap())
+            .await
+            .unwrap();
+        StatusCode::OK
     }
     let (sender, received) = mpsc::channel(8);
-    let routes = Router::new().route("/base/v1/traces", post(take)).with_state(sender);
+    let kept: Kept = (Arc::new(Mutex::new(refused)), sender);
+    let routes = Router::new().route("/base/v1/traces", post(take)).with_state(kept);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/base/", listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, routes).await });
     (url.parse().unwrap(), received)
 }
 
-#[tokio::test]
-async fn a_collector_receives_the_spans_of_an_event_in_one_trace() {
-    let (url, mut received) = collector().await;
+/// What a collector has received of what is `said` until the service has stopped.
+async fn sent(refused: usize, said: impl FnOnce()) -> Vec<Span> {
+    let (url, mut received) = collector(refused).await;
     let (stop, stopped) = watch::channel(false);
     let mut parts = JoinSet::new();
     let traces = Traces::to(&url, &mut parts, stopped).unwrap();
-    let subscriber = tracing_subscriber::registry().with(traces);
-    tracing::subscriber::with_default(subscriber, || {
+    tracing::subscriber::with_default(tracing_subscriber::registry().with(traces), said);
+    stop.send_replace(true);
+    while parts.join_next().await.is_some() {}
+    let mut spans = Vec::new();
+    while let Ok(request) = received.try_recv() {
+        for resource in request.resource_spans {
+            let names = &resource.resource.unwrap().attributes;
+            let name = names.iter().find(|attribute| attribute.key == "service.name").unwrap();
+            let name = name.value.clone().unwrap().value;
+            assert_eq!(name, Some(Value::StringValue("exeunt".to_owned())));
+            spans.extend(resource.scope_spans.into_iter().flat_map(|scope| scope.spans));
+        }
+    }
+    spans
+}
+
+#[tokio::test]
+async fn a_collector_receives_the_spans_of_an_event_in_one_trace() {
+    let spans = sent(0, || {
         let request = tracing::info_span!("event", tenant = "acme", event = tracing::field::Empty);
         request.record("event", EVENT);
         drop(request);
@@ -37,25 +73,31 @@ async fn a_collector_receives_the_spans_of_an_event_in_one_trace() {
         attempt.in_scope(|| drop(tracing::info_span!("verb", verb = "find")));
         drop(attempt);
         drop(tracing::info_span!("of no event"));
-    });
-    stop.send_replace(true);
-    while parts.join_next().await.is_some() {}
-    let mut spans = Vec::new();
-    while let Ok(body) = received.try_recv() {
-        let sent = body["resourceSpans"][0]["scopeSpans"][0]["spans"]
-            .as_array()
-            .unwrap()
-            .clone();
-        spans.extend(sent);
-    }
-    let names: Vec<&str> = spans.iter().map(|span| span["name"].as_str().unwrap()).collect();
+    })
+    .await;
+    let names: Vec<&str> = spans.iter().map(|span| span.name.as_str()).collect();
     assert_eq!(names, ["event", "verb", "attempt"]);
-    let trace = EVENT.replace('-', "");
-    assert!(spans.iter().all(|span| span["traceId"] == trace.as_str()), "{spans:?}");
-    assert_eq!(spans[1]["parentSpanId"], spans[2]["spanId"]);
-    assert_eq!(spans[2]["parentSpanId"], "");
-    let field = json!({"key": "attempt", "value": {"intValue": "2"}});
-    assert!(spans[2]["attributes"].as_array().unwrap().contains(&field), "{spans:?}");
+    let trace = EVENT.parse::<uuid::Uuid>().unwrap();
+    assert!(spans.iter().all(|span| span.trace_id == trace.as_bytes()), "{spans:?}");
+    assert!(
+        spans
+            .iter()
+            .all(|span| 0 < span.start_time_unix_nano && span.start_time_unix_nano <= span.end_time_unix_nano),
+        "{spans:?}"
+    );
+    assert_eq!(spans[1].parent_span_id, spans[2].span_id);
+    assert!(spans[2].parent_span_id.is_empty());
+    let field = spans[2].attributes.iter().find(|attribute| attribute.key == "attempt");
+    let value = field
+        .and_then(|field| field.value.clone())
+        .and_then(|value| value.value);
+    assert_eq!(value, Some(Value::IntValue(2)));
+}
+
+#[tokio::test]
+async fn a_collector_that_is_away_for_a_moment_is_asked_again() {
+    let spans = sent(1, || drop(tracing::info_span!("attempt", event = EVENT))).await;
+    assert_eq!(spans.len(), 1);
 }
 
 #[tokio::test]
@@ -92,7 +134,7 @@ fn a_line_in_json_holds_the_spans_fields() {
         let _attempt = tracing::info_span!("attempt", event = %EVENT).entered();
         tracing::info!("put down");
     });
-    let line: Value = serde_json::from_slice(&kept.0.lock().unwrap()).unwrap();
+    let line: serde_json::Value = serde_json::from_slice(&kept.0.lock().unwrap()).unwrap();
     assert_eq!(
         (&line["message"], &line["span"]["event"]),
         (&json!("put down"), &json!(EVENT))
