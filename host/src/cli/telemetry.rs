@@ -14,6 +14,7 @@ use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceFlags, Tr
 use opentelemetry::{InstrumentationScope, KeyValue};
 use opentelemetry_otlp::{SpanExporter, WithExportConfig as _, WithHttpConfig as _};
 use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::OTelSdkError;
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanExporter as _, SpanLinks};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -276,7 +277,9 @@ async fn export(
         }
         let spans = batch.len() as u64;
         if spans > 0 {
-            let sent = exporter.export(batch).await;
+            // The exporter begins no other try after this time, but lets the one under way go on.
+            let sent = tokio::time::timeout(ANSWER_WITHIN, exporter.export(batch)).await;
+            let sent = sent.unwrap_or(Err(OTelSdkError::Timeout(ANSWER_WITHIN)));
             let had_been_reached = std::mem::replace(&mut reached, sent.is_ok());
             if let Err(error) = sent {
                 metrics::counter!("exeunt_spans_dropped_total").increment(spans);
