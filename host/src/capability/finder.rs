@@ -37,8 +37,8 @@ impl Heads {
     /// Where a needle that begins with these bytes has its bit.
     fn place(head: u64) -> (usize, u64) {
         // One multiplication, since this is asked for every byte of every answer: a head that gets through by chance is
-        // looked at again. 2^64 divided by the golden ratio spreads best (Knuth, The Art of Computer Programming 3, 6.4).
-        let bit = head.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - (HEAD_WORDS * 64).ilog2());
+        // looked at again.
+        let bit = head.wrapping_mul(GOLDEN) >> (64 - (HEAD_WORDS * 64).ilog2());
         let word = usize::try_from(bit / 64).unwrap_or(0);
         (word % HEAD_WORDS, 1 << (bit % 64))
     }
@@ -131,9 +131,12 @@ fn hash(bytes: &[u8]) -> u64 {
     words.fold(0, |hash, at| mix(hash ^ word(bytes, at)))
 }
 
+/// 2^64 divided by the golden ratio, which spreads best (Knuth, The Art of Computer Programming 3, 6.4).
+const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+
 /// Spreads every bit over all: the finaliser of SplitMix64 (Steele, Lea and Flood, 2014).
 fn mix(word: u64) -> u64 {
-    let word = word.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let word = word.wrapping_add(GOLDEN);
     let word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     word ^ (word >> 31)

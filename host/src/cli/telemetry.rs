@@ -120,7 +120,7 @@ struct Open {
 impl Traces {
     fn to(collector: &Url, parts: &mut JoinSet<()>, stopped: watch::Receiver<bool>) -> anyhow::Result<Self> {
         rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
-        let http = reqwest::Client::builder().no_proxy().timeout(ANSWER_WITHIN).build();
+        let http = reqwest::Client::builder().no_proxy().build();
         let http = http.context("cannot prepare the connection to the collector of traces")?;
         let mut url = collector.clone();
         let path = format!("{}/v1/traces", collector.path().trim_end_matches('/'));
