@@ -100,6 +100,24 @@ async fn a_collector_that_is_away_for_a_moment_is_asked_again() {
     assert_eq!(spans.len(), 1);
 }
 
+/// Time is paused and stands for the wait: nothing else here would end it.
+#[tokio::test(start_paused = true)]
+async fn a_collector_that_never_answers_does_not_hold_up_the_end() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap()).parse().unwrap();
+    let (stop, stopped) = watch::channel(false);
+    let mut parts = JoinSet::new();
+    let traces = Traces::to(&url, &mut parts, stopped).unwrap();
+    let began = tokio::time::Instant::now();
+    tracing::subscriber::with_default(tracing_subscriber::registry().with(traces), || {
+        drop(tracing::info_span!("attempt", event = EVENT));
+    });
+    stop.send_replace(true);
+    while parts.join_next().await.is_some() {}
+    let waited = began.elapsed();
+    assert!((ANSWER_WITHIN..ANSWER_WITHIN * 2).contains(&waited), "{waited:?}");
+}
+
 #[tokio::test]
 async fn more_spans_than_may_wait_are_dropped() {
     let (spans, mut waiting) = mpsc::channel(1);
