@@ -1,6 +1,6 @@
 //! Connections and transactions.
 //!
-//! Writers own their connections. SQLite gets one, shared by all; PostgreSQL one for each kind of work, so that a claim
+//! Writers own their connections. SQLite gets one, shared by all, and a second for its checkpoints; PostgreSQL one for each kind of work, so that a claim
 //! does not wait for an accept's `fsync`. sqlx's pool would do the same with a ping and a spawned task for each use.
 //! Reads go through a pool.
 
@@ -15,6 +15,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 use tokio::time::timeout;
 use uuid::Uuid;
 
+use super::checkpoint;
 use super::dialect::Dialect;
 use super::error::JournalError;
 use super::open::Options;
@@ -86,6 +87,10 @@ pub(super) struct Database {
     pub(super) context: Context,
     connect: AnyConnectOptions,
     slots: Vec<Arc<Mutex<Slot>>>,
+    /// SQLite's second connection, for [`checkpoint`].
+    checkpoints: Mutex<Slot>,
+    /// How many transactions were committed.
+    commits: watch::Sender<u64>,
     readers: AnyPool,
     broken: watch::Sender<Option<Arc<str>>>,
 }
@@ -112,6 +117,8 @@ impl Database {
             },
             connect,
             slots: (0..slots).map(|_| Arc::default()).collect(),
+            checkpoints: Mutex::default(),
+            commits: watch::channel(0).0,
             readers,
             broken: watch::channel(None).0,
         }
@@ -153,9 +160,37 @@ impl Database {
             match result {
                 Err(error) if error.is_contention() && tries < CONTENTION_RETRIES => tries += 1,
                 Err(error) => return Err(self.note(&mut slot, error)),
-                Ok(result) => return Ok(result),
+                Ok(result) => {
+                    self.commits.send_modify(|commits| *commits += 1);
+                    return Ok(result);
+                }
             }
         }
+    }
+
+    /// How many transactions were committed so far.
+    pub(super) fn commits(&self) -> watch::Receiver<u64> {
+        self.commits.subscribe()
+    }
+
+    /// Copies SQLite's log into the file, as [`checkpoint`] says.
+    pub(super) async fn checkpoint(&self) -> Result<(), JournalError> {
+        let mut slot = self.checkpoints.lock().await;
+        if slot.closed {
+            return Ok(());
+        }
+        let mut connection = match slot.connection.take() {
+            Some(connection) => connection,
+            None => self.open_writer().await?,
+        };
+        let copied = async {
+            checkpoint::copy(&mut connection).await?;
+            let _nobody_writes = self.turn(Writer::Operator).await;
+            checkpoint::copy(&mut connection).await
+        };
+        let copied = copied.await;
+        slot.connection = Some(connection);
+        copied.map_err(|error| self.note(&mut slot, error))
     }
 
     async fn attempt<A: Sync + ?Sized, R: Send>(
@@ -299,7 +334,7 @@ impl Database {
     /// Closes all connections, after what they are doing. SQLite then folds its log into the file.
     pub(super) async fn close(&self) {
         self.readers.close().await;
-        for slot in &self.slots {
+        for slot in self.slots.iter().map(|slot| &**slot).chain([&self.checkpoints]) {
             let mut slot = slot.lock().await;
             slot.closed = true;
             if let Some(connection) = slot.connection.take()

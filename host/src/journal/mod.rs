@@ -17,6 +17,7 @@
 mod accept;
 mod backoff;
 mod breaker;
+mod checkpoint;
 mod claim;
 mod database;
 mod dedupe;

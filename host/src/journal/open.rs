@@ -19,7 +19,7 @@ use super::migrate::migrate;
 use super::random::{SharedRandom, SystemRandom, word};
 use super::types::milliseconds;
 use super::work::WorkCommand;
-use super::{accept, work};
+use super::{accept, checkpoint, work};
 use crate::clock::{SharedClock, SystemClock};
 
 /// How a journal behaves. The defaults are meant to be kept.
@@ -115,6 +115,9 @@ impl Journal {
             }
             Err(JournalError::Invalid(reason)) => return Err(refuse(reason)),
             opened => opened?,
+        }
+        if dialect == Dialect::Sqlite {
+            tokio::spawn(checkpoint::run(Arc::downgrade(&database), database.commits()));
         }
         let changed = watch::channel(()).0;
         let notify = |changed: watch::Sender<()>| move || changed.send_modify(|()| {});

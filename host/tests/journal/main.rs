@@ -5,6 +5,7 @@
 
 mod accept;
 mod breaker;
+mod checkpoint;
 mod claim;
 mod export;
 mod faults;

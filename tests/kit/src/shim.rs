@@ -30,13 +30,17 @@ const SHIM: &str = r#"
 #include <string.h>
 #include <sys/types.h>
 #include <unistd.h>
-static long left(const char *name, long by) {
-    static long writes = -1, syncs = -1;
-    long *n = name[0] == 'w' ? &writes : &syncs;
-    const char *text = getenv(name[0] == 'w' ? "FAIL_WRITES_AFTER" : "FAIL_SYNCS_AFTER");
-    if (!text) return 1;
-    if (*n < 0) *n = atol(text);
-    return *n > 0 ? (*n)-- : 0;
+static int is_left(const char *name, long *used) {
+    const char *most = getenv(name);
+    return !most || __atomic_fetch_add(used, 1, __ATOMIC_SEQ_CST) < atol(most);
+}
+static int sync_is_left(void) {
+    static long used;
+    return is_left("FAIL_SYNCS_AFTER", &used);
+}
+static int write_is_left(void) {
+    static long used;
+    return is_left("FAIL_WRITES_AFTER", &used);
 }
 static int ours(int fd) {
     char link[64], path[4096];
@@ -49,19 +53,19 @@ static int ours(int fd) {
 int fsync(int fd) {
     static int (*real)(int);
     if (!real) real = dlsym(RTLD_NEXT, "fsync");
-    if (ours(fd) && !left("syncs", 1)) { errno = EIO; return -1; }
+    if (ours(fd) && !sync_is_left()) { errno = EIO; return -1; }
     return real(fd);
 }
 int fdatasync(int fd) {
     static int (*real)(int);
     if (!real) real = dlsym(RTLD_NEXT, "fdatasync");
-    if (ours(fd) && !left("syncs", 1)) { errno = EIO; return -1; }
+    if (ours(fd) && !sync_is_left()) { errno = EIO; return -1; }
     return real(fd);
 }
 ssize_t pwrite64(int fd, const void *data, size_t size, off64_t at) {
     static ssize_t (*real)(int, const void *, size_t, off64_t);
     if (!real) real = dlsym(RTLD_NEXT, "pwrite64");
-    if (ours(fd) && !left("writes", 1)) { errno = ENOSPC; return -1; }
+    if (ours(fd) && !write_is_left()) { errno = ENOSPC; return -1; }
     return real(fd, data, size, at);
 }
 "#;
