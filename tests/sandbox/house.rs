@@ -4,7 +4,7 @@ use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use exeunt::capability::{Call, CallLimits, CallRecord, Names, Network, Token, Transport, Verb};
@@ -12,7 +12,7 @@ use exeunt::clock::SystemClock;
 use exeunt::dispatch::{Connector, Runtime, run_job};
 use exeunt::evidence::Outcome;
 use exeunt::intake;
-use exeunt::sandbox::{Ended, Failure, Fault, Person, Sandbox, SandboxLimits};
+use exeunt::sandbox::{Ended, Failure, Fault, Person, PluginCache, Sandbox, SandboxLimits};
 use exeunt::tenant::{ConfigError, HostConfig, Tenant};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -37,6 +37,13 @@ pub(crate) fn limits() -> SandboxLimits {
     }
 }
 
+/// A sandbox that keeps what it compiles for the other tests: for most, compiling took longer than what they try.
+pub(crate) fn sandbox(limits: SandboxLimits) -> Sandbox {
+    let compiled = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/plugins/compiled");
+    let cache = PluginCache::open(&compiled).unwrap();
+    Sandbox::new(limits).unwrap().with_cache(cache)
+}
+
 /// Runtime, target and tenants.
 pub(crate) struct House {
     folder: TempDir,
@@ -53,19 +60,19 @@ impl House {
     }
 
     /// A house with small limits.
-    pub(crate) async fn with(sandbox: SandboxLimits, calls: CallLimits) -> Self {
-        Self::around(Runtime::new(Sandbox::new(sandbox).unwrap(), Arc::new(SystemClock)).with_limits(calls)).await
+    pub(crate) async fn with(limits: SandboxLimits, calls: CallLimits) -> Self {
+        Self::around(Runtime::new(sandbox(limits), Arc::new(SystemClock)).with_limits(calls)).await
     }
 
     /// A house whose target answers from memory.
     pub(crate) async fn answered_by(target: Arc<dyn Transport>) -> Self {
-        let runtime = Runtime::new(Sandbox::new(limits()).unwrap(), Arc::new(SystemClock));
+        let runtime = Runtime::new(sandbox(limits()), Arc::new(SystemClock));
         Self::around(runtime.with_network(Network::answered_by(target))).await
     }
 
     /// A house in which names lead where the test says.
     pub(crate) async fn where_names_lead(names: Arc<dyn Names>) -> Self {
-        let runtime = Runtime::new(Sandbox::new(limits()).unwrap(), Arc::new(SystemClock));
+        let runtime = Runtime::new(sandbox(limits()), Arc::new(SystemClock));
         Self::around(runtime.with_network(Network::resolved_by(names))).await
     }
 

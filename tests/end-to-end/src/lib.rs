@@ -18,6 +18,7 @@ pub struct World {
     folder: tempfile::TempDir,
     /// The simulator.
     pub simulator: Simulator,
+    compiled: Option<PathBuf>,
 }
 
 /// What the binary did.
@@ -135,12 +136,22 @@ impl World {
     pub async fn with(options: Options) -> Self {
         let simulator = Simulator::start(options).await.expect("the simulator starts");
         let folder = tempfile::tempdir().expect("a folder");
-        let world = Self { folder, simulator };
+        let world = Self {
+            folder,
+            simulator,
+            compiled: Some(compiled()),
+        };
         world.write("ca.pem", world.simulator.ca_pem());
         world.write_secret("tenants/acme/docusign.pem", world.simulator.private_key_pem());
         world.write("exeunt.toml", &world.host_file());
         world.write("tenants/acme.toml", &world.tenant_file());
         world
+    }
+
+    /// Its commands know nothing that those of other worlds have compiled or pulled.
+    #[must_use]
+    pub fn on_its_own(self) -> Self {
+        Self { compiled: None, ..self }
     }
 
     /// The folder that holds `exeunt.toml`.
@@ -291,6 +302,7 @@ protected = ["ceo@*"]
             .args(arguments)
             .current_dir(self.root())
             .env("EXEUNT_LOG", "trace")
+            .envs(self.compiled.iter().map(|folder| ("EXEUNT_CACHE", folder)))
             .envs(variables.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -392,6 +404,12 @@ pub fn plugins() -> PathBuf {
         folder.display()
     );
     folder
+}
+
+/// Where commands of all tests keep what they compile. Compiling it for each took more than half of their time.
+#[must_use]
+pub fn compiled() -> PathBuf {
+    plugins().join("compiled")
 }
 
 /// A built program.

@@ -144,7 +144,7 @@ fn configure(world: &World, registry: &Registry, lines: &str, plugin: &str) {
 
 #[tokio::test]
 async fn a_plugin_is_pulled_by_its_digest_and_runs_without_the_registry_afterwards() {
-    let world = World::new().await;
+    let world = World::new().await.on_its_own();
     let registry = Registry::open(&world).await;
     let plugin = registry.push(&plugins().join("docusign.wasm")).await;
     configure(&world, &registry, "insecure = true", &plugin);
@@ -175,7 +175,7 @@ async fn a_plugin_is_pulled_by_its_digest_and_runs_without_the_registry_afterwar
 
 #[tokio::test]
 async fn a_private_registry_is_asked_with_its_password_and_not_without() {
-    let world = World::new().await;
+    let world = World::new().await.on_its_own();
     let registry = Registry::private(&world).await;
     let plugin = registry.push(&plugins().join("docusign.wasm")).await;
     let _ = world.user("ann@acme.example");
@@ -211,7 +211,7 @@ async fn a_private_registry_is_asked_with_its_password_and_not_without() {
 
 #[tokio::test]
 async fn a_registry_is_named_in_the_hosts_file_with_what_fits_together() {
-    let world = World::new().await;
+    let world = World::new().await.on_its_own();
     let registry = Registry::open(&world).await;
     let plugin = registry.push(&plugins().join("docusign.wasm")).await;
     let check = ["check", "--tenant", "tenants/acme.toml"];

@@ -8,7 +8,7 @@ mod server;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use end_to_end::{Ran, binary, plugins};
+use end_to_end::{Ran, binary, compiled, plugins};
 use tokio::process::Command;
 
 /// The SCIM connector's components: Rust, JavaScript, Python.
@@ -49,8 +49,7 @@ async fn command(folder: &Path, program: &str, arguments: &[&str], variables: &[
         .args(arguments)
         .current_dir(folder)
         .env("EXEUNT_LOG", "error")
-        // Some plugins here take long to compile, and every test needs them.
-        .env("EXEUNT_CACHE", plugins().join("compiled"))
+        .env("EXEUNT_CACHE", compiled())
         .envs(variables.iter().copied())
         .stdin(Stdio::null())
         .kill_on_drop(true)
