@@ -3,20 +3,23 @@
 //!
 //! The clock runs from the first event's request until the last leaver's read was answered; accepting is part of it.
 //! Baselines in the same run: the simulator asked by a client that costs next to nothing, which nobody can beat on this
-//! machine, and a Node service that makes the same three calls with DocuSign's own SDK and keeps nothing.
+//! machine; a Node service that makes the same three calls with DocuSign's own SDK, and a Node-RED flow of the same three
+//! calls. Both keep nothing.
 
 use std::io::Write as _;
-use std::process::{Command, Stdio};
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use docusign_sim::{Limits, Options, Simulator};
 use exeunt::journal::{Journal, Outcome};
 use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::time::Instant;
 
 use crate::client::{Until, load};
 use crate::heading;
+use crate::npm::Program;
 use crate::numbers::{micros, processor_time, rate};
 use crate::target::{Target, hire, token};
 use crate::world::{Server, World, event};
@@ -29,8 +32,8 @@ const SENDERS: usize = 64;
 const WITHIN: Duration = Duration::from_secs(120);
 /// What Node's service has in flight. More gains it nothing: it is one thread.
 const NODE_AT_ONCE: usize = 32;
-/// Where the SDK is installed, below the target folder.
 const SDK: &str = "docusign-esign@10.0.0";
+const NODE_RED: &str = "node-red@4.1.15";
 
 pub(crate) async fn run(count: usize) -> anyhow::Result<()> {
     heading("leavers closed and verified, durable, zero-latency simulator on the same processors");
@@ -81,17 +84,21 @@ pub(crate) async fn run(count: usize) -> anyhow::Result<()> {
         "  exeunt / the simulator alone                       {:>8.2}",
         ours / most
     );
-    match node(&sim, count / 4).await {
-        Ok(theirs) => {
-            println!("  Node with the official SDK, keeps nothing          {theirs:>8.0} leavers/s");
-            println!(
-                "  exeunt / Node                                      {:>8.2}    (bar: at least 4)",
-                ours / theirs
-            );
-        }
-        Err(error) => println!("  Node with the official SDK: left out: {error:#}"),
-    }
+    compare("Node with the official SDK", 4, ours, node(&sim, count / 4).await);
+    compare("a Node-RED flow", 10, ours, node_red(&sim, count / 4).await);
     Ok(())
+}
+
+/// Prints what somebody else does a second, and how many times that is ours.
+fn compare(who: &str, bar: u32, ours: f64, theirs: anyhow::Result<f64>) {
+    match theirs {
+        Ok(theirs) => {
+            let (what, ratio) = (format!("{who}, keeps nothing"), format!("exeunt / {who}"));
+            println!("  {what:<50} {theirs:>8.0} leavers/s");
+            println!("  {ratio:<50} {:>8.2}    (bar: at least {bar})", ours / theirs);
+        }
+        Err(error) => println!("  {who}: left out: {error:#}"),
+    }
 }
 
 /// Sends these people's events, and waits until the last of them was read for proof.
@@ -141,24 +148,14 @@ pub(crate) async fn wait_until(within: Duration, is_done: impl Fn() -> bool) -> 
 
 /// Leavers a second of Node with DocuSign's own SDK.
 async fn node(sim: &Simulator, count: usize) -> anyhow::Result<f64> {
-    let folder = crate::world::beside("../bench-node")?;
-    install(&folder)?;
+    let program = Program::with(SDK, sim)?;
     hire(sim, "node", count);
-    let authority = tempfile::NamedTempFile::new()?;
-    std::fs::write(authority.path(), sim.ca_pem())?;
     let task = json!({
         "account_port": sim.account_addr().port(), "esign_port": sim.esign_addr().port(),
         "integration_key": sim.integration_key(), "user_id": sim.user_id(), "account_id": sim.account_id(),
         "private_key": sim.private_key_pem(), "prefix": "node", "count": count, "at_once": NODE_AT_ONCE,
     });
-    let mut command = Command::new("node");
-    command
-        .args(["--input-type=commonjs", "--eval", include_str!("../node/leavers.js")])
-        .env("NODE_PATH", folder.join("node_modules"))
-        .env("NODE_EXTRA_CA_CERTS", authority.path())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    let mut command = program.run(include_str!("../node/leavers.js"));
     let ended = tokio::task::spawn_blocking(move || {
         let mut child = command.spawn().context("cannot start node")?;
         let mut stdin = child.stdin.take().context("no input")?;
@@ -170,29 +167,41 @@ async fn node(sim: &Simulator, count: usize) -> anyhow::Result<f64> {
     let problem = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "node: {problem}");
     let said: Value = serde_json::from_slice(&output.stdout)?;
-    ensure!(
-        said["closed"] == json!(count),
-        "Node closed {} of {count}",
-        said["closed"]
-    );
+    let closed = &said["closed"];
+    ensure!(*closed == json!(count), "Node closed {closed} of {count}");
     let seconds = said["seconds"].as_f64().context("node measured nothing")?;
     Ok(rate(count, Duration::from_secs_f64(seconds)))
 }
 
-/// The SDK, from npm, once.
-fn install(folder: &std::path::Path) -> anyhow::Result<()> {
-    if folder.join("node_modules/docusign-esign").is_dir() {
-        return Ok(());
-    }
-    std::fs::create_dir_all(folder)?;
-    let mut npm = Command::new("npm");
-    npm.args(["install", "--no-audit", "--no-fund", "--prefix", ".", SDK])
-        .current_dir(folder);
-    let output = npm.output().context("cannot start npm")?;
-    ensure!(
-        output.status.success(),
-        "npm: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    Ok(())
+/// Leavers a second of a Node-RED flow, each in one request that is answered when the account was read as closed.
+async fn node_red(sim: &Simulator, count: usize) -> anyhow::Result<f64> {
+    let program = Program::with(NODE_RED, sim)?;
+    let folder = tempfile::tempdir()?;
+    hire(sim, "red", count);
+    let task = json!({
+        "esign_port": sim.esign_addr().port(), "account_id": sim.account_id(), "token": token(sim)?,
+        "folder": folder.path(),
+    });
+    let mut child = tokio::process::Command::from(program.run(include_str!("../node/node-red.js")))
+        .kill_on_drop(true)
+        .spawn()
+        .context("cannot start node")?;
+    let mut stdin = child.stdin.take().context("no input")?;
+    stdin.write_all(format!("{task}\n").as_bytes()).await?;
+    let mut line = String::new();
+    let mut stdout = BufReader::new(child.stdout.take().context("no output")?);
+    tokio::time::timeout(WITHIN, stdout.read_line(&mut line)).await??;
+    let said: Value = serde_json::from_str(&line).with_context(|| format!("Node-RED said {line:?}"))?;
+    let port = said["port"].as_u64().and_then(|port| u16::try_from(port).ok());
+    let address = (Ipv4Addr::LOCALHOST, port.context("no port")?).into();
+    let before = sim.counters().closes;
+    let load = load(address, SENDERS, Until::Count(count), |number| {
+        let body = json!({ "email": format!("red{number}@acme.example") }).to_string();
+        let head = "POST /leaver HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json";
+        format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len()).into_bytes()
+    })
+    .await?;
+    let closed = sim.counters().closes - before;
+    ensure!(closed == u64::try_from(count)?, "Node-RED closed {closed} of {count}");
+    Ok(rate(count, load.elapsed))
 }

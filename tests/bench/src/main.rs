@@ -14,6 +14,7 @@ mod latency;
 mod leavers;
 mod native;
 mod neighbours;
+mod npm;
 mod numbers;
 mod raw;
 mod scale;

@@ -1,0 +1,59 @@
+// The same three calls for each leaver as nodes of a Node-RED flow, behind an HTTP-in node; keeps nothing.
+// Reads its task as JSON from standard input, writes {"port"} to standard output, and ends with its standard input.
+'use strict';
+const dns = require('dns');
+const fs = require('fs');
+const http = require('http');
+const path = require('path');
+const readline = require('readline');
+const RED = require('node-red');
+
+// The names stay real, so that certificates are checked; only the sockets go elsewhere.
+const lookup = (name, options, done) =>
+  options && options.all ? done(null, [{ address: '127.0.0.1', family: 4 }]) : done(null, '127.0.0.1', 4);
+dns.lookup = (name, options, done) => (typeof options === 'function' ? lookup(name, {}, options) : lookup(name, options, done));
+
+function flow(task) {
+  const users = `https://demo.docusign.net:${task.esign_port}/restapi/v2.1/accounts/${task.account_id}/users`;
+  const headers = `{ authorization: 'Bearer ${task.token}', 'content-type': 'application/json' }`;
+  const code = [
+    `msg.method = 'GET'; msg.headers = ${headers};
+     msg.url = '${users}?email=' + encodeURIComponent(msg.payload.email); msg.payload = ''; return msg;`,
+    `msg.userId = msg.payload.users[0].userId; msg.method = 'DELETE'; msg.headers = ${headers};
+     msg.url = '${users}'; msg.payload = { users: [{ userId: msg.userId }] }; return msg;`,
+    `msg.method = 'GET'; msg.headers = ${headers}; msg.url = '${users}/' + msg.userId; msg.payload = ''; return msg;`,
+  ];
+  const nodes = [{ id: 'tab', type: 'tab', label: 'leaver' },
+    { id: 'in', type: 'http in', z: 'tab', url: '/leaver', method: 'post', wires: [['make0']] }];
+  code.forEach((func, step) => {
+    const next = step + 1 < code.length ? `make${step + 1}` : 'judge';
+    nodes.push({ id: `make${step}`, type: 'function', z: 'tab', func, outputs: 1, wires: [[`ask${step}`]] });
+    nodes.push({ id: `ask${step}`, type: 'http request', z: 'tab', method: 'use', ret: 'obj', paytoqs: 'ignore', url: '',
+      persist: true, senderr: false, headers: [], wires: [[next]] });
+  });
+  nodes.push({ id: 'judge', type: 'function', z: 'tab', outputs: 1, wires: [['out']],
+    func: `msg.headers = {}; msg.statusCode = String(msg.payload.userStatus).toLowerCase() === 'closed' ? 200 : 500;
+           msg.payload = {}; return msg;` });
+  nodes.push({ id: 'out', type: 'http response', z: 'tab', wires: [] });
+  return nodes;
+}
+
+async function main(task) {
+  const server = http.createServer();
+  const settings = { userDir: task.folder, flowFile: 'flows.json', httpAdminRoot: false, httpNodeRoot: '/',
+    logging: { console: { level: 'fatal' } }, telemetry: { enabled: false, updateNotification: false } };
+  fs.writeFileSync(path.join(task.folder, 'flows.json'), JSON.stringify(flow(task)));
+  RED.init(server, settings);
+  server.on('request', RED.httpNode);
+  RED.runtime.events.on('flows:started', () => {
+    server.listen(0, '127.0.0.1', () => process.stdout.write(`${JSON.stringify({ port: server.address().port })}\n`));
+  });
+  await RED.start();
+}
+
+const lines = readline.createInterface({ input: process.stdin });
+lines.once('line', (line) => main(JSON.parse(line)).catch((error) => {
+  process.stderr.write(`${error.stack || error}\n`);
+  process.exit(1);
+}));
+lines.on('close', () => process.exit(0));
