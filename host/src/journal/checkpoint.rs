@@ -14,8 +14,8 @@ use super::error::JournalError;
 use super::sql::{Bind, fetch};
 
 /// Commits between two checkpoints. Under load a commit changes about 150 pages of 4 KiB, and the log grows to 20 MiB. At
-/// half of it, pages that each commit changes are copied so often that a tenth fewer events are accepted; at twice of
-/// it, what is copied at once makes the slowest commits slower.
+/// half of that, pages that each commit changes are copied so often that a sixth fewer events are accepted; at twice of
+/// it, what is copied at once makes the slowest commits slower by a quarter.
 const COMMITS: u64 = 32;
 
 /// Makes a checkpoint after so many commits, as long as the journal is there.

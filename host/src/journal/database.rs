@@ -1,8 +1,8 @@
 //! Connections and transactions.
 //!
-//! Writers own their connections. SQLite gets one, shared by all, and a second for its checkpoints; PostgreSQL one for each kind of work, so that a claim
-//! does not wait for an accept's `fsync`. sqlx's pool would do the same with a ping and a spawned task for each use.
-//! Reads go through a pool.
+//! Writers own their connections. SQLite gets one, shared by all, and a second for its checkpoints; PostgreSQL one for
+//! each kind of work, so that a claim does not wait for an accept's `fsync`. sqlx's pool would do the same with a ping and
+//! a spawned task for each use. Reads go through a pool.
 
 use std::pin::Pin;
 use std::sync::Arc;

@@ -8,6 +8,7 @@
 
 use std::io::Write as _;
 use std::net::Ipv4Addr;
+use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -183,6 +184,7 @@ async fn node_red(sim: &Simulator, count: usize) -> anyhow::Result<f64> {
         "folder": folder.path(),
     });
     let mut child = tokio::process::Command::from(program.run(include_str!("../node/node-red.js")))
+        .stderr(Stdio::inherit())
         .kill_on_drop(true)
         .spawn()
         .context("cannot start node")?;
