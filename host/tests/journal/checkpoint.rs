@@ -1,12 +1,11 @@
 //! SQLite's log: copied into the file while the journal is written, and begun anew.
 
 use std::path::Path;
-use std::time::Duration;
 
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Row as _};
 
-use crate::rig::{Rig, block_on, lane, leaver};
+use crate::rig::{Rig, block_on, lane, leaver, until};
 
 /// Far fewer than SQLite's own checkpoint waits for.
 const EVENTS: usize = 300;
@@ -49,13 +48,9 @@ fn the_log_is_copied_and_begun_anew_while_the_journal_is_written() {
         assert!(log < LOG_BYTES, "the log has {log} bytes");
         let wanted = i64::try_from(EVENTS / 2).expect("a small number");
         // The last checkpoint may be under way.
-        for _ in 0..100 {
-            if events_in_file(&rig.path("journal.db"), &rig.path("copy.db")).await >= wanted {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        panic!("the file has fewer than {wanted} of {EVENTS} events");
+        let (file, copy) = (rig.path("journal.db"), rig.path("copy.db"));
+        let is_copied = async || events_in_file(&file, &copy).await >= wanted;
+        until("half of the events are in the file", is_copied).await;
     });
 }
 

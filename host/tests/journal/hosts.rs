@@ -9,7 +9,7 @@ use exeunt::journal::{
     Dedupe, EventId, Finish, JobFilter, JobState, Journal, JournalError, NewEvent, Options, Outcome, Page, State,
 };
 
-use crate::rig::{Rig, block_on, end, event, lane, leaver, queued, start_of_time};
+use crate::rig::{Rig, block_on, end, event, lane, leaver, queued, start_of_time, until};
 use kit::PrivatePostgres;
 
 fn with_id(number: usize) -> NewEvent {
@@ -53,16 +53,6 @@ async fn work(journal: Journal, owner: String, stop: Arc<AtomicBool>, ended: Arc
             ended.fetch_add(usize::from(reached), Ordering::SeqCst);
         }
     }
-}
-
-/// Polls until something is so, and gives up where it never will be.
-async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
-    let waited = tokio::time::timeout(Duration::from_secs(120), async {
-        while !is_so().await {
-            tokio::task::yield_now().await;
-        }
-    });
-    assert!(waited.await.is_ok(), "{what}: not within two minutes");
 }
 
 #[test]

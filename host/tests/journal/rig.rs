@@ -220,3 +220,13 @@ pub(crate) fn end(outcome: Outcome) -> Finish {
 pub(crate) fn is_lost(result: &Result<Finished, JournalError>, job: JobId) -> bool {
     *result == Err(JournalError::LeaseLost(job))
 }
+
+/// Polls until something is so, and gives up where it never will be.
+pub(crate) async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
+    let waited = tokio::time::timeout(Duration::from_secs(120), async {
+        while !is_so().await {
+            tokio::task::yield_now().await;
+        }
+    });
+    assert!(waited.await.is_ok(), "{what}: not within two minutes");
+}

@@ -26,11 +26,12 @@ impl Program {
         })
     }
 
-    /// The command that runs a script, with pipes.
+    /// The command that runs a script, with pipes. All names lead to this machine.
     pub(crate) fn run(&self, script: &str) -> Command {
+        let script = format!("{}\n{script}", include_str!("../node/names.js"));
         let mut command = Command::new("node");
         command
-            .args(["--input-type=commonjs", "--eval", script])
+            .args(["--input-type=commonjs", "--eval", &script])
             .env("NODE_PATH", &self.modules)
             .env("NODE_EXTRA_CA_CERTS", self.authority.path())
             .stdin(Stdio::piped())
