@@ -4,10 +4,9 @@
 //! The clock runs from the first event's request until the last leaver's read was answered; accepting is part of it.
 //! Baselines in the same run: the simulator asked by a client that costs next to nothing, which nobody can beat on this
 //! machine; a Node service that makes the same three calls with DocuSign's own SDK, and a Node-RED flow of the same three
-//! calls. Both keep nothing.
+//! calls. Both are asked over HTTP by the same senders, are as warm as ours, and keep nothing.
 
-use std::io::Write as _;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -31,10 +30,6 @@ const WARM: usize = 500;
 /// As many as the bar for accepting has.
 const SENDERS: usize = 64;
 const WITHIN: Duration = Duration::from_secs(120);
-/// What Node's service has in flight. More gains it nothing: it is one thread.
-const NODE_AT_ONCE: usize = 32;
-const SDK: &str = "docusign-esign@10.0.0";
-const NODE_RED: &str = "node-red@4.1.15";
 
 pub(crate) async fn run(count: usize) -> anyhow::Result<()> {
     heading("leavers closed and verified, durable, zero-latency simulator on the same processors");
@@ -85,21 +80,10 @@ pub(crate) async fn run(count: usize) -> anyhow::Result<()> {
         "  exeunt / the simulator alone                       {:>8.2}",
         ours / most
     );
-    compare("Node with the official SDK", 4, ours, node(&sim, count / 4).await);
-    compare("a Node-RED flow", 10, ours, node_red(&sim, count / 4).await);
-    Ok(())
-}
-
-/// Prints what somebody else does a second, and how many times that is ours.
-fn compare(who: &str, bar: u32, ours: f64, theirs: anyhow::Result<f64>) {
-    match theirs {
-        Ok(theirs) => {
-            let (what, ratio) = (format!("{who}, keeps nothing"), format!("exeunt / {who}"));
-            println!("  {what:<50} {theirs:>8.0} leavers/s");
-            println!("  {ratio:<50} {:>8.2}    (bar: at least {bar})", ours / theirs);
-        }
-        Err(error) => println!("  {who}: left out: {error:#}"),
+    for other in [NODE, NODE_RED] {
+        other.compare(&sim, ours, count / 4).await;
     }
+    Ok(())
 }
 
 /// Sends these people's events, and waits until the last of them was read for proof.
@@ -147,63 +131,83 @@ pub(crate) async fn wait_until(within: Duration, is_done: impl Fn() -> bool) -> 
     false
 }
 
-/// Leavers a second of Node with DocuSign's own SDK.
-async fn node(sim: &Simulator, count: usize) -> anyhow::Result<f64> {
-    let program = Program::with(SDK, sim)?;
-    hire(sim, "node", count);
-    let task = json!({
-        "account_port": sim.account_addr().port(), "esign_port": sim.esign_addr().port(),
-        "integration_key": sim.integration_key(), "user_id": sim.user_id(), "account_id": sim.account_id(),
-        "private_key": sim.private_key_pem(), "prefix": "node", "count": count, "at_once": NODE_AT_ONCE,
-    });
-    let mut command = program.run(include_str!("../node/leavers.js"));
-    let ended = tokio::task::spawn_blocking(move || {
-        let mut child = command.spawn().context("cannot start node")?;
-        let mut stdin = child.stdin.take().context("no input")?;
-        stdin.write_all(task.to_string().as_bytes())?;
-        drop(stdin);
-        anyhow::Ok(child.wait_with_output()?)
-    });
-    let output = ended.await??;
-    let problem = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "node: {problem}");
-    let said: Value = serde_json::from_slice(&output.stdout)?;
-    let closed = &said["closed"];
-    ensure!(*closed == json!(count), "Node closed {closed} of {count}");
-    let seconds = said["seconds"].as_f64().context("node measured nothing")?;
-    Ok(rate(count, Duration::from_secs_f64(seconds)))
+/// Somebody else's service, which does the same three calls for the leaver of each request.
+struct Other {
+    who: &'static str,
+    bar: u32,
+    package: &'static str,
+    program: &'static str,
+    prefix: &'static str,
 }
 
-/// Leavers a second of a Node-RED flow, each in one request that is answered when the account was read as closed.
-async fn node_red(sim: &Simulator, count: usize) -> anyhow::Result<f64> {
-    let program = Program::with(NODE_RED, sim)?;
-    let folder = tempfile::tempdir()?;
-    hire(sim, "red", count);
-    let task = json!({
-        "esign_port": sim.esign_addr().port(), "account_id": sim.account_id(), "token": token(sim)?,
-        "folder": folder.path(),
-    });
-    let mut child = tokio::process::Command::from(program.run(include_str!("../node/node-red.js")))
-        .stderr(Stdio::inherit())
-        .kill_on_drop(true)
-        .spawn()
-        .context("cannot start node")?;
-    let mut stdin = child.stdin.take().context("no input")?;
-    stdin.write_all(format!("{task}\n").as_bytes()).await?;
-    let mut line = String::new();
-    let mut stdout = BufReader::new(child.stdout.take().context("no output")?);
-    tokio::time::timeout(WITHIN, stdout.read_line(&mut line)).await??;
-    let said: Value = serde_json::from_str(&line).with_context(|| format!("Node-RED said {line:?}"))?;
-    let port = said["port"].as_u64().and_then(|port| u16::try_from(port).ok());
-    let address = (Ipv4Addr::LOCALHOST, port.context("no port")?).into();
-    let before = sim.counters().closes;
-    let load = load(address, SENDERS, Until::Count(count), |number| {
-        let body = json!({ "email": format!("red{number}@acme.example") }).to_string();
-        let head = "POST /leaver HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json";
-        format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len()).into_bytes()
-    })
-    .await?;
-    let closed = sim.counters().closes - before;
-    ensure!(closed == u64::try_from(count)?, "Node-RED closed {closed} of {count}");
-    Ok(rate(count, load.elapsed))
+const NODE: Other = Other {
+    who: "a Node service with the official SDK",
+    bar: 4,
+    package: "docusign-esign@10.0.0",
+    program: include_str!("../node/sdk.js"),
+    prefix: "node",
+};
+
+const NODE_RED: Other = Other {
+    who: "a Node-RED flow",
+    bar: 10,
+    package: "node-red@4.1.15",
+    program: include_str!("../node/node-red.js"),
+    prefix: "red",
+};
+
+impl Other {
+    /// Prints what it does a second, and how many times that is ours.
+    async fn compare(&self, sim: &Simulator, ours: f64, count: usize) {
+        let (who, bar) = (self.who, self.bar);
+        match self.measure(sim, count).await {
+            Ok(theirs) => {
+                let (what, ratio) = (format!("{who}, keeps nothing"), format!("exeunt / {who}"));
+                println!("  {what:<52} {theirs:>6.0} leavers/s");
+                println!("  {ratio:<52} {:>6.2}    (bar: at least {bar})", ours / theirs);
+            }
+            Err(error) => println!("  {who}: left out: {error:#}"),
+        }
+    }
+
+    /// Leavers a second, when as many as ours had before its measurement were closed.
+    async fn measure(&self, sim: &Simulator, count: usize) -> anyhow::Result<f64> {
+        let program = Program::with(self.package, sim)?;
+        let folder = tempfile::tempdir()?;
+        let task = json!({
+            "esign_port": sim.esign_addr().port(), "account_id": sim.account_id(), "token": token(sim)?,
+            "folder": folder.path(),
+        });
+        let mut child = tokio::process::Command::from(program.run(self.program))
+            .stderr(Stdio::inherit())
+            .kill_on_drop(true)
+            .spawn()
+            .context("cannot start node")?;
+        let mut stdin = child.stdin.take().context("no input")?;
+        stdin.write_all(format!("{task}\n").as_bytes()).await?;
+        let mut line = String::new();
+        let mut stdout = BufReader::new(child.stdout.take().context("no output")?);
+        tokio::time::timeout(WITHIN, stdout.read_line(&mut line)).await??;
+        let said: Value = serde_json::from_str(&line).with_context(|| format!("it said {line:?}"))?;
+        let port = said["port"].as_u64().and_then(|port| u16::try_from(port).ok());
+        let address = (Ipv4Addr::LOCALHOST, port.context("no port")?).into();
+        self.close(sim, address, "warm", WARM).await?;
+        let elapsed = self.close(sim, address, "leaver", count).await?;
+        Ok(rate(count, elapsed))
+    }
+
+    async fn close(&self, sim: &Simulator, address: SocketAddr, kind: &str, count: usize) -> anyhow::Result<Duration> {
+        let prefix = format!("{}-{kind}", self.prefix);
+        hire(sim, &prefix, count);
+        let before = sim.counters().closes;
+        let load = load(address, SENDERS, Until::Count(count), move |number| {
+            let body = json!({ "email": format!("{prefix}{number}@acme.example") }).to_string();
+            let head = "POST /leaver HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json";
+            format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len()).into_bytes()
+        })
+        .await?;
+        let closed = sim.counters().closes - before;
+        ensure!(closed == u64::try_from(count)?, "it closed {closed} of {count}");
+        Ok(load.elapsed)
+    }
 }
