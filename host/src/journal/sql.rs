@@ -126,20 +126,19 @@ fn statement<T>(
     (AssertSqlSafe(sql), piece.iter().fold(Bind::new(), bind_row))
 }
 
-/// Rows of a `SELECT … IN (…) …` over many keys, in pieces as [`bulk`].
+/// Rows of a `SELECT … IN (…) …` over many keys, in one statement: rows that it locks are locked in its order.
 pub(super) async fn select_in<T>(
     tx: &mut AnyConnection,
     (before, after): (&str, &str),
     keys: &[T],
-    mut bind_key: impl FnMut(Bind, &T) -> Bind,
+    bind_key: impl FnMut(Bind, &T) -> Bind,
 ) -> Result<Vec<AnyRow>, JournalError> {
-    let mut found = Vec::new();
-    for piece in pieces(keys, 1) {
-        let sql = format!("{before} {} {after}", Marks::of(tx).tuple(1, piece.len()));
-        let bind = piece.iter().fold(Bind::new(), &mut bind_key);
-        found.append(&mut fetch(tx, AssertSqlSafe(sql), bind).await?);
-    }
-    Ok(found)
+    let Some(last) = keys.last() else { return Ok(Vec::new()) };
+    // Filled up with the last key to a power of two, so that few texts fill the statement cache.
+    let size = keys.len().next_power_of_two();
+    let sql = format!("{before} {} {after}", Marks::of(tx).tuple(1, size));
+    let filled = keys.iter().chain(std::iter::repeat(last)).take(size);
+    fetch(tx, AssertSqlSafe(sql), filled.fold(Bind::new(), bind_key)).await
 }
 
 /// Cuts rows into pieces whose sizes are powers of two.
@@ -158,7 +157,7 @@ fn pieces<T>(mut rows: &[T], columns: usize) -> impl Iterator<Item = &[T]> {
 /// sqlx asks SQLite for the name of each, which SQLite looks up in a list: with numbers the cost grows with the square,
 /// and at 768 parameters it was a tenth of an accept. A mark without a number has no name, and PostgreSQL knows none.
 #[derive(Clone, Copy)]
-pub(super) enum Marks {
+enum Marks {
     /// `$1`
     Numbered,
     /// `?`
@@ -166,7 +165,7 @@ pub(super) enum Marks {
 }
 
 impl Marks {
-    pub(super) fn of(connection: &AnyConnection) -> Self {
+    fn of(connection: &AnyConnection) -> Self {
         match connection.backend_name() {
             "SQLite" => Self::Plain,
             _ => Self::Numbered,
@@ -184,7 +183,7 @@ impl Marks {
     }
 
     /// `($5,$6,$7)`
-    pub(super) fn tuple(self, first: usize, columns: usize) -> String {
+    fn tuple(self, first: usize, columns: usize) -> String {
         let mut text = String::with_capacity(columns * 5);
         self.write(&mut text, first, columns);
         text

@@ -7,7 +7,6 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use sqlx::AnyConnection;
-use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
 use super::claim::intents;
@@ -15,7 +14,7 @@ use super::database::Context;
 use super::error::JournalError;
 use super::finish::UNSETTLED_HOLD;
 use super::rows::{JOB_COLUMNS, JobRow, LANE_COLUMNS, LaneRow};
-use super::sql::{Bind, Cells, bulk, select_in};
+use super::sql::{Cells, bulk, select_in};
 use super::types::{Outcome, State};
 
 /// A finished try, for the history.
@@ -94,10 +93,10 @@ impl Unit {
     ) -> Result<Self, JournalError> {
         let keys: Vec<String> = lanes.into_iter().collect::<BTreeSet<_>>().into_iter().collect();
         let before = format!("SELECT {LANE_COLUMNS} FROM lane WHERE id IN");
-        // By the database's own order of text, whatever its collation: then the pieces of `select_in` must be one.
+        // By the database's own order of text, whatever its collation.
         let after = format!("ORDER BY id {}", context.dialect.for_update());
         let mut unit = Self::default();
-        for row in lock_in_order(tx, (&before, &after), &keys).await? {
+        for row in select_in(tx, (&before, &after), &keys, |bind, key| bind.text(key)).await? {
             let lane = LaneRow::from_cells(&mut Cells::of(&row))?;
             unit.lanes.insert(lane.id.clone(), lane);
         }
@@ -248,21 +247,6 @@ impl Unit {
         let keys = self.touched.iter().filter(|(_, touched)| **touched == how);
         keys.filter_map(|(key, _)| self.lanes.get(key)).collect()
     }
-}
-
-/// Locks rows in one statement, whatever their number: two pieces, each in order, are not in order together.
-async fn lock_in_order(
-    tx: &mut AnyConnection,
-    (before, after): (&str, &str),
-    keys: &[String],
-) -> Result<Vec<sqlx::any::AnyRow>, JournalError> {
-    let Some(last) = keys.last() else { return Ok(Vec::new()) };
-    // Filled up with the last key to a power of two, so that few texts fill the statement cache.
-    let size = keys.len().next_power_of_two();
-    let marks = super::sql::Marks::of(tx).tuple(1, size);
-    let filled = keys.iter().chain(std::iter::repeat(last)).take(size);
-    let bind = filled.fold(Bind::new(), |bind, key| bind.text(key));
-    super::sql::fetch(tx, AssertSqlSafe(format!("{before} {marks} {after}")), bind).await
 }
 
 async fn store_history(tx: &mut AnyConnection, unit: &Unit) -> Result<(), JournalError> {
