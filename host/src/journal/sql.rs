@@ -126,7 +126,8 @@ fn statement<T>(
     (AssertSqlSafe(sql), piece.iter().fold(Bind::new(), bind_row))
 }
 
-/// Rows of a `SELECT … IN (…) …` over many keys, in one statement: rows that it locks are locked in its order.
+/// Rows of a `SELECT … IN (…) …` over many keys, in one statement: pieces, each locking rows in its order, would not be
+/// in order together. The most keys are the lanes of a batch of events, 16,384; SQLite takes twice as many.
 pub(super) async fn select_in<T>(
     tx: &mut AnyConnection,
     (before, after): (&str, &str),

@@ -1,9 +1,7 @@
 // The same three calls for each leaver as nodes of a Node-RED flow, behind an HTTP-in node; keeps nothing.
-// Reads its task as JSON from standard input, writes {"port"} to standard output, and ends with its standard input.
 const fs = require('fs');
 const http = require('http');
 const path = require('path');
-const readline = require('readline');
 const RED = require('node-red');
 
 function flow(task) {
@@ -38,15 +36,8 @@ async function main(task) {
   fs.writeFileSync(path.join(task.folder, 'flows.json'), JSON.stringify(flow(task)));
   RED.init(server, settings);
   server.on('request', RED.httpNode);
-  RED.runtime.events.on('flows:started', () => {
-    server.listen(0, '127.0.0.1', () => process.stdout.write(`${JSON.stringify({ port: server.address().port })}\n`));
-  });
+  RED.runtime.events.on('flows:started', () => ready(server));
   await RED.start();
 }
 
-const lines = readline.createInterface({ input: process.stdin });
-lines.once('line', (line) => main(JSON.parse(line)).catch((error) => {
-  process.stderr.write(`${error.stack || error}\n`);
-  process.exit(1);
-}));
-lines.on('close', () => process.exit(0));
+begin(main);

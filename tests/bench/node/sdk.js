@@ -1,9 +1,7 @@
 // A service that makes the same three calls for each leaver (list by address, delete, read) with DocuSign's own SDK, and
 // answers when the account was read as closed; keeps nothing.
-// Reads its task as JSON from standard input, writes {"port"} to standard output, and ends with its standard input.
 const http = require('http');
 const https = require('https');
-const readline = require('readline');
 const docusign = require('docusign-esign');
 
 async function main(task) {
@@ -28,12 +26,7 @@ async function main(task) {
       answer(500, Buffer.from(String(error)));
     }
   });
-  server.listen(0, '127.0.0.1', () => process.stdout.write(`${JSON.stringify({ port: server.address().port })}\n`));
+  ready(server);
 }
 
-const lines = readline.createInterface({ input: process.stdin });
-lines.once('line', (line) => main(JSON.parse(line)).catch((error) => {
-  process.stderr.write(`${error.stack || error}\n`);
-  process.exit(1);
-}));
-lines.on('close', () => process.exit(0));
+begin(main);

@@ -7,7 +7,6 @@
 //! calls. Both are asked over HTTP by the same senders, are as warm as ours, and keep nothing.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -179,7 +178,6 @@ impl Other {
             "folder": folder.path(),
         });
         let mut child = tokio::process::Command::from(program.run(self.program))
-            .stderr(Stdio::inherit())
             .kill_on_drop(true)
             .spawn()
             .context("cannot start node")?;

@@ -26,9 +26,9 @@ impl Program {
         })
     }
 
-    /// The command that runs a script, with pipes. All names lead to this machine.
+    /// The command that runs a script: a task in, its answer out, its complaints to ours. All names lead to this machine.
     pub(crate) fn run(&self, script: &str) -> Command {
-        let script = format!("{}\n{script}", include_str!("../node/names.js"));
+        let script = format!("{}\n{script}", include_str!("../node/common.js"));
         let mut command = Command::new("node");
         command
             .args(["--input-type=commonjs", "--eval", &script])
@@ -36,7 +36,7 @@ impl Program {
             .env("NODE_EXTRA_CA_CERTS", self.authority.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+            .stderr(Stdio::inherit());
         command
     }
 }
