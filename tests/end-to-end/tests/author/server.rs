@@ -8,6 +8,7 @@ use std::time::Duration;
 use end_to_end::{Ran, event, says};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
 use crate::{GUESTS, exeunt, plugin, tool};
@@ -25,36 +26,22 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) async fn start() -> Self {
-        // It cannot say which port it was given, so it is told one that was free just now.
-        let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-        let address = free.expect("a free port").to_string();
-        let port = address.rsplit(':').next().expect("a port");
-        let mut command = Command::new(tool("python/bin/scim2-server"));
-        command.args(["--port", port, "--bearer-token", TOKEN]);
-        for guest in GUESTS {
-            command.args(["--tenant", name(guest)]);
-        }
-        let process = command
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn();
         rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
         let http = reqwest::Client::builder().no_proxy().build().expect("a client");
-        let server = Self {
-            address,
-            http,
-            _process: process.expect("scim2-server starts"),
-        };
-        let up = async {
-            while server.http.get(server.base(GUESTS[0])).send().await.is_err() {
-                tokio::time::sleep(Duration::from_millis(50)).await;
+        let started = async {
+            loop {
+                if let Some((process, address)) = listening().await {
+                    break Self {
+                        address,
+                        http,
+                        _process: process,
+                    };
+                }
             }
         };
-        tokio::time::timeout(STARTED_WITHIN, up)
+        tokio::time::timeout(STARTED_WITHIN, started)
             .await
-            .expect("scim2-server answers");
-        server
+            .expect("scim2-server listens")
     }
 
     fn base(&self, guest: &str) -> String {
@@ -119,6 +106,30 @@ impl Server {
         write("tenants/acme.toml", &tenant);
         folder
     }
+}
+
+/// A process that listens, and where; none when its port was taken in the meantime.
+///
+/// It cannot say which port it was given, so it is told one that was free just now. Another test may take that
+/// before it is bound: then the process ends, and only its own line says that the listener is its own.
+async fn listening() -> Option<(Child, String)> {
+    let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    let address = free.expect("a free port");
+    let mut command = Command::new(tool("python/bin/scim2-server"));
+    command.args(["--port", &address.port().to_string(), "--bearer-token", TOKEN]);
+    for guest in GUESTS {
+        command.args(["--tenant", name(guest)]);
+    }
+    let process = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn();
+    let mut process = process.expect("scim2-server starts");
+    let mut lines = BufReader::new(process.stdout.take().expect("its output")).lines();
+    let first = lines.next_line().await.expect("its output")?;
+    assert!(first.starts_with("Serving SCIM on"), "{first}");
+    Some((process, address.to_string()))
 }
 
 /// A guest's tenant on the server, and its connector: `scim-js` of `scim-js.wasm`.
