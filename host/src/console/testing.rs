@@ -197,7 +197,7 @@ impl Stand {
     pub(crate) async fn close(&self) -> JobId {
         let job = self.claim().await;
         let accounts = ["account-1".to_owned()];
-        let reserved = self.journal.intend(&job.fence, &accounts, None, None).await.unwrap();
+        let reserved = self.journal.intend(&job.fence, &accounts, 0, None, None).await.unwrap();
         assert_eq!(reserved, Reservation::Reserved);
         let end = Finish::End {
             outcome: Outcome::Closed,
@@ -218,7 +218,7 @@ impl Stand {
         };
         let tripped = self
             .journal
-            .intend(&job.fence, &["a".to_owned()], Some(limit), None)
+            .intend(&job.fence, &["a".to_owned()], 0, Some(limit), None)
             .await
             .unwrap();
         assert!(matches!(tripped, Reservation::Tripped { .. }), "{tripped:?}");

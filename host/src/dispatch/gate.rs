@@ -3,7 +3,7 @@
 //! The intent is on disk before the first byte of a closure leaves. An account that is found closed later was closed by
 //! us if an intent for it exists, and by somebody else if not.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::stop::Stop;
@@ -19,6 +19,8 @@ pub struct Gate<'a> {
     journal: Option<(&'a Journal, &'a ClaimedJob, ClosureLimit)>,
     closing: Option<&'a AtomicBool>,
     intended: HashSet<String>,
+    /// What other jobs had done to an account when it was last read, as the journal counts it.
+    others: HashMap<String, i64>,
     /// Verb calls whose transcript the journal has already.
     kept: usize,
 }
@@ -31,6 +33,7 @@ impl<'a> Gate<'a> {
             journal: None,
             closing: None,
             intended: HashSet::new(),
+            others: HashMap::new(),
             kept: 0,
         }
     }
@@ -42,6 +45,7 @@ impl<'a> Gate<'a> {
             journal: Some((journal, job, limit)),
             closing: Some(closing),
             intended: job.intents.iter().cloned().collect(),
+            others: HashMap::new(),
             kept: 0,
         }
     }
@@ -63,7 +67,8 @@ impl<'a> Gate<'a> {
         self.kept
     }
 
-    /// Asks for this closure, and remembers it.
+    /// Asks for this closure, and remembers it. False where another job was at this account too: read it again, and ask
+    /// again if it is open still.
     ///
     /// One at a time: a pause or an open breaker stops the next one, also of a job that has closed some already.
     /// Reserving all accounts of a job at once lost, since a pause would then not be seen between them, and an account
@@ -72,12 +77,17 @@ impl<'a> Gate<'a> {
     /// # Errors
     ///
     /// Why it may not happen now.
-    pub(super) async fn pass(&mut self, account: &str, transcript: &[CallTranscript]) -> Result<(), Stop> {
+    pub(super) async fn pass(&mut self, account: &str, transcript: &[CallTranscript]) -> Result<bool, Stop> {
         if let Some((journal, job, limit)) = self.journal {
             let said = serde_json::to_vec(transcript.get(self.kept..).unwrap_or_default()).ok();
             let accounts = [account.to_owned()];
-            match journal.intend(&job.fence, &accounts, Some(limit), said).await {
+            let others = self.others.get(account).copied().unwrap_or(0);
+            match journal.intend(&job.fence, &accounts, others, Some(limit), said).await {
                 Ok(Reservation::Reserved) => self.kept = transcript.len(),
+                Ok(Reservation::Stale { others }) => {
+                    self.others.insert(account.to_owned(), others);
+                    return Ok(false);
+                }
                 Ok(Reservation::Tripped { reason }) => {
                     return Err(Stop::Held {
                         why: HOLD_BREAKER,
@@ -94,6 +104,6 @@ impl<'a> Gate<'a> {
             closing.store(true, Ordering::SeqCst);
         }
         self.intended.insert(account.to_owned());
-        Ok(())
+        Ok(true)
     }
 }

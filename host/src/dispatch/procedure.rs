@@ -89,17 +89,33 @@ impl Procedure<'_, '_> {
             let ids: Vec<&str> = open.iter().map(|account| account.id.as_str()).collect();
             return Ok((Outcome::Planned, format!("would close {}", ids.join(", "))));
         }
+        let mut has_closed = false;
         for (number, account) in open.iter().enumerate() {
             // The first one was found just now. Before a further one, half a minute may have gone by.
             if number > 0 && self.is_closed_meanwhile(person, &account.id).await? {
                 continue;
             }
-            self.gate.pass(&account.id, &self.verbs.transcript).await?;
-            step::passed("intended");
-            self.close(&account.id).await?;
+            if self.reserve(person, &account.id).await? {
+                step::passed("intended");
+                self.close(&account.id).await?;
+                has_closed = true;
+            }
+        }
+        if !has_closed {
+            return self.closed_before(&found).await;
         }
         self.verify_closed(&found).await?;
         Ok((Outcome::Closed, "closed, and an independent read says so".to_owned()))
+    }
+
+    /// Asks the gate for an account that is open. False where another job has closed it meanwhile.
+    async fn reserve(&mut self, person: &intake::Person, id: &str) -> Result<bool, Stop> {
+        while !self.gate.pass(id, &self.verbs.transcript).await? {
+            if self.is_closed_meanwhile(person, id).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     async fn find(&mut self, person: &intake::Person) -> Result<Vec<Account>, Stop> {

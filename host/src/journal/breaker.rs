@@ -4,16 +4,16 @@
 //! second commit for each leaver. Counting happens under the lane's lock, so hosts cannot count past each other.
 //!
 //! It reserves the account as well: two events for one person make two jobs, and both may find the account open. The
-//! second to come is told to wait, so that no account is closed twice. Holding one event back until the other's job has
-//! ended would need the account's id before anybody has asked the target for it.
+//! second to come is told to wait while the first may be closing it, and to read again after that, so that no account is
+//! closed twice. Holding one event back until the other's job has ended would need the account's id before anybody has
+//! asked the target for it; reading after each reservation would cost every leaver a request for the sake of a few.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use sqlx::AnyConnection;
 use uuid::Uuid;
 
-use super::claim::intents;
 use super::database::Context;
 use super::error::JournalError;
 use super::finish::keep;
@@ -56,14 +56,23 @@ pub enum Reservation {
         /// Which, in words.
         reason: String,
     },
+    /// No: other jobs set out to close one of these accounts, maybe after it was read. Read it again, then ask with
+    /// this number.
+    Stale {
+        /// What others have done to these accounts, as a number that grows with each of their intents.
+        others: i64,
+    },
 }
 
 impl Journal {
     /// Journals that these accounts are about to be closed, if pauses, other jobs and the breaker allow it: all of them
     /// or none.
     ///
-    /// An account counts once for a job, however often the job is tried. `transcript` keeps the host calls so far, so
-    /// that they survive a crash during the closing.
+    /// `others` is what the accounts' last look took into account: 0 at first, then what [`Reservation::Stale`] said. So
+    /// whoever is told [`Reservation::Reserved`] has read them open after every other job was done with them.
+    ///
+    /// An account counts once for a job and window, however often the job is tried. `transcript` keeps the host calls so
+    /// far, so that they survive a crash during the closing.
     ///
     /// # Errors
     /// [`JournalError::LeaseLost`] where the job is somebody else's now: do not close anything.
@@ -71,6 +80,7 @@ impl Journal {
         &self,
         fence: &Fence,
         accounts: &[String],
+        others: i64,
         limit: Option<ClosureLimit>,
         transcript: Option<Vec<u8>>,
     ) -> Result<Reservation, JournalError> {
@@ -81,6 +91,7 @@ impl Journal {
         let command = WorkCommand::Intend {
             fence: fence.clone(),
             accounts,
+            others,
             limit,
             transcript,
         };
@@ -91,8 +102,19 @@ impl Journal {
     }
 }
 
-/// An intent: whose claim, which accounts, within which limit.
-pub(super) type Asked<'a> = (&'a Fence, &'a [String], Option<ClosureLimit>);
+/// An intent: whose claim, which accounts, what is known of others, within which limit.
+pub(super) type Asked<'a> = (&'a Fence, &'a [String], i64, Option<ClosureLimit>);
+
+/// A job that set out to close an account.
+struct Closer {
+    job: Uuid,
+    /// The claim in which it last did.
+    claim: i64,
+    /// When it counted for the breaker.
+    at: i64,
+    /// Whether it is in that claim still, and may be closing the account at this moment.
+    is_running: bool,
+}
 
 /// What a batch of intents has to know.
 #[derive(Default)]
@@ -100,10 +122,8 @@ pub(super) struct Window {
     /// The batch's present. One reading for all of it: counts are kept by the time they begin at, and a clock that ticks
     /// between counting and asking would find none, and let one closure too many pass.
     now: i64,
-    /// Accounts that each job has intents for.
-    intended: HashMap<Uuid, HashSet<String>>,
-    /// Who may be closing one of the batch's accounts at this moment: by lane and account, the job and its claim.
-    closing: HashMap<(String, String), (Uuid, i64)>,
+    /// Who ever set out to close one of the batch's accounts, by lane and account.
+    closers: HashMap<(String, String), Vec<Closer>>,
     /// Closures of a lane since a time, this batch's included.
     counts: HashMap<(String, i64), i64>,
     /// Scope and words of each pause.
@@ -125,18 +145,14 @@ impl Window {
         if intents_of.is_empty() {
             return Ok(window);
         }
-        let again = intents_of.iter().filter(|(fence, ..)| fence.token > 1);
-        for (job, accounts) in intents(tx, &again.map(|(fence, ..)| fence.job.0).collect::<Vec<_>>()).await? {
-            window.intended.insert(job, accounts.into_iter().collect());
-        }
-        window.load_closing(tx, intents_of).await?;
+        window.load_closers(tx, intents_of).await?;
         for row in fetch(tx, "SELECT scope, reason FROM pause", Bind::new()).await? {
             let mut cells = Cells::of(&row);
             window.pauses.insert(cells.text()?, cells.text()?);
         }
         let keys = intents_of
             .iter()
-            .filter_map(|(fence, _, limit)| window.key(unit, fence, (*limit)?));
+            .filter_map(|(fence, .., limit)| window.key(unit, fence, (*limit)?));
         let keys: Vec<_> = keys.collect::<BTreeSet<_>>().into_iter().collect();
         for row in bulk_select(tx, COUNT_CLOSURES, 2, &keys, |bind, (lane, since)| {
             bind.text(lane).int(*since)
@@ -149,34 +165,78 @@ impl Window {
         Ok(window)
     }
 
-    async fn load_closing(&mut self, tx: &mut AnyConnection, intents_of: &[Asked<'_>]) -> Result<(), JournalError> {
+    async fn load_closers(&mut self, tx: &mut AnyConnection, intents_of: &[Asked<'_>]) -> Result<(), JournalError> {
         let places = intents_of
             .iter()
-            .flat_map(|(fence, accounts, _)| accounts.iter().map(|account| (fence.lane.key(), account)));
+            .flat_map(|(fence, accounts, ..)| accounts.iter().map(|account| (fence.lane.key(), account)));
         let places: Vec<_> = places.collect::<BTreeSet<_>>().into_iter().collect();
-        for row in bulk_select(tx, SELECT_CLOSING, 2, &places, |bind, (lane, account)| {
+        for row in bulk_select(tx, SELECT_CLOSERS, 2, &places, |bind, (lane, account)| {
             bind.text(lane).text(account)
         })
         .await?
         {
             let mut cells = Cells::of(&row);
-            let (lane, account) = (cells.text()?, cells.text()?);
-            self.closing.insert((lane, account), (cells.id()?, cells.int()?));
+            let place = (cells.text()?, cells.text()?);
+            let (job, claim, at) = (cells.id()?, cells.int()?, cells.int()?);
+            let (state, fence) = (cells.int()?, cells.int()?);
+            let is_running = state == State::Running.code() && fence == claim;
+            self.closers.entry(place).or_default().push(Closer {
+                job,
+                claim,
+                at,
+                is_running,
+            });
         }
         Ok(())
     }
 
+    fn closers(&self, fence: &Fence, account: &str) -> &[Closer] {
+        let place = (fence.lane.key(), account.to_owned());
+        self.closers.get(&place).map_or(&[], Vec::as_slice)
+    }
+
+    /// The job's own intent for an account, where it has one already.
+    fn own(&self, fence: &Fence, account: &str) -> Option<&Closer> {
+        let mut closers = self.closers(fence, account).iter();
+        closers.find(|closer| closer.job == fence.job.0)
+    }
+
+    /// Other jobs that set out to close these accounts.
+    fn others<'a>(
+        &'a self,
+        fence: &'a Fence,
+        accounts: &'a BTreeSet<&String>,
+    ) -> impl Iterator<Item = (&'a str, &'a Closer)> {
+        accounts.iter().flat_map(|account| {
+            let closers = self.closers(fence, account).iter();
+            let others = closers.filter(|closer| closer.job != fence.job.0);
+            others.map(|closer| (account.as_str(), closer))
+        })
+    }
+
     /// The other job that may be closing one of these accounts, in words.
     fn busy(&self, unit: &Unit, fence: &Fence, accounts: &BTreeSet<&String>) -> Option<String> {
-        let lane = fence.lane.key();
-        accounts.iter().find_map(|account| {
-            let (job, claim) = self.closing.get(&(lane.clone(), (*account).clone()))?;
+        let (account, closer) = self.others(fence, accounts).find(|(_, closer)| {
             // One that this batch puts down is done.
-            let is_over = unit
-                .job(*job)
-                .is_some_and(|row| row.state != State::Running || row.fence != *claim);
-            (*job != fence.job.0 && !is_over).then(|| format!("job {job} is closing account {account} at the moment"))
-        })
+            let row = unit.job(closer.job);
+            let is_over = row.is_some_and(|row| row.state != State::Running || row.fence != closer.claim);
+            closer.is_running && !is_over
+        })?;
+        let job = closer.job;
+        Some(format!("job {job} is closing account {account} at the moment"))
+    }
+
+    /// Adds an intent of this batch.
+    fn add(&mut self, fence: &Fence, account: &str, at: i64) {
+        let place = (fence.lane.key(), account.to_owned());
+        let closers = self.closers.entry(place).or_default();
+        closers.retain(|closer| closer.job != fence.job.0);
+        closers.push(Closer {
+            job: fence.job.0,
+            claim: fence.token,
+            at,
+            is_running: true,
+        });
     }
 
     /// The lane and the time since when its closures count.
@@ -198,7 +258,7 @@ pub(super) fn apply(
     unit: &mut Unit,
     window: &mut Window,
     context: &Context,
-    (fence, accounts, limit): Asked<'_>,
+    (fence, accounts, others, limit): Asked<'_>,
     transcript: Option<&[u8]>,
 ) -> Result<Reservation, JournalError> {
     let lost = JournalError::LeaseLost(fence.job);
@@ -213,30 +273,40 @@ pub(super) fn apply(
     if let Some(reason) = window.busy(unit, fence, &accounts) {
         return Ok(Reservation::Busy { reason });
     }
-    let (lane, ours) = (fence.lane.key(), (fence.job.0, fence.token));
-    let is_known = |account: &String| {
-        let before = window
-            .intended
-            .get(&ours.0)
-            .is_some_and(|known| known.contains(account));
-        before || window.closing.get(&(lane.clone(), account.clone())) == Some(&ours)
+    // Claims only grow, so the sum tells whether one of the others came in between.
+    let claims = window.others(fence, &accounts).map(|(_, closer)| closer.claim);
+    let known = claims.fold(0, i64::saturating_add);
+    if known != others {
+        return Ok(Reservation::Stale { others: known });
+    }
+    // One that has left the window counts again: else whatever failed for hours could be closed at once.
+    let since = limit
+        .and_then(|limit| window.key(unit, fence, limit))
+        .map_or(i64::MIN, |(_, since)| since);
+    let counted = |window: &Window, account: &str| {
+        let own = window.own(fence, account).filter(|own| own.at >= since);
+        own.map(|own| (own.claim, own.at))
     };
-    let new = accounts.iter().filter(|account| !is_known(account)).count();
+    let new = accounts
+        .iter()
+        .filter(|account| counted(window, account).is_none())
+        .count();
     if let Some(limit) = limit.filter(|_| new > 0)
         && let Some(reason) = trip(unit, window, (fence, limit), new)
     {
         return Ok(Reservation::Tripped { reason });
     }
     for account in accounts {
-        let place = (lane.clone(), account.clone());
+        let (claim, at) = counted(window, account).unwrap_or((0, window.now));
         // Once for a claim: a statement must not write a row twice.
-        if window.closing.insert(place, ours) != Some(ours) {
+        if claim != fence.token {
+            window.add(fence, account, at);
             unit.intents.push(IntentRow {
-                job: ours.0,
+                job: fence.job.0,
                 account: account.clone(),
-                lane: lane.clone(),
-                fence: ours.1,
-                at: window.now,
+                lane: fence.lane.key(),
+                fence: fence.token,
+                at,
             });
         }
     }
@@ -288,10 +358,10 @@ const COUNT_CLOSURES: (&str, &str) = (
     ") SELECT lane, since, (SELECT count(*) FROM intent WHERE intent.lane = v.lane AND intent.at >= v.since) FROM v",
 );
 
-/// Which of these accounts running jobs of their lanes set out to close in their present claim. The joins are written as
-/// crosses so that SQLite starts at the few running jobs of a lane.
-const SELECT_CLOSING: (&str, &str) = (
+/// Who ever set out to close these accounts. The joins are written as crosses so that SQLite starts at the accounts.
+const SELECT_CLOSERS: (&str, &str) = (
     "WITH v (lane, account) AS (VALUES",
-    ") SELECT v.lane, v.account, job.id, job.fence FROM v CROSS JOIN job CROSS JOIN intent WHERE job.state = 1 \
-     AND job.lane = v.lane AND intent.job_id = job.id AND intent.account = v.account AND intent.fence = job.fence",
+    ") SELECT v.lane, v.account, job.id, intent.fence, intent.at, job.state, job.fence \
+     FROM v CROSS JOIN intent CROSS JOIN job \
+     WHERE intent.lane = v.lane AND intent.account = v.account AND job.id = intent.job_id",
 );

@@ -320,10 +320,10 @@ const INSERT_ATTEMPT: (&str, &str) = (
     "",
 );
 
-/// The time stays the first one, at which it counted for the breaker; the fence says which claim may be closing it.
+/// The time is the last one at which it counted for the breaker; the fence says which claim may be closing it.
 const INSERT_INTENT: (&str, &str) = (
     "INSERT INTO intent (job_id, account, lane, fence, at) VALUES",
-    "ON CONFLICT (job_id, account) DO UPDATE SET fence = excluded.fence",
+    "ON CONFLICT (job_id, account) DO UPDATE SET fence = excluded.fence, at = excluded.at",
 );
 
 const INSERT_TRANSCRIPT: (&str, &str) = ("INSERT INTO transcript (id, job_id, fence, data) VALUES", "");

@@ -25,6 +25,7 @@ pub(super) enum WorkCommand {
     Intend {
         fence: Fence,
         accounts: Vec<String>,
+        others: i64,
         limit: Option<ClosureLimit>,
         transcript: Option<Vec<u8>>,
     },
@@ -138,8 +139,12 @@ pub(super) fn write<'c>(
             .iter()
             .filter_map(|command| match command {
                 WorkCommand::Intend {
-                    fence, accounts, limit, ..
-                } => Some((fence, accounts.as_slice(), *limit)),
+                    fence,
+                    accounts,
+                    others,
+                    limit,
+                    ..
+                } => Some((fence, accounts.as_slice(), *others, *limit)),
                 _ => None,
             })
             .collect();
@@ -176,10 +181,11 @@ fn apply(
         WorkCommand::Intend {
             fence,
             accounts,
+            others,
             limit,
             transcript,
         } => {
-            let intent = (fence, accounts.as_slice(), *limit);
+            let intent = (fence, accounts.as_slice(), *others, *limit);
             breaker::apply(unit, window, context, intent, transcript.as_deref()).map(Answer::Reservation)
         }
         WorkCommand::Heartbeat { fences, lease } => {

@@ -37,7 +37,7 @@ async fn work(journal: &Journal, limit: ClosureLimit) -> (usize, usize) {
         let Some(job) = jobs.first() else { return (closed, held) };
         let account = [format!("account of {}", job.id())];
         match journal
-            .intend(&job.fence, &account, Some(limit), None)
+            .intend(&job.fence, &account, 0, Some(limit), None)
             .await
             .expect("an intent")
         {
@@ -57,7 +57,7 @@ async fn work(journal: &Journal, limit: ClosureLimit) -> (usize, usize) {
                 };
                 assert_eq!(journal.finish(&job.fence, hold, None).await, Ok(Finished::Held));
             }
-            Reservation::Paused { reason } | Reservation::Busy { reason } => panic!("{reason}"),
+            other => panic!("{other:?}"),
         }
     }
 }
@@ -126,17 +126,17 @@ on_both! {
         for _ in 0..5 {
             let job = rig.claim_one().await;
             let accounts = ["1".to_owned(), "2".to_owned(), "2".to_owned()];
-            let answer = rig.journal.intend(&job.fence, &accounts, Some(LIMIT), None).await;
+            let answer = rig.journal.intend(&job.fence, &accounts, 0, Some(LIMIT), None).await;
             assert_eq!(answer, Ok(Reservation::Reserved));
             rig.finish(&job.fence, Finish::Retry { at: rig.now(), reason: "lost answer".into() }).await;
         }
         // Five lost answers in a row make the lane pause.
         rig.clock.advance(Duration::from_secs(1));
         let job = rig.claim_one().await;
-        let two_more = rig.journal.intend(&job.fence, &["3".into(), "4".into()], Some(LIMIT), None).await;
+        let two_more = rig.journal.intend(&job.fence, &["3".into(), "4".into()], 0, Some(LIMIT), None).await;
         assert!(matches!(two_more, Ok(Reservation::Tripped { .. })), "{two_more:?}");
         assert_eq!(rig.journal.job(job.id()).await.expect("a query").expect("the job").intents.len(), 2, "all or none");
-        let known = rig.journal.intend(&job.fence, &["1".into()], Some(LIMIT), None).await;
+        let known = rig.journal.intend(&job.fence, &["1".into()], 0, Some(LIMIT), None).await;
         assert_eq!(known, Ok(Reservation::Reserved), "it was counted before the breaker opened");
     }
 
@@ -148,11 +148,11 @@ on_both! {
         // Both find the account open, on two hosts.
         let other = rig.another(rig.options()).await;
         let jobs = rig.claim(2).await;
-        assert_eq!(rig.journal.intend(&jobs[0].fence, &account, limit, None).await, Ok(Reservation::Reserved));
+        assert_eq!(rig.journal.intend(&jobs[0].fence, &account, 0, limit, None).await, Ok(Reservation::Reserved));
         let reason = format!("job {first} is closing account 1 at the moment");
         let busy = Ok(Reservation::Busy { reason: reason.clone() });
-        assert_eq!(other.intend(&jobs[1].fence, &["0".into(), "1".into()], limit, None).await, busy);
-        assert_eq!(other.intend(&jobs[1].fence, &["0".into()], limit, None).await, Ok(Reservation::Reserved), "not the 1");
+        assert_eq!(other.intend(&jobs[1].fence, &["0".into(), "1".into()], 0, limit, None).await, busy);
+        assert_eq!(other.intend(&jobs[1].fence, &["0".into()], 0, limit, None).await, Ok(Reservation::Reserved), "not the 1");
         let until = rig.now() + Duration::from_secs(2);
         assert_eq!(rig.finish(&jobs[1].fence, Finish::Defer { until, reason: reason.clone() }).await, Finished::Queued);
         assert_eq!(rig.state(second).await, JobState::Parked { until: Some(until), why: reason });
@@ -165,6 +165,63 @@ on_both! {
         assert_eq!(record.attempts.len(), 0, "looking again is no history");
     }
 
+    async fn an_account_that_another_job_was_at_is_read_again_before_it_is_closed(rig: Rig) {
+        let (docusign, account) = (lane("acme", "docusign"), ["1".to_owned()]);
+        for _ in 0..2 {
+            rig.queue(&docusign).await;
+        }
+        // Both find the account open. The first closes it and ends before the second asks.
+        let jobs = rig.claim(2).await;
+        let (first, second) = (&jobs[0].fence, &jobs[1].fence);
+        assert_eq!(rig.journal.intend(first, &account, 0, None, None).await, Ok(Reservation::Reserved));
+        rig.finish(first, Finish::Retry { at: rig.now(), reason: "lost answer".into() }).await;
+        let asked = |others| rig.journal.intend(second, &account, others, None, Some(vec![1]));
+        let stale = asked(0).await;
+        let Ok(Reservation::Stale { others }) = stale else { panic!("{stale:?}") };
+        let record = rig.journal.job(jobs[1].id()).await.expect("a query").expect("the job");
+        assert_eq!((record.intents.len(), record.transcripts.len()), (0, 0), "nothing is recorded for it");
+        // It reads; and once more the first comes in between, with an intent that it has already.
+        let again = rig.claim_one().await;
+        assert_eq!(again.id(), jobs[0].id());
+        assert_eq!(rig.journal.intend(&again.fence, &account, 0, None, None).await, Ok(Reservation::Reserved));
+        assert!(matches!(asked(others).await, Ok(Reservation::Busy { .. })));
+        rig.finish(&again.fence, end(Outcome::Failed)).await;
+        let stale = asked(others).await;
+        let Ok(Reservation::Stale { others: later }) = stale else { panic!("{stale:?}") };
+        assert!(later > others, "{later}");
+        assert_eq!(asked(later).await, Ok(Reservation::Reserved), "nobody came after this read");
+        // In another lane the same name is another account.
+        let elsewhere = rig.queue(&lane("acme", "other")).await;
+        let job = rig.claim_one().await;
+        assert_eq!(job.id(), elsewhere);
+        assert_eq!(rig.journal.intend(&job.fence, &account, 0, None, None).await, Ok(Reservation::Reserved));
+    }
+
+    async fn an_account_that_was_counted_in_an_earlier_window_counts_again(rig: Rig) {
+        let docusign = lane("acme", "docusign");
+        for _ in 0..4 {
+            rig.queue(&docusign).await;
+        }
+        // Four jobs of four windows, all of whose closures came to nothing.
+        for job in rig.claim(4).await {
+            let account = [job.id().to_string()];
+            let answer = rig.journal.intend(&job.fence, &account, 0, Some(LIMIT), None).await;
+            assert_eq!(answer, Ok(Reservation::Reserved));
+            rig.clock.advance(LIMIT.per);
+            rig.finish(&job.fence, Finish::Defer { until: rig.now(), reason: "lost answer".into() }).await;
+        }
+        let mut reserved = 0;
+        for job in rig.claim(4).await {
+            let account = [job.id().to_string()];
+            // The second time it is counted already.
+            for _ in 0..2 {
+                let answer = rig.journal.intend(&job.fence, &account, 0, Some(LIMIT), None).await;
+                reserved += usize::from(answer == Ok(Reservation::Reserved));
+            }
+        }
+        assert_eq!(reserved, 6, "three may be closed within an hour");
+    }
+
     async fn jobs_that_tried_the_same_account_before_do_not_wait_for_each_other(rig: Rig) {
         let (docusign, account) = (lane("acme", "docusign"), ["1".to_owned()]);
         for _ in 0..2 {
@@ -174,18 +231,18 @@ on_both! {
         let again = || Finish::Retry { at: rig.now() + Duration::from_millis(1), reason: "lost answer".into() };
         for _ in 0..2 {
             let job = rig.claim(1).await.remove(0);
-            assert_eq!(rig.journal.intend(&job.fence, &account, None, None).await, Ok(Reservation::Reserved));
+            assert_eq!(rig.reserve(&job.fence, &account).await, Reservation::Reserved);
             rig.finish(&job.fence, again()).await;
             rig.clock.advance(Duration::from_millis(1));
         }
         let jobs = rig.claim(2).await;
         assert!(jobs.len() == 2 && jobs.iter().all(|job| job.intents == account), "{jobs:?}");
-        assert_eq!(rig.journal.intend(&jobs[1].fence, &account, None, None).await, Ok(Reservation::Reserved));
-        let first = rig.journal.intend(&jobs[0].fence, &account, None, None).await;
-        assert!(matches!(first, Ok(Reservation::Busy { .. })), "{first:?}");
+        assert_eq!(rig.reserve(&jobs[1].fence, &account).await, Reservation::Reserved);
+        let first = rig.reserve(&jobs[0].fence, &account).await;
+        assert!(matches!(first, Reservation::Busy { .. }), "{first:?}");
         rig.finish(&jobs[1].fence, again()).await;
-        assert_eq!(rig.journal.intend(&jobs[0].fence, &account, None, None).await, Ok(Reservation::Reserved));
-        assert_eq!(rig.journal.intend(&jobs[0].fence, &account, None, None).await, Ok(Reservation::Reserved), "its own");
+        assert_eq!(rig.reserve(&jobs[0].fence, &account).await, Reservation::Reserved);
+        assert_eq!(rig.reserve(&jobs[0].fence, &account).await, Reservation::Reserved, "its own");
     }
 
     async fn hosts_cannot_count_past_each_other(rig: Rig) {
@@ -202,7 +259,7 @@ on_both! {
             .enumerate()
             .map(|(n, job)| {
                 let journal = if n % 2 == 0 { rig.journal.clone() } else { other.clone() };
-                tokio::spawn(async move { journal.intend(&job.fence, &[job.id().to_string()], Some(limit), None).await })
+                tokio::spawn(async move { journal.intend(&job.fence, &[job.id().to_string()], 0, Some(limit), None).await })
             })
             .collect();
         let mut reserved = 0;

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use exeunt::journal::{
-    Decision, Dedupe, Exported, Finish, JobFilter, Journal, JournalError, NewEvent, Outcome, Page, Scope,
+    Decision, Dedupe, Exported, Finish, JobFilter, Journal, JournalError, NewEvent, Outcome, Page, SCHEMA_VERSION,
+    Scope,
 };
 
 use crate::on_both;
@@ -34,7 +35,7 @@ async fn fill(rig: &Rig) {
         .jobs[0];
     let jobs = rig.claim(8).await;
     rig.journal
-        .intend(&jobs[0].fence, &["1".into()], None, Some(vec![0, 255]))
+        .intend(&jobs[0].fence, &["1".into()], 0, None, Some(vec![0, 255]))
         .await
         .expect("an intent");
     rig.finish(&jobs[0].fence, end(Outcome::Closed)).await;
@@ -134,7 +135,7 @@ on_both! {
             (String::new(), 1, "is empty"),
             ("{}\n".to_owned(), 1, "no export"),
             (text.replacen("\"exeunt-journal\":1", "\"exeunt-journal\":2", 1), 1, "format is 2"),
-            (text.replacen("\"schema\":1", "\"schema\":7", 1), 1, "schema version is 7"),
+            (text.replacen(&format!("\"schema\":{SCHEMA_VERSION}"), "\"schema\":7", 1), 1, "schema version is 7"),
             (text.replacen("\"cap\",", "", 1), 1, "its tables"),
             (whole(&lines[..last - 1]), last as u64 - 1, "cut off"),
             (text[..text.len() / 2].to_owned(), 0, ""),

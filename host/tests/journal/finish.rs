@@ -37,7 +37,7 @@ on_both! {
         for finish in [end(Outcome::Failed), Finish::Release, Finish::Park { reason: "x".into() }] {
             assert!(is_lost(&rig.journal.finish(&late.fence, finish, Some(vec![1])).await, id), "another has it");
         }
-        assert!(rig.journal.intend(&late.fence, &["1".into()], None, None).await.is_err());
+        assert!(rig.journal.intend(&late.fence, &["1".into()], 0, None, None).await.is_err());
         assert_eq!(rig.journal.heartbeat(&[late.fence.clone(), job.fence.clone()], LEASE).await, Ok(vec![id]));
         assert_eq!(rig.finish(&job.fence, end(Outcome::NoAccount)).await, Finished::Ended);
         assert!(is_lost(&rig.journal.finish(&late.fence, end(Outcome::Closed), None).await, id), "it ended");
@@ -92,7 +92,7 @@ on_both! {
         let id = rig.queue(&lane("acme", "docusign")).await;
         let retry = || Finish::Retry { at: rig.now(), reason: "503".into() };
         let job = rig.claim_one().await;
-        assert_eq!(rig.journal.intend(&job.fence, &["7".into()], None, None).await, Ok(Reservation::Reserved));
+        assert_eq!(rig.journal.intend(&job.fence, &["7".into()], 0, None, None).await, Ok(Reservation::Reserved));
         assert_eq!(rig.finish(&job.fence, retry()).await, Finished::Queued);
         assert_eq!(rig.finish(&rig.claim_one().await.fence, retry()).await, Finished::Held);
         assert_eq!(rig.state(id).await, JobState::Held { why: UNSETTLED_HOLD.into() });
@@ -171,12 +171,12 @@ on_both! {
         let id = rig.queue(&lane("acme", "docusign")).await;
         let job = rig.claim_one().await;
         let accounts = ["b".to_owned(), "a\0".to_owned(), "b".to_owned()];
-        let reserved = rig.journal.intend(&job.fence, &accounts, None, Some(b"find".to_vec())).await;
+        let reserved = rig.journal.intend(&job.fence, &accounts, 0, None, Some(b"find".to_vec())).await;
         assert_eq!(reserved, Ok(Reservation::Reserved));
         rig.finish(&job.fence, Finish::Retry { at: rig.now(), reason: "lost answer".into() }).await;
         let again = rig.claim_one().await;
         assert_eq!(again.intents, ["a\u{fffd}", "b"]);
-        assert_eq!(rig.journal.intend(&again.fence, &["b".into(), "c".into()], None, None).await, Ok(Reservation::Reserved));
+        assert_eq!(rig.journal.intend(&again.fence, &["b".into(), "c".into()], 0, None, None).await, Ok(Reservation::Reserved));
         let record = rig.journal.job(id).await.expect("a query").expect("the job");
         let intents: Vec<_> = record.intents.iter().map(|intent| (intent.account.as_str(), intent.claim)).collect();
         assert_eq!(intents, [("a\u{fffd}", 1), ("b", 2), ("c", 2)]);

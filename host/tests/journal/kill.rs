@@ -73,7 +73,7 @@ fn child() {
                     {
                         say(&format!("claimed {}", job.id()));
                         let account = [format!("account-{}", job.id())];
-                        let reserved = journal.intend(&job.fence, &account, None, Some(vec![1; 50])).await;
+                        let reserved = journal.intend(&job.fence, &account, 0, None, Some(vec![1; 50])).await;
                         let Ok(Reservation::Reserved) = reserved else { continue };
                         say(&format!("intended {}", job.id()));
                         if journal

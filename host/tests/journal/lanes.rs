@@ -66,11 +66,11 @@ on_both! {
         let other = rig.another(rig.options()).await;
         for scope in [Scope::All, Scope::Tenant("acme".into()), Scope::Connector(lane("acme", "docusign"))] {
             other.pause(&scope, "ops", "stop").await.expect("a pause");
-            let answer = rig.journal.intend(&job.fence, &["1".into()], None, None).await;
+            let answer = rig.journal.intend(&job.fence, &["1".into()], 0, None, None).await;
             assert_eq!(answer, Ok(Reservation::Paused { reason: "stop".into() }));
             other.resume(&scope, "ops").await.expect("no pause");
         }
-        assert_eq!(rig.journal.intend(&job.fence, &["1".into()], None, None).await, Ok(Reservation::Reserved));
+        assert_eq!(rig.journal.intend(&job.fence, &["1".into()], 0, None, None).await, Ok(Reservation::Reserved));
     }
 
     async fn lanes_show_depth_and_age(rig: Rig) {
@@ -109,7 +109,7 @@ on_both! {
         assert_eq!(rig.journal.reclaim().await, Ok(vec![]));
         assert_eq!(rig.journal.reconcile().await, Ok(vec![]));
         assert_eq!(rig.journal.heartbeat(std::slice::from_ref(&job.fence), LEASE).await, Ok(vec![]));
-        assert_eq!(rig.journal.intend(&job.fence, &["1".into()], None, None).await, Ok(Reservation::Reserved));
+        assert_eq!(rig.journal.intend(&job.fence, &["1".into()], 0, None, None).await, Ok(Reservation::Reserved));
         assert_eq!(rig.journal.expire_transcripts(rig.now()).await, Ok(0));
         assert!(changes.next().now_or_never().is_none(), "a dispatcher would claim again, without end");
         rig.finish(&job.fence, Finish::Release).await;

@@ -27,7 +27,7 @@ on_both! {
         }
         let jobs = rig.claim(3).await;
         assert_eq!(jobs.len(), 3);
-        let reserved = rig.journal.intend(&jobs[0].fence, &["account".to_owned()], None, None).await;
+        let reserved = rig.journal.intend(&jobs[0].fence, &["account".to_owned()], 0, None, None).await;
         assert_eq!(reserved, Ok(Reservation::Reserved));
         assert_eq!(rig.journal.reclaim().await, Ok(vec![]), "its leases run for ten minutes");
         assert_eq!(rig.journal.reclaim_all().await.expect("a reclaim").len(), 2);
@@ -92,7 +92,7 @@ on_both! {
         rig.reopen(Options { max_lapses: 1, ..rig.options() }).await;
         let id = rig.queue(&lane("acme", "docusign")).await;
         let job = rig.claim_one().await;
-        assert_eq!(rig.journal.intend(&job.fence, &["7".into()], None, None).await, Ok(Reservation::Reserved));
+        assert_eq!(rig.journal.intend(&job.fence, &["7".into()], 0, None, None).await, Ok(Reservation::Reserved));
         // Over at once, on SQLite as on PostgreSQL.
         assert_eq!(rig.journal.heartbeat(std::slice::from_ref(&job.fence), Duration::ZERO).await, Ok(vec![]));
         let reclaimed = loop {

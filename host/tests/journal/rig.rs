@@ -8,7 +8,7 @@ use std::time::Duration;
 use exeunt::clock::{Clock as _, ManualClock};
 use exeunt::journal::{
     Accepted, ClaimedJob, Decision, Dedupe, Engine, Fence, Finish, Finished, JobId, JobState, JobSummary, Journal,
-    JournalError, Lane, NewEvent, NewJob, NewState, Options, Outcome, SeededRandom,
+    JournalError, Lane, NewEvent, NewJob, NewState, Options, Outcome, Reservation, SeededRandom,
 };
 use jiff::Timestamp;
 use tempfile::TempDir;
@@ -114,6 +114,20 @@ impl Rig {
         let mut jobs = self.claim(10).await;
         assert_eq!(jobs.len(), 1, "{jobs:?}");
         jobs.remove(0)
+    }
+
+    /// Asks to close accounts as dispatch does, which reads again where another job was at them.
+    pub(crate) async fn reserve(&self, fence: &Fence, accounts: &[String]) -> Reservation {
+        let asked = async |others| {
+            self.journal
+                .intend(fence, accounts, others, None, None)
+                .await
+                .expect("an intent")
+        };
+        match asked(0).await {
+            Reservation::Stale { others } => asked(others).await,
+            reservation => reservation,
+        }
     }
 
     pub(crate) async fn finish(&self, fence: &Fence, finish: Finish) -> Finished {

@@ -53,6 +53,34 @@ on_both! {
         host.stop().await;
     }
 
+    async fn two_reports_of_one_person_close_the_account_once(house: House) {
+        let user = house.world.user("ann@acme.example");
+        let simulator = &house.world.simulator;
+        let (host, client) = begin(&house).await;
+        // Whoever searches first learns late that the account is open: the other has closed it by then, and ended.
+        let slow = Fault::new(FaultKind::Latency { ms: 3000 }).on(Origin::Esign).method("GET").after_effect();
+        simulator.fault(slow.times(1));
+        let mut events = Vec::new();
+        for key in ["\"one\"", "\"two\""] {
+            let said = leaver(&client, &json!({ "email": "ann@acme.example" }), &[("idempotency-key", key)]).await;
+            let (status, said) = said.expect("an answer");
+            assert_eq!((status, &said["duplicate"]), (202, &json!(false)), "{said:#}");
+            events.push(said["event"].as_str().expect("an id").to_owned());
+        }
+        client.idle().await;
+        let mut outcomes = Vec::new();
+        for event in &events {
+            let job = client.job(event).await;
+            assert_eq!(job["attempts"], 1, "{job:#}");
+            outcomes.push(job["outcome"].as_str().expect("an outcome").to_owned());
+        }
+        outcomes.sort();
+        assert_eq!(outcomes, ["already_closed", "closed"]);
+        assert_eq!(house.world.status(&user), Status::Closed);
+        assert_eq!((house.world.seen("DELETE", "/users").len(), simulator.counters().second_deletes), (1, 0));
+        host.stop().await;
+    }
+
     async fn a_restarted_host_goes_on_where_the_old_one_was_stopped(house: House) {
         let books = Books::default();
         let simulator = &house.world.simulator;
