@@ -91,8 +91,10 @@ impl Procedure<'_, '_> {
         }
         let mut has_closed = false;
         for (number, account) in open.iter().enumerate() {
-            // The first one was found just now. Before a further one, half a minute may have gone by.
-            if number > 0 && self.is_closed_meanwhile(person, &account.id).await? {
+            // The first one was found just now. Before a further one, half a minute may have gone by; and of one that an
+            // earlier attempt set out to close, a search may not know the end yet.
+            let is_doubtful = number > 0 || self.gate.was_intended(&account.id);
+            if is_doubtful && self.is_closed_meanwhile(person, &account.id).await? {
                 continue;
             }
             if self.reserve(person, &account.id).await? {
@@ -157,7 +159,7 @@ impl Procedure<'_, '_> {
                     "account {id} was found, and a read does not know it"
                 )));
             }
-            // Nothing was sent for this one yet, so the job may begin again.
+            // This attempt has sent nothing for this one yet, so the job may begin again.
             Err(Stop::Failed(reason)) => {
                 return Err(Stop::Unavailable(format!("account {id} cannot be read: {reason}")));
             }
