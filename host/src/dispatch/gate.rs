@@ -97,7 +97,13 @@ impl<'a> Gate<'a> {
                 Ok(Reservation::Paused { reason }) => return Err(Stop::Paused(reason)),
                 Ok(Reservation::Busy { reason }) => return Err(Stop::Busy(reason)),
                 Err(JournalError::LeaseLost(_)) => return Err(Stop::LeaseLost),
-                Err(error) => return Err(Stop::Unavailable(format!("the intent cannot be kept: {error}"))),
+                Err(error) => {
+                    let reason = format!("the intent cannot be kept: {error}");
+                    return Err(match error {
+                        JournalError::Unavailable(_) => Stop::JournalAway(reason),
+                        _ => Stop::Unavailable(reason),
+                    });
+                }
             }
         }
         if let Some(closing) = self.closing {

@@ -56,7 +56,7 @@ pub async fn run_job(connector: &Connector, person: &Person, dry_run: bool) -> J
             format!("after {ATTEMPTS} attempts: {reason}"),
         ),
         Err(Stop::Held { reason, .. }) => (JobState::Held, None, None, reason),
-        Err(Stop::Misconfigured(reason) | Stop::Paused(reason) | Stop::Busy(reason)) => {
+        Err(Stop::Misconfigured(reason) | Stop::Paused(reason) | Stop::Busy(reason) | Stop::JournalAway(reason)) => {
             (JobState::Parked, None, None, reason)
         }
         Err(stop @ Stop::LeaseLost) => (JobState::Done, Some(Outcome::Failed), None, stop.reason().to_owned()),

@@ -29,6 +29,8 @@ pub enum Stop {
     Paused(String),
     /// Another job is closing one of these accounts.
     Busy(String),
+    /// The journal cannot be reached, so nothing may be closed: the target has no part in it.
+    JournalAway(String),
     /// Somebody else has the job now: nothing more may be done, and nothing written.
     LeaseLost,
     /// The connector waits for its operator.
@@ -55,6 +57,7 @@ impl Stop {
             | Self::Held { reason, .. }
             | Self::Paused(reason)
             | Self::Busy(reason)
+            | Self::JournalAway(reason)
             | Self::Misconfigured(reason)
             | Self::Limited { reason, .. }
             | Self::Unavailable(reason)

@@ -21,7 +21,8 @@ use crate::step;
 /// after that somebody else has the job anyway.
 const FINISH_TRIES: u32 = 10;
 
-/// When a job looks again whose account another job is closing: two seconds, in which most closures are done.
+/// When a job looks again whose account another job is closing: two seconds, in which most closures are done. The same
+/// for one whose intent the journal could not take.
 const BUSY_PAUSE: Duration = Duration::from_secs(2);
 
 /// When a job looks again whose connector this host does not know: half a minute. Another host may take it then; if
@@ -89,6 +90,7 @@ pub(super) async fn work(worker: Arc<Worker>, job: ClaimedJob, lease: Arc<Lease>
     lease.settle();
     count(&connector, &tried);
     let said = serde_json::to_vec(tried.transcript.get(gate.kept()..).unwrap_or_default()).ok();
+    let has_acted = gate.kept() > 0;
     let elapsed = clock.now().duration_since(started).unsigned_abs();
     let finish = match finish(&worker.journal, &connector, &job, tried, elapsed) {
         None => return,
@@ -99,6 +101,8 @@ pub(super) async fn work(worker: Arc<Worker>, job: ClaimedJob, lease: Arc<Lease>
         Finish::End { outcome, .. } => *outcome,
         _ => Outcome::Failed,
     };
+    // The history says nothing of a job that only waits, unless it has closed something before that.
+    let said = said.filter(|_| !matches!(finish, Finish::Defer { .. }) || has_acted);
     step::passed("finishing");
     let finished = put_down(&worker.journal, &job, finish, said).await;
     step::passed("finished");
@@ -183,7 +187,7 @@ fn finish(
             reason,
         },
         Err(Stop::Paused(_)) => Finish::Release,
-        Err(Stop::Busy(reason)) => Finish::Defer {
+        Err(Stop::Busy(reason) | Stop::JournalAway(reason)) => Finish::Defer {
             until: journal.after(BUSY_PAUSE),
             reason,
         },
@@ -237,6 +241,7 @@ fn count(connector: &Connector, tried: &Attempt) {
         Err(Stop::Misconfigured(_)) => "parked",
         Err(Stop::Limited { .. }) => "limited",
         Err(Stop::Busy(_)) => "busy",
+        Err(Stop::JournalAway(_)) => "journal_away",
         Err(Stop::Unavailable(_)) => "unavailable",
         Err(Stop::Failed(_)) => "failed",
         Err(Stop::LeaseLost) => "lost",

@@ -56,7 +56,8 @@ pub enum Finish {
         /// What to change.
         reason: String,
     },
-    /// This job alone waits; the attempt is given back, and the history says nothing of it.
+    /// This job alone waits; the attempt is given back, and the history says nothing of it but host calls that are to be
+    /// kept.
     Defer {
         /// Until when.
         until: Timestamp,
@@ -137,10 +138,10 @@ pub(super) fn apply(
     }
     let (id, now) = (job.id, context.now());
     let is_last = is_last(job, context);
+    if let Some(data) = transcript {
+        keep(unit, context, fence, data);
+    }
     if !matches!(finish, Finish::Defer { .. }) {
-        if let Some(data) = transcript {
-            keep(unit, context, fence, data);
-        }
         unit.end_attempt(id, result_of(finish), reason_of(finish), now);
     }
     match finish {

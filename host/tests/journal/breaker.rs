@@ -154,7 +154,8 @@ on_both! {
         assert_eq!(other.intend(&jobs[1].fence, &["0".into(), "1".into()], 0, limit, None).await, busy);
         assert_eq!(other.intend(&jobs[1].fence, &["0".into()], 0, limit, None).await, Ok(Reservation::Reserved), "not the 1");
         let until = rig.now() + Duration::from_secs(2);
-        assert_eq!(rig.finish(&jobs[1].fence, Finish::Defer { until, reason: reason.clone() }).await, Finished::Queued);
+        let wait = Finish::Defer { until, reason: reason.clone() };
+        assert_eq!(rig.journal.finish(&jobs[1].fence, wait, Some(b"closed 0".to_vec())).await, Ok(Finished::Queued));
         assert_eq!(rig.state(second).await, JobState::Parked { until: Some(until), why: reason });
         assert_eq!(rig.claim(1).await, []);
         rig.finish(&jobs[0].fence, end(Outcome::Closed)).await;
@@ -163,6 +164,8 @@ on_both! {
         assert_eq!((again.id(), again.attempt, again.intents.as_slice()), (second, 1, &["0".to_owned()][..]));
         let record = rig.journal.job(second).await.expect("a query").expect("the job");
         assert_eq!(record.attempts.len(), 0, "looking again is no history");
+        let kept: Vec<_> = record.transcripts.iter().map(|transcript| transcript.data.as_slice()).collect();
+        assert_eq!(kept, [b"closed 0"], "what was closed before is");
     }
 
     async fn an_account_that_another_job_was_at_is_read_again_before_it_is_closed(rig: Rig) {

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use docusign_sim::{Fault, FaultKind, Origin};
+use docusign_sim::{Fault, FaultKind, Origin, Status};
 use kit::PrivatePostgres;
 
 use crate::books::Books;
@@ -111,5 +111,46 @@ async fn a_restarted_database_costs_no_acknowledged_event_and_the_service_comes_
     books.send_all(&client).await;
     client.idle().await;
     books.balance(&client, simulator).await;
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_is_away_at_the_intent_is_not_the_targets_failure() {
+    let database = PrivatePostgres::start();
+    let house = House::with(&database.database(), House::options()).await;
+    let (simulator, user) = (&house.world.simulator, house.world.user("ann@acme.example"));
+    let slow = Fault::new(FaultKind::Latency { ms: 2000 })
+        .on(Origin::Esign)
+        .method("GET");
+    simulator.fault(slow.times(1));
+    let host = house.start().await;
+    let client = Client::new(&house, &host);
+    let event = client.accepted("acme", &end_to_end::event("ann@acme.example")).await;
+    crate::until("it searches", async || simulator.counters().tokens_issued == 1).await;
+    tokio::task::block_in_place(|| database.crash());
+    crate::until("the job cannot be put down", async || {
+        host.said().contains("cannot put a job down yet")
+    })
+    .await;
+    assert_eq!(
+        house.world.seen("DELETE", "/users").len(),
+        0,
+        "nothing is closed without an intent"
+    );
+    tokio::task::block_in_place(|| database.start_again());
+    let job = client.job_is(&event, "closed").await;
+    let id = job["id"].as_str().expect("an id");
+    let record = client.see(&format!("/v1/jobs/{id}")).await;
+    let results: Vec<&str> = record["history"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(|attempt| attempt["result"].as_str())
+        .collect();
+    assert_eq!(results, ["closed"], "{record:#}");
+    assert_eq!(
+        (house.world.status(&user), &job["attempts"]),
+        (Status::Closed, &serde_json::json!(1))
+    );
     host.stop().await;
 }

@@ -81,6 +81,46 @@ on_both! {
         host.stop().await;
     }
 
+    async fn a_job_that_waits_for_another_keeps_what_it_has_closed_before(house: House) {
+        house.world.edit("mode = \"enforce\"", "mode = \"enforce\"\nclose_all = true");
+        let users = [house.world.user("ann@acme.example"), house.world.user("ann@acme.example")];
+        let (host, client) = begin(&house).await;
+        let slow = Fault::new(FaultKind::Latency { ms: 3000 }).on(Origin::Esign).method("DELETE");
+        house.world.simulator.fault(slow.times(1));
+        let ask = async |body: Value| {
+            let (status, said) = leaver(&client, &body, &[]).await.expect("an answer");
+            assert_eq!(status, 202, "{said:#}");
+            said["event"].as_str().expect("an id").to_owned()
+        };
+        let of_event = async |event: &str| {
+            let id = client.job(event).await["id"].as_str().expect("an id").to_owned();
+            client.see(&format!("/v1/jobs/{id}")).await
+        };
+        let one = ask(json!({ "target_id": users[1] })).await;
+        crate::until("the second account is being closed", async || {
+            of_event(&one).await["intents"].as_array().is_some_and(|intents| !intents.is_empty())
+        })
+        .await;
+        let both = ask(json!({ "email": "ann@acme.example" })).await;
+        crate::until("the other job waits", async || {
+            client.job(&both).await["reason"].as_str().is_some_and(|why| why.contains("is closing account"))
+        })
+        .await;
+        let job = of_event(&both).await;
+        let closes = |job: &Value| {
+            let transcripts = job["transcripts"].as_array().expect("a list").iter();
+            let calls = transcripts.flat_map(|transcript| transcript["calls"].as_array().expect("a list"));
+            calls.filter(|call| call["verb"] == "close").count()
+        };
+        assert_eq!((closes(&job), &job["history"]), (1, &json!([])), "{job:#}");
+        for event in [&one, &both] {
+            client.job_is(event, "closed").await;
+        }
+        assert_eq!(closes(&of_event(&both).await), 1);
+        assert_eq!((house.world.seen("DELETE", "/users").len(), house.world.simulator.counters().second_deletes), (2, 0));
+        host.stop().await;
+    }
+
     async fn a_restarted_host_goes_on_where_the_old_one_was_stopped(house: House) {
         let books = Books::default();
         let simulator = &house.world.simulator;
