@@ -23,14 +23,18 @@ fn now() -> Timestamp {
     "2026-01-02T03:04:05Z".parse().unwrap()
 }
 
-async fn journal() -> (TempDir, Journal) {
+fn sqlite() -> (TempDir, String) {
     let folder = TempDir::new().unwrap();
     let url = format!("sqlite:{}", folder.path().join("journal.db").display());
+    (folder, url)
+}
+
+async fn journal(url: &str) -> Journal {
     let options = Options {
         clock: Arc::new(ManualClock::new(now())),
         ..Options::default()
     };
-    (folder, Journal::open(&url, options).await.unwrap())
+    Journal::open(url, options).await.unwrap()
 }
 
 async fn accept(journal: &Journal) -> JobId {
@@ -55,8 +59,8 @@ async fn accept(journal: &Journal) -> JobId {
 }
 
 /// Runs a dispatcher until the job has been put down once, and returns what it is then.
-async fn put_down(lookup: Lookup) -> (JobState, bool) {
-    let (_folder, journal) = journal().await;
+async fn put_down(url: &str, lookup: Lookup) -> (JobState, bool) {
+    let journal = journal(url).await;
     let job = accept(&journal).await;
     let mut changes = journal.changes();
     let service = Service::new(journal.clone(), Arc::new(Always(lookup)), ServiceOptions::default());
@@ -80,16 +84,25 @@ async fn put_down(lookup: Lookup) -> (JobState, bool) {
 }
 
 #[tokio::test]
-async fn a_connector_that_another_host_may_know_parks_nothing() {
-    let why = "there is no tenant `acme`".to_owned();
-    let (state, is_parked) = put_down(Lookup::Absent(why.clone())).await;
-    let until = Some(now() + Duration::from_secs(30));
-    assert_eq!((state, is_parked), (JobState::Parked { until, why }, false));
+async fn a_connector_that_another_host_may_run_parks_nothing() {
+    let (_folder, sqlite) = sqlite();
+    let postgres = kit::PrivatePostgres::shared().database();
+    let (absent, unready) = ("there is no tenant `acme`", "its key is missing");
+    for (url, lookup, why) in [
+        (&sqlite, Lookup::Absent(absent.to_owned()), absent),
+        (&postgres, Lookup::Absent(absent.to_owned()), absent),
+        (&postgres, Lookup::Unready(unready.to_owned()), unready),
+    ] {
+        let (state, is_parked) = put_down(url, lookup).await;
+        let (until, why) = (Some(now() + Duration::from_secs(30)), why.to_owned());
+        assert_eq!((state, is_parked), (JobState::Parked { until, why }, false), "{url}");
+    }
 }
 
 #[tokio::test]
-async fn a_connector_that_cannot_run_parks_its_lane() {
+async fn a_connector_that_the_only_host_cannot_run_parks_its_lane() {
+    let (_folder, url) = sqlite();
     let why = "its key is missing".to_owned();
-    let (state, is_parked) = put_down(Lookup::Unready(why.clone())).await;
+    let (state, is_parked) = put_down(&url, Lookup::Unready(why.clone())).await;
     assert_eq!((state, is_parked), (JobState::Parked { until: None, why }, true));
 }

@@ -14,7 +14,7 @@ use super::stop::Stop;
 use crate::capability::Verb;
 use crate::evidence::{JobRecord, JobState, Outcome};
 use crate::intake::{OLD_HOLD, Person};
-use crate::journal::{ClaimedJob, ClosureLimit, Finish, Finished, Journal, JournalError, Lane};
+use crate::journal::{ClaimedJob, ClosureLimit, Engine, Finish, Finished, Journal, JournalError, Lane};
 use crate::step;
 
 /// How often a finish is tried while the database is away. With the pause between them about the length of a lease;
@@ -25,8 +25,8 @@ const FINISH_TRIES: u32 = 10;
 /// for one whose intent the journal could not take.
 const BUSY_PAUSE: Duration = Duration::from_secs(2);
 
-/// When a job looks again whose connector this host does not know: half a minute. Another host may take it then; if
-/// none knows it, going round costs next to nothing.
+/// When a job looks again whose connector this host does not know or cannot run: half a minute. Another host may take it
+/// then; if none can, going round costs next to nothing.
 const ABSENT_PAUSE: Duration = Duration::from_secs(30);
 
 /// What every job's task needs.
@@ -62,8 +62,11 @@ pub(super) async fn work(worker: Arc<Worker>, job: ClaimedJob, lease: Arc<Lease>
     step::passed("claimed");
     let connector = match worker.connectors.connector(job.tenant(), job.connector()) {
         Lookup::Ready(connector) => connector,
-        Lookup::Unready(reason) => return worker.park(&job, reason, None, None).await,
-        Lookup::Absent(reason) => {
+        // On SQLite this host is the only one, and its files the only ones that can mend it.
+        Lookup::Unready(reason) if worker.journal.engine() == Engine::Sqlite => {
+            return worker.park(&job, reason, None, None).await;
+        }
+        Lookup::Unready(reason) | Lookup::Absent(reason) => {
             let until = worker.journal.after(ABSENT_PAUSE);
             put_down(&worker.journal, &job, Finish::Defer { until, reason }, None).await;
             return;
