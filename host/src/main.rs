@@ -1,6 +1,7 @@
 //! The binary `exeunt`.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use exeunt::cli::{Cli, Exit};
@@ -9,6 +10,9 @@ use exeunt::cli::{Cli, Exit};
 /// that, SQLite's memory included. mimalloc is as fast and keeps what was freed: 10,000 tenants took a sixth more.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+/// How long the process waits at its end for what blocks a thread.
+const HANGING_WITHIN: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -20,7 +24,10 @@ fn main() -> ExitCode {
             return Exit::Usage.into();
         }
     };
-    match runtime.block_on(exeunt::cli::main(cli)) {
+    let ended = runtime.block_on(exeunt::cli::main(cli));
+    // A file or a name lookup that hangs cannot be called off, and whatever matters has been waited for by now.
+    runtime.shutdown_timeout(HANGING_WITHIN);
+    match ended {
         Ok(exit) => exit.into(),
         Err(error) => {
             eprintln!("error: {error:#}");

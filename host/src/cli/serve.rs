@@ -274,7 +274,11 @@ async fn look(mut watched: Watched, mut hangup: Signal, mut stopped: watch::Rece
             Some(()) = hangup.recv() => tracing::info!("SIGHUP: looking at the files now"),
             _ = ticker.tick() => {}
         }
-        watched.look().await;
+        // Files that hang, or a registry, must not hold up the end.
+        tokio::select! {
+            () = stop(&mut stopped) => return,
+            () = watched.look() => {}
+        }
     }
 }
 

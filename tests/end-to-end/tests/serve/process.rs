@@ -1,7 +1,7 @@
 //! A running `exeunt serve`.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -113,6 +113,13 @@ impl Host {
         let line = limits.lines().find_map(|line| line.strip_prefix(name)).expect("a line");
         let mut words = line.split_whitespace().map(str::to_owned);
         (words.next().expect("a limit"), words.next().expect("a limit"))
+    }
+
+    /// Whether it has a file open.
+    pub(crate) fn has_open(&self, path: &Path) -> bool {
+        let id = self.child.id().expect("it runs");
+        let mut files = std::fs::read_dir(format!("/proc/{id}/fd")).expect("it runs").flatten();
+        files.any(|file| std::fs::read_link(file.path()).is_ok_and(|open| open == path))
     }
 
     /// Resident memory in KiB.

@@ -248,3 +248,20 @@ async fn a_signing_key_is_rotated_under_load_without_losing_a_job() {
     books.balance(&client, simulator).await;
     host.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_ends_though_a_file_hangs_that_it_reads() {
+    let house = House::sqlite().await;
+    let (host, _client) = begin(&house).await;
+    // Held open to write and never written to: whoever reads it waits, as for a network file system that is away.
+    let pipe = house.path("tenants/globex.toml");
+    let made = tokio::process::Command::new("mkfifo").arg(&pipe).status().await;
+    assert!(made.expect("mkfifo runs").success());
+    let _writer = std::fs::File::options()
+        .read(true)
+        .write(true)
+        .open(&pipe)
+        .expect("a pipe");
+    crate::until("it is read", async || host.has_open(&pipe)).await;
+    host.stop().await;
+}
