@@ -115,7 +115,7 @@ impl Leases {
         let mut held = self.held();
         for task in tasks {
             let Some(held) = held.get_mut(&task) else { continue };
-            if lost.contains(&held.lease.fence.job()) {
+            if lost.contains(&held.lease.fence) {
                 end(held, "the lease was lost");
             } else {
                 held.until = asked + self.length;

@@ -179,17 +179,18 @@ impl Database {
         if slot.closed {
             return Ok(());
         }
-        let mut connection = match slot.connection.take() {
-            Some(connection) => connection,
-            None => self.open_writer().await?,
-        };
+        let kept = slot.connection.take();
         let copied = async {
+            let mut connection = match kept {
+                Some(connection) => connection,
+                None => self.open_writer().await?,
+            };
             checkpoint::copy(&mut connection).await?;
             let _nobody_writes = self.turn(Writer::Operator).await;
-            checkpoint::copy(&mut connection).await
+            checkpoint::copy(&mut connection).await?;
+            Ok(connection)
         };
-        let copied = copied.await;
-        slot.connection = Some(connection);
+        let copied = copied.await.map(|connection| slot.connection = Some(connection));
         copied.map_err(|error| self.note(&mut slot, error))
     }
 

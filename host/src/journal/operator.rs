@@ -64,15 +64,14 @@ impl Journal {
             .tenant
             .as_deref()
             .map_or(Ok(()), |tenant| check_name("tenant", tenant))?;
-        let mut released = 0;
-        loop {
-            let arguments = (filter.clone(), actor.to_owned(), reason.to_owned());
+        let (mut released, mut after) = (0, Some(Uuid::nil()));
+        while let Some(last) = after {
+            let arguments = (filter.clone(), last, actor.to_owned(), reason.to_owned());
             let step = self.write(Writer::Operator, arguments, release_some).await?;
-            released += step;
-            if step < STEP.unsigned_abs() {
-                return Ok(released);
-            }
+            released += step.released;
+            after = step.last;
         }
+        Ok(released)
     }
 
     /// Closes an open breaker: its window starts anew, and what it withheld goes on, until the limit is reached again.
@@ -189,15 +188,26 @@ fn let_go(unit: &mut Unit, context: &Context, row: &JobRow, (actor, reason): (&s
     unit.act(context, actor, "release", (&row.lane, Some(row.id)), &detail);
 }
 
-type ReleaseHeld = (HeldFilter, String, String);
+/// Which jobs, those after which id, who lets them go and why.
+type ReleaseHeld = (HeldFilter, Uuid, String, String);
+
+/// What came of one step.
+#[derive(Debug)]
+struct Released {
+    released: u64,
+    /// The last job of a full step. Not by how many were released: of those another operator may have taken some.
+    last: Option<Uuid>,
+}
 
 fn release_some<'c>(
     tx: &'c mut AnyConnection,
     context: &'c Context,
-    (filter, actor, reason): &'c ReleaseHeld,
-) -> Step<'c, u64> {
+    (filter, after, actor, reason): &'c ReleaseHeld,
+) -> Step<'c, Released> {
     Box::pin(async move {
-        let held = held(tx, filter).await?;
+        let held = held(tx, filter, *after).await?;
+        let is_full = i64::try_from(held.len()).is_ok_and(|found| found == STEP);
+        let last = held.last().map(|(id, _)| *id).filter(|_| is_full);
         let mut unit = Unit::lock(tx, context, held.iter().map(|(_, lane)| lane.clone())).await?;
         unit.load(tx, held.iter().map(|(id, _)| *id)).await?;
         let mut released = 0;
@@ -209,15 +219,15 @@ fn release_some<'c>(
             released += 1;
         }
         unit.store(tx).await?;
-        Ok(released)
+        Ok(Released { released, last })
     })
 }
 
-async fn held(tx: &mut AnyConnection, filter: &HeldFilter) -> Result<Vec<(Uuid, String)>, JournalError> {
+async fn held(tx: &mut AnyConnection, filter: &HeldFilter, after: Uuid) -> Result<Vec<(Uuid, String)>, JournalError> {
     let lane = filter.lane.as_ref().map(Lane::key);
     let wanted = [("tenant", &filter.tenant), ("lane", &lane), ("why", &filter.why)];
-    let (mut sql, mut bind) = ("SELECT id, lane FROM job WHERE state = 2".to_owned(), Bind::new());
-    let mut number = 0;
+    let mut sql = "SELECT id, lane FROM job WHERE state = 2 AND id > $1".to_owned();
+    let (mut bind, mut number) = (Bind::new().id(after), 1);
     for (column, value) in wanted {
         let Some(value) = value else { continue };
         number += 1;

@@ -11,7 +11,7 @@ use super::error::JournalError;
 use super::finish::{self, Finish, Finished};
 use super::group::{Answers, Command};
 use super::open::Journal;
-use super::types::{Fence, JobId, State, milliseconds};
+use super::types::{Fence, State, milliseconds};
 use super::unit::Unit;
 
 /// Something that a worker wants written.
@@ -40,7 +40,7 @@ pub(super) enum WorkCommand {
 pub(super) enum Answer {
     Finished(Finished),
     Reservation(Reservation),
-    Lost(Vec<JobId>),
+    Lost(Vec<Fence>),
 }
 
 /// An answer of another kind than the command: a bug of ours.
@@ -102,13 +102,13 @@ impl Command for WorkCommand {
 
 impl Journal {
     /// Extends the leases of jobs that are still being worked on, and returns those that are lost: stop working on
-    /// them. One that was put down meanwhile is not lost.
+    /// them. A claim may be lost whose job this host has in a later one. One that was put down meanwhile is not lost.
     ///
     /// Send it at a third of the lease, so that one may get lost.
     ///
     /// # Errors
     /// None of its own.
-    pub async fn heartbeat(&self, fences: &[Fence], lease: Duration) -> Result<Vec<JobId>, JournalError> {
+    pub async fn heartbeat(&self, fences: &[Fence], lease: Duration) -> Result<Vec<Fence>, JournalError> {
         if fences.is_empty() {
             return Ok(Vec::new());
         }
@@ -194,7 +194,7 @@ fn apply(
     }
 }
 
-fn extend(unit: &mut Unit, fences: &[Fence], until: i64) -> Vec<JobId> {
+fn extend(unit: &mut Unit, fences: &[Fence], until: i64) -> Vec<Fence> {
     let mut lost = Vec::new();
     for fence in fences {
         match unit.job(fence.job.0) {
@@ -203,7 +203,7 @@ fn extend(unit: &mut Unit, fences: &[Fence], until: i64) -> Vec<JobId> {
                     unit.change(fence.job.0, |job| job.lease_until = Some(until));
                 }
             }
-            _ => lost.push(fence.job),
+            _ => lost.push(fence.clone()),
         }
     }
     lost

@@ -259,7 +259,12 @@ async fn apply(rig: &Rig, model: &mut Model, step: &Step) {
             // What was put down and not claimed since is not lost.
             let moved_on = |index: &usize| model.jobs[&model.claims[*index].id()].fence != model.fences[*index];
             let dropped = (0..model.claims.len()).filter(moved_on);
-            assert_eq!(lost, dropped.map(|index| model.claims[index].id()).collect::<Vec<_>>());
+            assert_eq!(
+                lost,
+                dropped
+                    .map(|index| model.claims[index].fence.clone())
+                    .collect::<Vec<_>>()
+            );
         }
     }
 }

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use exeunt::journal::{Finish, HeldFilter, JobId, JobState, JournalError, Outcome};
+use sqlx::{Connection as _, Executor as _, Row as _};
 use uuid::Uuid;
 
 use crate::on_both;
-use crate::rig::{Rig, end, event, held, lane};
+use crate::rig::{Rig, block_on, end, event, held, lane};
 
 fn refused(result: Result<(), JournalError>) -> String {
     match result {
@@ -117,4 +118,35 @@ on_both! {
         let order: Vec<_> = rig.claim(2).await.iter().map(exeunt::journal::ClaimedJob::id).collect();
         assert_eq!(order, [second, first]);
     }
+}
+
+#[test]
+fn a_job_that_another_operator_takes_meanwhile_does_not_end_the_release() {
+    block_on(async {
+        let rig = Rig::postgres().await;
+        for _ in 0..230 {
+            rig.accept(event("acme", vec![held("docusign", "approval")], rig.now()))
+                .await;
+        }
+        // The other operator has the lane when the first step has been read.
+        let mut other = sqlx::AnyConnection::connect(&rig.url).await.expect("a connection");
+        other.execute("BEGIN").await.expect("a transaction");
+        other.execute("SELECT id FROM lane FOR UPDATE").await.expect("the lane");
+        let journal = rig.journal.clone();
+        let releasing = tokio::spawn(async move {
+            journal
+                .release_held(&HeldFilter::default(), "ann", "")
+                .await
+                .expect("released")
+        });
+        let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted";
+        let mut watching = sqlx::AnyConnection::connect(&rig.url).await.expect("a connection");
+        while watching.fetch_one(waiting).await.expect("a count").get::<i64, _>(0) == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let taken = "UPDATE job SET state = 3, outcome = 5 WHERE id = (SELECT min(id::text)::bytea FROM job)";
+        other.execute(taken).await.expect("an update");
+        other.execute("COMMIT").await.expect("a commit");
+        assert_eq!(releasing.await.expect("no panic"), 229);
+    });
 }
