@@ -246,9 +246,8 @@ fn client_request(id: &str, secret: &SecretString, scope: &str) -> Result<TokenR
     let encode = |text: &str| Zeroizing::new(url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>());
     let pair = Zeroizing::new(format!("{}:{}", *encode(id), *encode(secret.expose_secret())));
     let encoded = Zeroizing::new(STANDARD.encode(pair.as_bytes()));
-    // The secret as it stands in the pair may be spelled unlike the secret itself.
-    let parts = pair.split(':').skip(1);
-    let injected = Scrubber::new(parts.chain([pair.as_str(), encoded.as_str()]));
+    // The secret as it stands in the pair may be spelled unlike the secret itself. Not the pair: a client's id is none.
+    let injected = Scrubber::new(pair.split(':').skip(1).chain([encoded.as_str()]));
     let authorization = Zeroizing::new(format!("Basic {}", *encoded));
     let mut authorization = HeaderValue::from_str(&authorization)
         .map_err(|_| "the client secret cannot be sent as HTTP Basic".to_owned())?;

@@ -119,12 +119,14 @@ impl Grant {
         if !problems.is_empty() {
             return Err(problems);
         }
-        let materials = keys.values().flat_map(|key| &key.materials);
-        let secrets = materials.filter_map(|material| match material {
-            KeyMaterial::Secret(secret) => Some(secret.expose_secret()),
-            KeyMaterial::Signing(_) => None,
+        let secrets = keys.values().flat_map(|key| {
+            let is_pair = is_pair(&key.declaration.kind);
+            key.materials.iter().filter_map(move |material| match material {
+                KeyMaterial::Secret(secret) => Some(secret_part(secret.expose_secret(), is_pair)),
+                KeyMaterial::Signing(_) => None,
+            })
         });
-        let scrubber = Scrubber::new(secrets.flat_map(|secret| secret.split(':').chain([secret])));
+        let scrubber = Scrubber::new(secrets.flat_map(with_parts));
         Ok(Self {
             tenant: binding.tenant,
             connector: binding.connector,
@@ -242,12 +244,7 @@ fn bind_keys(
             problems.push(Problem { field: "keys", text });
             continue;
         };
-        let is_pair = matches!(
-            &declaration.kind,
-            KeyKind::ApiKey {
-                placement: Placement::Basic
-            }
-        );
+        let is_pair = is_pair(&declaration.kind);
         let is_short = |material: &KeyMaterial| match material {
             KeyMaterial::Secret(secret) => secret_part(secret.expose_secret(), is_pair).len() < MIN_SECRET,
             KeyMaterial::Signing(_) => false,
@@ -369,8 +366,23 @@ fn is_line(reach: &Reach, line: &str) -> bool {
     line.split_whitespace().eq(reach.to_string().split_whitespace())
 }
 
-/// What of a key must not be seen: of `user:password` the password.
-fn secret_part(key: &str, is_pair: bool) -> &str {
+fn is_pair(kind: &KeyKind) -> bool {
+    matches!(
+        kind,
+        KeyKind::ApiKey {
+            placement: Placement::Basic
+        }
+    )
+}
+
+/// A secret and what stands in it between colons, which targets show alone.
+pub(super) fn with_parts(secret: &str) -> impl Iterator<Item = &str> {
+    secret.split(':').chain([secret])
+}
+
+/// What of a key must not be seen: of `user:password` the password. The user is somebody's address, and blanking a piece
+/// of it in answers would make others with the same domain unfindable.
+pub(super) fn secret_part(key: &str, is_pair: bool) -> &str {
     key.split_once(':')
         .filter(|_| is_pair)
         .map_or(key, |(_, password)| password)

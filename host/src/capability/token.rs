@@ -13,6 +13,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Mutex;
 
 use super::descriptor::Placement;
+use super::grant::{secret_part, with_parts};
 use super::scrub::Scrubber;
 
 /// A token is renewed when less than this is left; DocuSign's own advice, and longer than any job takes.
@@ -48,7 +49,8 @@ impl Token {
         expires: Option<Timestamp>,
         minted_with: &Scrubber,
     ) -> Self {
-        let own = Scrubber::new(secret.expose_secret().split(':').chain([secret.expose_secret()]));
+        let is_pair = matches!(placement, Placement::Basic);
+        let own = Scrubber::new(with_parts(secret_part(secret.expose_secret(), is_pair)));
         let scrubber = own.and(minted_with);
         Self {
             scrubber: scrubber.clone(),
@@ -205,6 +207,31 @@ mod tests {
             Some(at(expires)),
             &Scrubber::new([format!("assertion-{issued}").as_str()]),
         )
+    }
+
+    #[test]
+    fn of_a_pair_the_password_is_blanked_and_the_user_is_an_ordinary_word() {
+        let pair = "exeunt-connector@identity-corp.example:correct-horse-battery";
+        let token = Token::new(
+            SecretString::from(pair),
+            Placement::Basic,
+            Vec::new(),
+            at(0),
+            None,
+            &Scrubber::default(),
+        );
+        let scrubbed = |text: &str| token.scrubber().text(text.to_owned());
+        // Another person of the same domain: blanked, a connector would find no account of hers.
+        let other = "{\"email\":\"king@identity-corp.example\"}";
+        assert_eq!(scrubbed(other), other);
+        assert_eq!(scrubbed("tried correct-horse-battery"), "tried [secret]");
+        for echo in [
+            pair.to_owned(),
+            base64::Engine::encode(&base64::engine::general_purpose::STANDARD, pair),
+        ] {
+            let seen = scrubbed(&echo);
+            assert!(seen.ends_with("[secret]"), "{seen}");
+        }
     }
 
     #[tokio::test]

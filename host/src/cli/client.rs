@@ -195,6 +195,10 @@ impl Client {
     }
 
     fn url(&self, path: &[&str]) -> anyhow::Result<Url> {
+        // These would name another path.
+        if let Some(dots) = path.iter().find(|segment| matches!(**segment, "" | "." | "..")) {
+            bail!("\"{dots}\" is no id");
+        }
         let mut url = self.server.clone();
         // Segment by segment, so that an argument with a slash stays one.
         match url.path_segments_mut() {
@@ -253,5 +257,11 @@ mod tests {
         let client = Client::new("http://127.0.0.1:1".parse().unwrap(), &token, None).unwrap();
         let url = client.url(&["v1", "jobs", "../../x?y#z"]).unwrap();
         assert_eq!(url.as_str(), "http://127.0.0.1:1/v1/jobs/..%2F..%2Fx%3Fy%23z");
+        for other in ["", ".", ".."] {
+            assert!(
+                client.url(&["v1", "jobs", other, "release"]).is_err(),
+                "{other:?} is another path"
+            );
+        }
     }
 }

@@ -12,7 +12,12 @@ const BYTES: u64 = 1;
 /// Marking the process as not dumpable (`PR_SET_DUMPABLE`) lost: it also takes `/proc/self/pagemap` from a process
 /// without privileges, and the sandbox looks there to clear a guest's memory in half the time.
 pub(super) fn off() -> anyhow::Result<()> {
+    let (_, hard) = Resource::CORE
+        .get()
+        .context("cannot read the limit of core dumps (getrlimit)")?;
+    // Whoever allowed none at all has done what can be done: only root may raise a limit again.
+    let bytes = BYTES.min(hard);
     Resource::CORE
-        .set(BYTES, BYTES)
+        .set(bytes, bytes)
         .context("cannot turn core dumps off; allow the process to lower its own limits (setrlimit)")
 }

@@ -149,6 +149,8 @@ fn waited(status: StatusCode, answer: &Answer) -> Exit {
     let worst = answer.jobs.iter().map(of_job).max();
     worst.unwrap_or(match (answer.decision.as_deref(), status.is_success()) {
         (Some("refused"), _) => Exit::Withheld,
+        // Taken, and nobody knows more yet: there were too many waiters, or the journal could not be asked.
+        _ if status == StatusCode::ACCEPTED => Exit::Problem,
         (_, true) => Exit::Success,
         (_, false) => Exit::Failed,
     })

@@ -46,15 +46,46 @@ pub(super) struct Serve {
 
 impl Serve {
     pub(super) async fn run(self) -> anyhow::Result<Exit> {
-        let host = HostConfig::load(&self.config)?;
+        let Signals { hangup, mut end } = Signals::listen()?;
         let (stop, stopped) = watch::channel(false);
         let mut parts = JoinSet::new();
-        telemetry::serve(&host.server, &mut parts, stopped.clone())?;
+        let (journal, _owned) = tokio::select! {
+            opened = self.open(&mut parts, stopped, hangup) => opened?,
+            // Nothing has been taken yet.
+            () = end.asked() => return Ok(Exit::Success),
+        };
+        let ended = wait_for_the_end(&journal, &mut parts, &mut end).await;
+        stop.send_replace(true);
+        ended?;
+        tracing::info!("stopping: no more events are taken, running jobs end or are released");
+        let rest = async {
+            while let Some(ended) = parts.join_next().await {
+                ended.context("a part of the service failed while it stopped")?;
+            }
+            journal.close().await;
+            anyhow::Ok(())
+        };
+        match timeout(STOP_WITHIN, rest).await {
+            Ok(ended) => ended?,
+            Err(_) => tracing::warn!("not everything has ended in time; what is left is taken over from the journal"),
+        }
+        Ok(Exit::Success)
+    }
+
+    /// Opens everything, and returns the journal with its lock, which is held until the process ends, however that
+    /// happens.
+    async fn open(
+        self,
+        parts: &mut JoinSet<()>,
+        stopped: watch::Receiver<bool>,
+        hangup: Signal,
+    ) -> anyhow::Result<(Journal, Option<std::fs::File>)> {
+        let host = HostConfig::load(&self.config)?;
+        telemetry::serve(&host.server, parts, stopped.clone())?;
         let name = check_name(self.name.unwrap_or_else(host_name))?;
         let metrics = console::install_metrics().context("cannot set up metrics")?;
         let clock: SharedClock = Arc::new(SystemClock);
         let cache = PluginCache::open(&host.server.cache)?;
-        // Held until the process ends, however that happens.
         let owned = own(&host.server.journal)?;
         let address = host.server.journal.resolve()?;
         let options = Options {
@@ -86,7 +117,7 @@ impl Serve {
             stopped: stopped.clone(),
         });
         let routes = routes(&host, &journal, &state, &watched.tokens, &clock, metrics, &stopped);
-        let mut server = Server::new(listener, routes).limits(connection_limits(&host));
+        let mut server = Server::new(listener, routes).limits(connection_limits(&host)?);
         if let Some((_, certificates)) = &watched.tls {
             server = server.tls(certificates);
         }
@@ -100,33 +131,16 @@ impl Serve {
         let dispatcher = Service::new(journal.clone(), registry.clone(), options);
         parts.spawn(server.run(stopped.clone()));
         parts.spawn(dispatcher.run(stopped.clone()));
-        parts.spawn(look(watched, signal(SignalKind::hangup())?, stopped.clone()));
+        parts.spawn(look(watched, hangup, stopped.clone()));
         parts.spawn(sweep(journal.clone(), clock, host.server.transcript_retention, stopped));
         println!("listening on {listening}, {} tenants", registry.count());
-
-        let ended = wait_for_the_end(&journal, &mut parts).await;
-        stop.send_replace(true);
-        ended?;
-        tracing::info!("stopping: no more events are taken, running jobs end or are released");
-        let rest = async {
-            while let Some(ended) = parts.join_next().await {
-                ended.context("a part of the service failed while it stopped")?;
-            }
-            journal.close().await;
-            anyhow::Ok(())
-        };
-        match timeout(STOP_WITHIN, rest).await {
-            Ok(ended) => ended?,
-            Err(_) => tracing::warn!("not everything has ended in time; what is left is taken over from the journal"),
-        }
-        Ok(Exit::Success)
+        Ok((journal, owned))
     }
 }
 
 /// Ends well when the process is asked to stop, and with an error when it could not go on: the journal's file failed,
 /// or a part of it has ended. Half a service would look alive, and take events that nobody works on.
-async fn wait_for_the_end(journal: &Journal, parts: &mut JoinSet<()>) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+async fn wait_for_the_end(journal: &Journal, parts: &mut JoinSet<()>, end: &mut End) -> anyhow::Result<()> {
     tokio::select! {
         reason = journal.broken() => {
             bail!("the journal's file failed, nothing can be promised any more: {reason}")
@@ -135,18 +149,60 @@ async fn wait_for_the_end(journal: &Journal, parts: &mut JoinSet<()>) -> anyhow:
             Ok(()) => bail!("a part of the service has ended; start it again, and report this"),
             Err(error) => Err(anyhow!("a part of the service failed: {error}")),
         },
-        _ = terminate.recv() => Ok(()),
-        interrupted = tokio::signal::ctrl_c() => interrupted.context("cannot listen for SIGINT"),
+        () = end.asked() => Ok(()),
     }
 }
 
-fn connection_limits(host: &HostConfig) -> ConnectionLimits {
+/// What the process is told from outside. Listened to from its first moment: a start may take long, and until then a
+/// reload would end it, and a container's first process would not hear that it shall end.
+struct Signals {
+    hangup: Signal,
+    end: End,
+}
+
+/// The two signals that ask for the end.
+struct End {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl End {
+    async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+impl Signals {
+    fn listen() -> anyhow::Result<Self> {
+        let of = |kind| signal(kind).context("cannot listen for signals");
+        Ok(Self {
+            hangup: of(SignalKind::hangup())?,
+            end: End {
+                terminate: of(SignalKind::terminate())?,
+                interrupt: of(SignalKind::interrupt())?,
+            },
+        })
+    }
+}
+
+/// No more connections than half of the files that may be open: the rest is for targets, plugins and the journal, and an
+/// SQLite file that cannot be opened would look like one that failed.
+fn connection_limits(host: &HostConfig) -> anyhow::Result<ConnectionLimits> {
     let default = ConnectionLimits::default();
     let configured = host.server.limits.connections;
-    ConnectionLimits {
-        connections: configured.map_or(default.connections, |most| usize::try_from(most).unwrap_or(usize::MAX)),
-        ..default
+    let wanted = configured.map_or(default.connections, |most| usize::try_from(most).unwrap_or(usize::MAX));
+    let files = rlimit::increase_nofile_limit(u64::MAX).context("cannot read how many files may be open")?;
+    let connections = wanted.min(usize::try_from(files / 2).unwrap_or(usize::MAX));
+    if connections < wanted {
+        tracing::warn!(
+            "{connections} connections at a time and not {wanted}: only {files} files may be open; raise LimitNOFILE= of \
+             the unit, or `ulimit -n`"
+        );
     }
+    Ok(ConnectionLimits { connections, ..default })
 }
 
 /// The journal knows a host by its name. One that it would refuse must not be found out by the first job.
@@ -292,7 +348,12 @@ async fn sweep(journal: Journal, clock: SharedClock, retention: Duration, mut st
         let Ok(before) = clock.now().checked_sub(retention) else {
             continue;
         };
-        match journal.expire_transcripts(before).await {
+        // It goes in small steps that end by themselves; a stop does not wait for the last one.
+        let expired = tokio::select! {
+            () = stop(&mut stopped) => return,
+            expired = journal.expire_transcripts(before) => expired,
+        };
+        match expired {
             Ok(0) => {}
             Ok(count) => tracing::info!(count, "transcripts past their retention were deleted"),
             Err(error) => tracing::error!("transcripts were not swept: {error}"),
@@ -384,11 +445,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", folder.path().join("j.db").display());
         let journal = Journal::open(&url, Options::default()).await.unwrap();
+        let Signals { mut end, .. } = Signals::listen().unwrap();
         let mut parts = JoinSet::new();
         parts.spawn(async { panic!("a bug") });
-        let error = wait_for_the_end(&journal, &mut parts).await.unwrap_err();
+        let error = wait_for_the_end(&journal, &mut parts, &mut end).await.unwrap_err();
         assert!(error.to_string().contains("a part of the service failed"), "{error}");
         parts.spawn(async {});
-        assert!(wait_for_the_end(&journal, &mut parts).await.is_err());
+        assert!(wait_for_the_end(&journal, &mut parts, &mut end).await.is_err());
     }
 }

@@ -1,15 +1,21 @@
 //! What a request brings: a small JSON object, most of all a reason.
 
+use std::time::Duration;
+
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
 use axum::http::StatusCode;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use tokio::time::timeout;
 
 use super::problem::Problem;
 
 /// Largest body: 16 KiB. A reason at its limit and some names need a tenth of it.
 pub const MAX_BODY_BYTES: usize = 16 * 1024;
+
+/// How long a body may take: ten seconds, as for an event. Its sender holds a connection meanwhile.
+const BODY_TIME: Duration = Duration::from_secs(10);
 
 /// Longest reason: 1,000 bytes. It is shown in tables, and kept for ever.
 pub const MAX_REASON_BYTES: usize = 1000;
@@ -22,8 +28,14 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let bytes = Bytes::from_request(request, state)
-            .await
+        let arrived = timeout(BODY_TIME, Bytes::from_request(request, state)).await;
+        let bytes = arrived
+            .map_err(|_| {
+                Problem::new(
+                    StatusCode::REQUEST_TIMEOUT,
+                    format!("the body did not arrive within {} s", BODY_TIME.as_secs()),
+                )
+            })?
             .map_err(|rejection| match rejection.status() {
                 StatusCode::PAYLOAD_TOO_LARGE => Problem::new(
                     StatusCode::PAYLOAD_TOO_LARGE,

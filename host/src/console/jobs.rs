@@ -97,7 +97,7 @@ pub(super) async fn release(
     let (id, record) = find(&shared, &caller, &id).await?;
     let summary = &record.summary;
     if matches!(&summary.state, JobState::Held { why } if why == BREAKER) {
-        refuse_open_breaker(&shared, summary.lane.tenant(), Some(&summary.lane)).await?;
+        refuse_open_breaker(&shared, Some(summary.lane.tenant()), Some(&summary.lane)).await?;
     }
     shared
         .console
@@ -124,6 +124,13 @@ pub(super) async fn release_held(
     Body(wanted): Body<ReleaseHeld>,
 ) -> Result<Json<Released>, Problem> {
     caller.require(Role::Approve)?;
+    // Everything that anybody ever held, by one forgotten parameter, would be a lot of closed accounts. Asked before the
+    // tenant of a tenant's token is filled in: that it has one is no choice.
+    if wanted.tenant.is_none() && wanted.connector.is_none() && wanted.why.is_none() {
+        return Err(Problem::invalid(
+            "say which held jobs: give `tenant`, `connector` or `why`",
+        ));
+    }
     let tenant = caller.narrow(wanted.tenant)?;
     let lane = lane(tenant.as_deref(), wanted.connector)?;
     let filter = HeldFilter {
@@ -131,14 +138,8 @@ pub(super) async fn release_held(
         lane,
         why: wanted.why,
     };
-    // Everything that anybody ever held, by one forgotten parameter, would be a lot of closed accounts.
-    if filter == HeldFilter::default() {
-        return Err(Problem::invalid(
-            "say which held jobs: give `tenant`, `connector` or `why`",
-        ));
-    }
-    if let (Some(BREAKER), Some(tenant)) = (filter.why.as_deref(), &filter.tenant) {
-        refuse_open_breaker(&shared, tenant, filter.lane.as_ref()).await?;
+    if filter.why.as_deref().is_none_or(|why| why == BREAKER) {
+        refuse_open_breaker(&shared, filter.tenant.as_deref(), filter.lane.as_ref()).await?;
     }
     let released = shared
         .console
@@ -150,8 +151,8 @@ pub(super) async fn release_held(
 }
 
 /// A job that is released while its breaker is open would be held again at once, and look as if nobody had done anything.
-async fn refuse_open_breaker(shared: &Shared, tenant: &str, lane: Option<&Lane>) -> Result<(), Problem> {
-    let lanes = shared.console.journal.lanes(Some(tenant)).await?;
+async fn refuse_open_breaker(shared: &Shared, tenant: Option<&str>, lane: Option<&Lane>) -> Result<(), Problem> {
+    let lanes = shared.console.journal.lanes(tenant).await?;
     let is_meant = |status: &&LaneStatus| lane.is_none_or(|lane| *lane == status.lane) && status.tripped.is_some();
     match lanes.iter().find(is_meant) {
         None => Ok(()),
@@ -161,6 +162,7 @@ async fn refuse_open_breaker(shared: &Shared, tenant: &str, lane: Option<&Lane>)
                 "the breaker of {lane} is open and would hold these jobs again; close it with: exeunt breaker release \
                  {tenant} {connector} --reason …",
                 lane = open.lane,
+                tenant = open.lane.tenant(),
                 connector = open.lane.connector()
             ),
         )),

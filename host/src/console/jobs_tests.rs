@@ -312,6 +312,8 @@ async fn held_jobs_are_released_by_filter_and_never_all_by_accident() {
         release("boss", json!({"connector": "docusign", "reason": "x"})).await.0,
         400
     );
+    let (status, problem) = release("acme-all", json!({"reason": "x"})).await;
+    assert_eq!(status, 400, "that its token has one tenant is no choice: {problem}");
     let (_, released) = release("acme-all", json!({"why": "old-event", "reason": "x"})).await;
     assert_eq!(released, json!({"released": 1}), "only its own");
     let (_, released) = release(

@@ -280,6 +280,8 @@ fn may_have_happened(problem: &Problem, effect: Effect, status: Option<u16>) -> 
     match (effect, problem) {
         (Effect::None, _) => false,
         (Effect::Unknown, _) => true,
+        // Whatever the plugin calls it, a 5xx is no clear no.
+        (Effect::Answered, _) if status.is_some_and(|status| status >= 500) => true,
         // An answer came. A clear no is a no; a 5xx or a guest that died over the answer leaves it open.
         (_, Problem::Fault(_) | Problem::Failure(Failure::Unavailable(_) | Failure::Unexpected(_))) => true,
         (_, Problem::Failure(Failure::Refused(_))) => false,

@@ -4,6 +4,7 @@
 //! unique index; a content event that is too old to be meant gives its key up to the new one.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 use sqlx::AnyConnection;
@@ -14,6 +15,10 @@ use super::database::Context;
 use super::error::JournalError;
 use super::sql::{Bind, Cells, execute, select_in};
 use super::types::{Decision, EventId, milliseconds};
+
+/// How long the same content is a repetition while nothing has come of the first: a day. Somebody who leaves, comes back
+/// and leaves again takes longer, and a queue that stands for days must not swallow that.
+const AT_WORK_WINDOW: Duration = Duration::from_secs(24 * 3600);
 
 /// The key of an event, or none where each message is one.
 pub(super) fn key(tenant: &str, source: &str, dedupe: &Dedupe) -> Option<[u8; 32]> {
@@ -39,16 +44,23 @@ pub(super) struct Holder {
     received_at: i64,
     decision: Decision,
     reason: String,
-    unfinished: bool,
+    /// It has jobs, and each of them is still queued or running.
+    at_work: bool,
 }
 
 impl Holder {
     /// True where a later message with the same content is a new event.
+    ///
+    /// In doubt it is: a job too many finds the account closed, and a leaver taken for a repetition keeps it. So one job
+    /// that has ended is enough, whatever the others wait for (she left, came back and left again), and one that is held,
+    /// which may be cancelled. A clock that was set back counts as time gone by.
     pub(super) fn is_over(&self, command: &AcceptCommand, context: &Context) -> bool {
-        let window = milliseconds(context.options.content_window);
-        matches!(command.event.dedupe, Dedupe::Content(_))
-            && !self.unfinished
-            && command.received_at().saturating_sub(self.received_at) > window
+        let window = match self.at_work {
+            true => AT_WORK_WINDOW,
+            false => context.options.content_window,
+        };
+        let age = command.received_at().abs_diff(self.received_at);
+        matches!(command.event.dedupe, Dedupe::Content(_)) && age > milliseconds(window).unsigned_abs()
     }
 
     pub(super) fn original(&self) -> Original {
@@ -73,7 +85,8 @@ pub(super) async fn holders(
     keys: &[[u8; 32]],
 ) -> Result<HashMap<Vec<u8>, Holder>, JournalError> {
     let before = "SELECT dedupe, id, received_at, decision, reason, \
-                  CASE WHEN EXISTS (SELECT 1 FROM job WHERE event_id = event.id AND state < 3) THEN 1 ELSE 0 END \
+                  CASE WHEN EXISTS (SELECT 1 FROM job WHERE event_id = event.id AND state < 2) AND NOT EXISTS \
+                  (SELECT 1 FROM job WHERE event_id = event.id AND state >= 2) THEN 1 ELSE 0 END \
                   FROM event WHERE dedupe IN";
     let rows = select_in(tx, (before, ""), keys, |bind, key| bind.bytes(key)).await?;
     let read = |row| {
@@ -84,7 +97,7 @@ pub(super) async fn holders(
             received_at: cells.int()?,
             decision: Decision::from_code(cells.int()?)?,
             reason: cells.text()?,
-            unfinished: cells.int()? != 0,
+            at_work: cells.int()? != 0,
         };
         Ok((key, holder))
     };

@@ -19,6 +19,7 @@ mod names;
 mod plugin_source;
 mod policy;
 mod reader;
+mod replace;
 mod secrets;
 mod server;
 mod signature;
@@ -42,6 +43,7 @@ pub use plugin_source::{PluginRegistry, PluginSource, RegistryPlugin};
 pub use policy::{Breaker, MAX_DURATION, MAX_PATTERN_BYTES, MAX_PATTERNS, Policy, Protected};
 pub use reader::MAX_CONFIG_BYTES;
 pub(crate) use reader::{Item, Table, read, read_text};
+pub use replace::replace;
 pub(crate) use secrets::read_secret_file;
 pub use secrets::{MAX_KEY_SECRETS, MAX_SECRET_BYTES, SecretRef};
 pub use server::{

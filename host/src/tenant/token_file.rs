@@ -5,7 +5,6 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::Write as _;
 use std::path::Path;
 
 use jiff::civil::Date;
@@ -14,25 +13,22 @@ use super::error::{ConfigError, Location};
 use super::host::folder_of;
 use super::names::{is_name, quoted};
 use super::reader::{Item, Table};
+use super::replace::replace;
 use super::tokens::{Role, Token, TokenHash};
 
 const HEAD: &str =
     "# Written by `exeunt token`, which drops comments. Holds hashes; a token is shown once, when it is made.\n";
+
+/// A new file's mode. Readable by all: it may be made by root, and the server runs as somebody else. It holds hashes of
+/// 256 random bits, from which nobody makes a token.
+const MODE: u32 = 0o644;
 
 /// Writes the file whole or not at all: the server re-reads it at any moment.
 pub(super) fn write(path: &Path, tokens: &[&Token]) -> Result<(), ConfigError> {
     let text: String = std::iter::once(HEAD.to_owned())
         .chain(tokens.iter().map(|token| entry(token)))
         .collect();
-    let write = || -> std::io::Result<()> {
-        // Made with mode 0600.
-        let mut file = tempfile::NamedTempFile::new_in(folder_of(path))?;
-        file.write_all(text.as_bytes())?;
-        file.as_file().sync_all()?;
-        file.persist(path)?;
-        Ok(())
-    };
-    write().map_err(|error| Location::file_only(path).error(format!("cannot be written: {error}")))
+    replace(path, &text, MODE).map_err(|error| Location::file_only(path).error(format!("cannot be written: {error}")))
 }
 
 fn entry(token: &Token) -> String {

@@ -99,9 +99,14 @@ fn the_file_holds_hashes_only_and_belongs_to_its_owner() {
     #[cfg(unix)]
     {
         use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-        assert_eq!(file.metadata().unwrap().mode() & 0o777, 0o600);
-        fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
-        assert!(Tokens::load(&file).is_ok(), "hashes may be read");
+        assert_eq!(file.metadata().unwrap().mode() & 0o777, 0o644, "hashes may be read");
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        Tokens::revoke(&file, "ops").unwrap();
+        assert_eq!(
+            file.metadata().unwrap().mode() & 0o777,
+            0o600,
+            "an operator's choice stays"
+        );
         fs::set_permissions(&file, fs::Permissions::from_mode(0o660)).unwrap();
         let error = Tokens::load(&file).unwrap_err().to_string();
         assert!(

@@ -97,16 +97,41 @@ on_both! {
         assert_eq!(rig.accept(with_content(&rig, 1)).await.event, second.event, "the new one holds the key now");
     }
 
-    async fn the_same_content_is_a_duplicate_while_a_job_is_unfinished(rig: Rig) {
+    async fn the_same_content_is_a_duplicate_for_a_day_while_nothing_has_come_of_it(rig: Rig) {
         let first = rig.accept(with_content(&rig, 1)).await;
         rig.clock.advance(Duration::from_secs(86400));
         assert_eq!(rig.accept(with_content(&rig, 1)).await.event, first.event, "queued");
         let job = rig.claim_one().await;
         assert_eq!(rig.accept(with_content(&rig, 1)).await.event, first.event, "running");
+        rig.clock.advance(Duration::from_millis(1));
+        assert_eq!(rig.accept(with_content(&rig, 1)).await.duplicate, None, "longer ago than a day");
         rig.finish(&job.fence, exeunt::journal::Finish::Hold { why: "approval".into(), reason: "ask".into(), detail: None }).await;
-        assert_eq!(rig.accept(with_content(&rig, 1)).await.event, first.event, "held");
-        rig.journal.cancel(job.id(), "ops", "").await.expect("a held job can be cancelled");
-        assert_eq!(rig.accept(with_content(&rig, 1)).await.duplicate, None, "cancelled");
+        let held = rig.accept(with_content(&rig, 2)).await;
+        let job = rig.claim(2).await.into_iter().find(|job| job.event == held.event).expect("the second");
+        rig.finish(&job.fence, exeunt::journal::Finish::Hold { why: "approval".into(), reason: "ask".into(), detail: None }).await;
+        assert_eq!(rig.accept(with_content(&rig, 2)).await.event, held.event, "within ten minutes");
+        rig.clock.advance(Duration::from_secs(601));
+        assert_eq!(rig.accept(with_content(&rig, 2)).await.duplicate, None, "held, and may be cancelled");
+    }
+
+    async fn the_same_content_is_new_once_one_of_its_jobs_has_ended(rig: Rig) {
+        let content = || NewEvent {
+            dedupe: Dedupe::Content([1; 32]),
+            ..event("acme", vec![queued("docusign"), queued("second")], rig.now())
+        };
+        rig.accept(content()).await;
+        let jobs = rig.claim(2).await;
+        rig.finish(&jobs[0].fence, end(Outcome::Closed)).await;
+        rig.finish(&jobs[1].fence, exeunt::journal::Finish::Park { reason: "consent".into() }).await;
+        rig.clock.advance(Duration::from_secs(601));
+        assert_eq!(rig.accept(content()).await.duplicate, None, "she left, came back and left again");
+    }
+
+    async fn a_clock_that_was_ahead_swallows_nobody(rig: Rig) {
+        let ahead = NewEvent { received_at: rig.now() + Duration::from_secs(86400), ..with_content(&rig, 1) };
+        rig.accept(ahead).await;
+        rig.finish(&rig.claim_one().await.fence, end(Outcome::Closed)).await;
+        assert_eq!(rig.accept(with_content(&rig, 1)).await.duplicate, None);
     }
 
     async fn one_batch_can_hold_the_same_event_many_times(rig: Rig) {

@@ -4,8 +4,7 @@
 //! reviewed, copied to the other hosts, and taken back like any line. A switch in the journal lost: the file would say
 //! one thing, and the hosts do another.
 
-use std::os::unix::fs::{MetadataExt as _, chown};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, anyhow, bail};
 use clap::Args;
@@ -14,7 +13,7 @@ use toml_edit::{DocumentMut, value};
 use crate::cli::Exit;
 use crate::cli::table::{show, table};
 use crate::dispatch::{History, Ran};
-use crate::tenant::{HostConfig, Tenant, did_you_mean};
+use crate::tenant::{HostConfig, Tenant, did_you_mean, replace};
 
 /// Lists which plugins the connectors of this host have run, the latest of each first.
 #[derive(Debug, Args)]
@@ -88,7 +87,7 @@ impl Rollback {
         let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
         let text = edit(&text, &self.connector, wanted)?;
         Tenant::parse(&text, &file, &host).context("the file would be wrong afterwards, so it was left as it is")?;
-        replace(&file, &text).with_context(|| format!("cannot write {}", file.display()))?;
+        replace(&file, &text, 0o644).with_context(|| format!("cannot write {}", file.display()))?;
         println!(
             "{}: [connectors.{}] is at {} {}, digest = \"{}\"; write the same into the files of your other hosts",
             file.display(),
@@ -133,23 +132,6 @@ fn edit(text: &str, connector: &str, wanted: &Ran) -> anyhow::Result<String> {
     Ok(document.to_string())
 }
 
-/// Replaces a file in one step, for a server that looks at it now. Whoever could read it still can.
-fn replace(path: &Path, text: &str) -> std::io::Result<()> {
-    // A link stays a link.
-    let path = path.canonicalize()?;
-    let before = path.metadata()?;
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    std::io::Write::write_all(&mut file, text.as_bytes())?;
-    file.as_file().set_permissions(before.permissions())?;
-    let now = file.as_file().metadata()?;
-    if (now.uid(), now.gid()) != (before.uid(), before.gid()) {
-        chown(file.path(), Some(before.uid()), Some(before.gid()))?;
-    }
-    file.persist(&path).map_err(|error| error.error)?;
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -190,19 +172,5 @@ mod tests {
         );
         assert!(edited.contains("digest = \"sha256:00\""), "{edited}");
         assert!(edit(text, "b", &ran()).is_err());
-    }
-
-    #[test]
-    fn a_replaced_file_keeps_its_mode_and_a_link_stays_one() {
-        use std::os::unix::fs::PermissionsExt as _;
-        let folder = tempfile::tempdir().unwrap();
-        let (file, link) = (folder.path().join("acme.toml"), folder.path().join("link.toml"));
-        std::fs::write(&file, "old").unwrap();
-        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o640)).unwrap();
-        std::os::unix::fs::symlink(&file, &link).unwrap();
-        replace(&link, "new").unwrap();
-        assert!(link.is_symlink());
-        assert_eq!(std::fs::read_to_string(&file).unwrap(), "new");
-        assert_eq!(file.metadata().unwrap().mode() & 0o777, 0o640);
     }
 }

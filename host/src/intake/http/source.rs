@@ -29,10 +29,15 @@ impl OpenSource {
     ///
     /// # Errors
     /// What [`Source::new`] says, a secret that cannot be read or used, a source without `auth`: whoever finds the
-    /// address could have people's accounts closed.
+    /// address could have people's accounts closed; and one that feeds no connector.
     pub fn open(config: &SourceConfig) -> Result<Self, ConfigError> {
         const WRITE: &str = "has no `auth`, so anybody could report leavers; write auth = { bearer = \"file:NAME\" }, \
                              basic = { user = \"…\", password = \"file:NAME\" } or webhook = \"file:NAME\" in its place";
+        const FEEDS_NONE: &str = "feeds no connector, so nothing would ever be closed and its events would be answered \
+                                  all the same; write a [connectors.NAME]";
+        if config.connectors.is_empty() {
+            return Err(config.at("").error(FEEDS_NONE));
+        }
         let source = Source::new(config);
         let auth = match &config.auth {
             Some(auth) => Auth::resolve(auth),

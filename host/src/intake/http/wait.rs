@@ -64,16 +64,16 @@ impl Standing {
     ///
     /// 200 is: every account is closed, was closed, was never there, or would have been closed. 409 is: somebody has to
     /// decide. 424 is: a target could not do it; not 502, which whatever stands between the caller and us answers too,
-    /// and which asks for a repetition, while the job has had all of its attempts. 202 is: not yet known.
+    /// and which asks for a repetition, while the job has had all of its attempts. 202 is: not yet known, and nothing is
+    /// wrong so far. What has gone wrong is said though others are on their way: no later answer would say it.
     pub(super) fn status(&self, decision: Decision) -> StatusCode {
-        if !self.is_known || self.any(End::Open) || self.any(End::Later) {
-            return StatusCode::ACCEPTED;
-        }
-        let nothing_done = decision == Decision::Leaver && self.jobs.is_empty();
+        let nothing_done = self.is_known && decision == Decision::Leaver && self.jobs.is_empty();
         if self.any(End::Failed) {
             StatusCode::FAILED_DEPENDENCY
         } else if self.any(End::Withheld) || decision == Decision::Refused || nothing_done {
             StatusCode::CONFLICT
+        } else if !self.is_known || self.any(End::Open) || self.any(End::Later) {
+            StatusCode::ACCEPTED
         } else {
             StatusCode::OK
         }

@@ -100,7 +100,9 @@ async fn the_status_is_that_of_the_worst_job() {
             409,
         ),
         // After the caller's time, so there is nothing to wait for.
-        (end(Outcome::Failed), soon(3600), 202),
+        (end(Outcome::Closed), soon(3600), 202),
+        (end(Outcome::Failed), soon(3600), 424),
+        (end(Outcome::Refused), soon(3600), 409),
     ] {
         let house = House::open().await;
         let working = work(

@@ -1,0 +1,76 @@
+//! Replacing a file that a server looks at meanwhile, without locking the server out.
+
+use std::io::{self, Write as _};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+use std::path::Path;
+
+use super::host::folder_of;
+
+/// Writes a file whole or not at all.
+///
+/// It keeps its owner and mode, whoever writes it: where root revokes a token, the server's own user must still be able
+/// to read the file, or goes on with what it had. A new file gets the folder's owner and `mode`. A link stays a link.
+///
+/// # Errors
+///
+/// The file or its folder cannot be written, or it would belong to somebody else afterwards; nothing has changed then.
+pub fn replace(path: &Path, text: &str, mode: u32) -> io::Result<()> {
+    let path = match path.canonicalize() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => path.to_owned(),
+        real => real?,
+    };
+    let folder = folder_of(&path);
+    let (owner, mode) = match path.metadata() {
+        Ok(before) => (before.clone(), before.mode()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => (folder.metadata()?, mode),
+        Err(error) => return Err(error),
+    };
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.write_all(text.as_bytes())?;
+    let now = file.as_file().metadata()?;
+    if (now.uid(), now.gid()) != (owner.uid(), owner.gid()) {
+        chown(file.path(), Some(owner.uid()), Some(owner.gid()))?;
+    }
+    file.as_file()
+        .set_permissions(std::fs::Permissions::from_mode(mode & 0o777))?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+
+    use super::*;
+
+    #[test]
+    fn a_replaced_file_keeps_its_owner_and_mode_and_a_link_stays_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, link) = (folder.path().join("acme.toml"), folder.path().join("link.toml"));
+        fs::write(&file, "old").unwrap();
+        fs::set_permissions(&file, Permissions::from_mode(0o640)).unwrap();
+        // Only root can give a file to the service's user, as it is where this matters.
+        let is_root = folder.path().metadata().unwrap().uid() == 0;
+        let service = if is_root { 65532 } else { file.metadata().unwrap().uid() };
+        chown(&file, Some(service), None).unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        replace(&link, "new", 0o600).unwrap();
+        assert!(link.is_symlink());
+        assert_eq!(fs::read_to_string(&file).unwrap(), "new");
+        let after = file.metadata().unwrap();
+        assert_eq!((after.mode() & 0o777, after.uid()), (0o640, service));
+    }
+
+    #[test]
+    fn a_new_file_belongs_to_the_owner_of_its_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        if folder.path().metadata().unwrap().uid() == 0 {
+            chown(folder.path(), Some(65532), None).unwrap();
+        }
+        let file = folder.path().join("tokens.toml");
+        replace(&file, "new", 0o644).unwrap();
+        let (folder, file) = (folder.path().metadata().unwrap(), file.metadata().unwrap());
+        assert_eq!((file.mode() & 0o777, file.uid()), (0o644, folder.uid()));
+    }
+}
