@@ -88,6 +88,14 @@ pub async fn by_hand(connector: &Connector, question: Question) -> Result<Vec<As
             record: ended.record,
         });
         let Some(account) = account else { return Ok(done) };
+        // Else another account would be judged than the one that is closed.
+        if !account.id.eq_ignore_ascii_case(id) {
+            let text = format!(
+                "`read` answered with the account {} when asked for {id}; nothing was closed",
+                account.id
+            );
+            return Err(Stop::Failed(text));
+        }
         guard::check(connector, &intake::Person::default(), &[account], &Gate::in_memory())?;
     }
     let (answer, record) = ask(plugin, grant, &question, &token).await;

@@ -106,6 +106,23 @@ async fn a_host_leaves_no_core_file_with_secrets_in_it() {
         "one byte: neither to a file nor to a program"
     );
     host.stop().await;
+
+    // A service whose limit is nought already, and who may not raise it.
+    let mut house = house;
+    let is_root = std::fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
+    let drop = if is_root {
+        "setpriv --bounding-set=-sys_resource --inh-caps=-sys_resource"
+    } else {
+        ""
+    };
+    house.under = vec![
+        "sh".to_owned(),
+        "-c".to_owned(),
+        format!("ulimit -Hc 0; exec {drop} \"$0\" \"$@\""),
+    ];
+    let host = house.start().await;
+    assert_eq!(host.limit("Max core file size"), ("0".to_owned(), "0".to_owned()));
+    host.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

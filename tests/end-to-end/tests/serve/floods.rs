@@ -94,9 +94,16 @@ async fn thousands_of_silent_and_half_open_connections_leave_room_for_events_and
     let mut bodies = open(host.address(), count, head.as_bytes()).await;
     still_serves(&house, &client, "during").await;
     let during = host.resident();
+    // Whoever has a token is no better: what people send is as small as a reason, and has its time.
+    let acts = format!(
+        "POST /v1/pause HTTP/1.1\r\nHost: e\r\nAuthorization: Bearer {}\r\nContent-Length: 100\r\n\r\n{{",
+        house.token
+    );
+    let mut acts = open(host.address(), 50, acts.as_bytes()).await;
     let mut all = silent;
     all.extend(half);
     all.append(&mut bodies);
+    all.append(&mut acts);
     let said: usize = join_all(all.iter_mut().map(drained)).await.into_iter().sum();
     still_serves(&house, &client, "after").await;
     println!(
@@ -122,6 +129,28 @@ async fn more_connections_than_there_is_room_for_wait_their_turn() {
     let mut all = open(host.address(), 100, b"GET /livez HTTP/1.1\r\nX: ").await;
     still_serves(&house, &client, "during").await;
     join_all(all.iter_mut().map(drained)).await;
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn strangers_cannot_use_up_the_files_that_a_host_may_open() {
+    let mut house = House::sqlite().await;
+    house.under = ["sh", "-c", "ulimit -n 256; exec \"$0\" \"$@\""]
+        .map(str::to_owned)
+        .to_vec();
+    let host = house.start().await;
+    end_to_end::says(&host.said(), &["128 connections at a time and not 10000"]);
+    let client = Client::new(&house, &host);
+    still_serves(&house, &client, "before").await;
+    // This one is connected already; as many as are let in are silent then, and the journal goes on opening files.
+    let silent = open(host.address(), 300, b"").await;
+    for number in 0..40 {
+        client
+            .accepted("acme", &end_to_end::event(&format!("p{number}@acme.example")))
+            .await;
+    }
+    client.idle().await;
+    drop(silent);
     host.stop().await;
 }
 

@@ -20,6 +20,8 @@ pub(crate) struct House {
     pub(crate) token: String,
     journal: String,
     hosts: AtomicU32,
+    /// A program and its arguments under which hosts run; usually none.
+    pub(crate) under: Vec<String>,
 }
 
 impl House {
@@ -50,6 +52,7 @@ impl House {
             token: String::new(),
             journal: journal.to_owned(),
             hosts: AtomicU32::new(0),
+            under: Vec::new(),
         };
         house.configure("");
         house.add_tenant("acme");

@@ -39,7 +39,10 @@ impl Host {
     pub(crate) async fn start_unready(house: &House, number: u32, variables: &[(&str, String)]) -> Self {
         let log = house.path(&format!("host-{number}.log"));
         let errors = std::fs::File::create(&log).expect("a log");
-        let mut child = Command::new(binary("exeunt"))
+        let mut words = house.under.clone();
+        words.push(binary("exeunt").to_string_lossy().into_owned());
+        let mut child = Command::new(&words[0])
+            .args(&words[1..])
             .args(["serve", "--name", &format!("host-{number}")])
             .current_dir(house.world.root())
             .env("EXEUNT_LOG", "warn")
