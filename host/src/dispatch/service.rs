@@ -203,6 +203,7 @@ impl Service {
         let shares = Shares {
             most: self.options.per_tenant,
             held: self.leases.by_tenant(),
+            without: self.worker.left_alone(),
         };
         let claimed = self
             .journal

@@ -58,21 +58,29 @@ async fn accept(journal: &Journal) -> JobId {
     journal.accept(event).await.unwrap().jobs[0]
 }
 
-/// Runs a dispatcher until the job has been put down once, and returns what it is then.
-async fn put_down(url: &str, lookup: Lookup) -> (JobState, bool) {
+/// Runs a dispatcher until the job has been put down once, and returns what it is then and whether its lane is parked;
+/// and whether another host can have it.
+async fn put_down(url: &str, lookup: Lookup) -> (JobState, bool, bool) {
     let journal = journal(url).await;
     let job = accept(&journal).await;
-    let mut changes = journal.changes();
     let service = Service::new(journal.clone(), Arc::new(Always(lookup)), ServiceOptions::default());
     let (stop, stopped) = watch::channel(false);
     let running = tokio::spawn(service.run(stopped));
     let state = loop {
-        let state = journal.job(job).await.unwrap().unwrap().summary.state;
-        if !matches!(state, JobState::Queued | JobState::Running { .. }) {
-            break state;
+        let summary = journal.job(job).await.unwrap().unwrap().summary;
+        let is_parked = matches!(summary.state, JobState::Parked { .. });
+        if is_parked || summary.reason.is_some() && summary.state == JobState::Queued {
+            break summary.state;
         }
-        changes.next().await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
     };
+    // Once more and it would be taken again by now.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let is_free = !journal
+        .claim("other", Duration::from_secs(30), 1)
+        .await
+        .unwrap()
+        .is_empty();
     stop.send_replace(true);
     running.await.unwrap();
     let lane = Lane::new("acme", "docusign").unwrap();
@@ -80,29 +88,34 @@ async fn put_down(url: &str, lookup: Lookup) -> (JobState, bool) {
     let is_parked = lanes
         .iter()
         .any(|status| status.lane == lane && status.parked.is_some());
-    (state, is_parked)
+    (state, is_parked, is_free)
 }
 
 #[tokio::test]
-async fn a_connector_that_another_host_may_run_parks_nothing() {
-    let (_folder, sqlite) = sqlite();
-    let postgres = kit::PrivatePostgres::shared().database();
-    let (absent, unready) = ("there is no tenant `acme`", "its key is missing");
-    for (url, lookup, why) in [
-        (&sqlite, Lookup::Absent(absent.to_owned()), absent),
-        (&postgres, Lookup::Absent(absent.to_owned()), absent),
-        (&postgres, Lookup::Unready(unready.to_owned()), unready),
+async fn a_connector_that_another_host_may_run_is_left_to_it() {
+    let postgres = kit::PrivatePostgres::shared();
+    for lookup in [
+        Lookup::Absent("there is no tenant `acme`".to_owned()),
+        Lookup::Unready("its key is missing".to_owned()),
     ] {
-        let (state, is_parked) = put_down(url, lookup).await;
-        let (until, why) = (Some(now() + Duration::from_secs(30)), why.to_owned());
-        assert_eq!((state, is_parked), (JobState::Parked { until, why }, false), "{url}");
+        let put_down = put_down(&postgres.database(), lookup.clone()).await;
+        assert_eq!(put_down, (JobState::Queued, false, true), "{lookup:?}");
     }
+}
+
+#[tokio::test]
+async fn a_tenant_that_the_only_host_does_not_know_waits() {
+    let (_folder, url) = sqlite();
+    let why = "there is no tenant `acme`".to_owned();
+    let put_down = put_down(&url, Lookup::Absent(why.clone())).await;
+    let until = Some(now() + Duration::from_secs(30));
+    assert_eq!(put_down, (JobState::Parked { until, why }, false, false));
 }
 
 #[tokio::test]
 async fn a_connector_that_the_only_host_cannot_run_parks_its_lane() {
     let (_folder, url) = sqlite();
     let why = "its key is missing".to_owned();
-    let (state, is_parked) = put_down(&url, Lookup::Unready(why.clone())).await;
-    assert_eq!((state, is_parked), (JobState::Parked { until: None, why }, true));
+    let put_down = put_down(&url, Lookup::Unready(why.clone())).await;
+    assert_eq!(put_down, (JobState::Parked { until: None, why }, true, false));
 }

@@ -1,9 +1,11 @@
 //! One claimed job: an attempt, and putting the job down with what it came to.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::time::Instant;
 
 use super::connector::Connector;
 use super::gate::Gate;
@@ -25,20 +27,56 @@ const FINISH_TRIES: u32 = 10;
 /// for one whose intent the journal could not take.
 const BUSY_PAUSE: Duration = Duration::from_secs(2);
 
-/// When a job looks again whose connector this host does not know or cannot run: half a minute. Another host may take it
-/// then; if none can, going round costs next to nothing.
+/// For how long a host leaves a lane alone whose connector it does not know or cannot run: half a minute. Its jobs are
+/// another host's meanwhile; if none can run them, trying again costs next to nothing.
 const ABSENT_PAUSE: Duration = Duration::from_secs(30);
+
+/// Lanes that a host leaves alone at a time. A claim names them all; of further ones each job waits by itself.
+const MOST_LEFT_ALONE: usize = 256;
 
 /// What every job's task needs.
 #[derive(Debug)]
 pub(super) struct Worker {
     journal: Journal,
     connectors: Arc<dyn Connectors>,
+    /// Lanes whose connectors do not run here, with the time until which they are left alone.
+    left_alone: Mutex<HashMap<Lane, Instant>>,
 }
 
 impl Worker {
     pub(super) fn new(journal: Journal, connectors: Arc<dyn Connectors>) -> Self {
-        Self { journal, connectors }
+        Self {
+            journal,
+            connectors,
+            left_alone: Mutex::default(),
+        }
+    }
+
+    /// Lanes that this host leaves to the others at the moment.
+    pub(super) fn left_alone(&self) -> Vec<Lane> {
+        let now = Instant::now();
+        let mut lanes = self.left_alone.lock().unwrap_or_else(PoisonError::into_inner);
+        lanes.retain(|_, until| *until > now);
+        lanes.keys().cloned().collect()
+    }
+
+    /// Puts a job down that does not run here, for another host to take at once. Where there is none, or too many such
+    /// lanes, it waits.
+    async fn leave(&self, job: &ClaimedJob, reason: String) {
+        let is_left = {
+            let mut lanes = self.left_alone.lock().unwrap_or_else(PoisonError::into_inner);
+            let has_room = lanes.len() < MOST_LEFT_ALONE;
+            if has_room {
+                lanes.insert(job.fence.lane().clone(), Instant::now() + ABSENT_PAUSE);
+            }
+            has_room
+        };
+        let pause = match self.journal.engine() {
+            Engine::Postgres if is_left => Duration::ZERO,
+            Engine::Postgres | Engine::Sqlite => ABSENT_PAUSE,
+        };
+        let until = self.journal.after(pause);
+        put_down(&self.journal, job, Finish::Defer { until, reason }, None).await;
     }
 
     /// Parks the job's lane for what its operator has to change. `used` is the connector that ran into it.
@@ -66,11 +104,7 @@ pub(super) async fn work(worker: Arc<Worker>, job: ClaimedJob, lease: Arc<Lease>
         Lookup::Unready(reason) if worker.journal.engine() == Engine::Sqlite => {
             return worker.park(&job, reason, None, None).await;
         }
-        Lookup::Unready(reason) | Lookup::Absent(reason) => {
-            let until = worker.journal.after(ABSENT_PAUSE);
-            put_down(&worker.journal, &job, Finish::Defer { until, reason }, None).await;
-            return;
-        }
+        Lookup::Unready(reason) | Lookup::Absent(reason) => return worker.leave(&job, reason).await,
     };
     let clock = Arc::clone(connector.grant.clock());
     let started = clock.now();

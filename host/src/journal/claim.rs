@@ -18,7 +18,7 @@ use super::error::JournalError;
 use super::open::Journal;
 use super::rows::{JOB_COLUMNS, JobRow, LaneRow, MOST_FAILURES, NEVER};
 use super::sql::{Bind, Cells, fetch, select_in};
-use super::types::{EventId, Fence, JobId, State, check_name, date, milliseconds};
+use super::types::{EventId, Fence, JobId, Lane, State, check_name, date, milliseconds};
 use super::unit::Unit;
 
 /// Most jobs of one claim. A claim holds its lanes; more would make other hosts wait.
@@ -27,13 +27,15 @@ pub const MAX_CLAIM: usize = 256;
 /// Most lanes of one claim.
 const MAX_LANES: i64 = 32;
 
-/// What each tenant may hold at a time at the host that claims.
+/// What each tenant may hold at a time at the host that claims, and which lanes it leaves to others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shares {
     /// Jobs of one tenant.
     pub most: usize,
     /// What tenants hold already.
     pub held: HashMap<String, usize>,
+    /// Lanes that it takes nothing of.
+    pub without: Vec<Lane>,
 }
 
 impl Default for Shares {
@@ -41,6 +43,7 @@ impl Default for Shares {
         Self {
             most: usize::MAX,
             held: HashMap::new(),
+            without: Vec::new(),
         }
     }
 }
@@ -208,9 +211,15 @@ async fn candidates(
         .int(MOST_FAILURES);
     // Left out here and not only when jobs are shared out: their lanes would fill the list and hide the others.
     let mut others = String::new();
-    for (number, tenant) in claim.shares.full().into_iter().enumerate() {
-        let _ = write!(others, " AND tenant <> ${}", number + 4);
-        bind = bind.text(tenant);
+    let full = claim
+        .shares
+        .full()
+        .into_iter()
+        .map(|tenant| ("tenant", tenant.to_owned()));
+    let without = claim.shares.without.iter().map(|lane| ("id", lane.key()));
+    for (number, (column, name)) in full.chain(without).enumerate() {
+        let _ = write!(others, " AND {column} <> ${}", number + 4);
+        bind = bind.text(&name);
     }
     // The limit is written out: where it is a parameter, SQLite parses the statement anew each time.
     let sql = format!(

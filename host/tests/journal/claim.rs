@@ -128,7 +128,7 @@ on_both! {
         let mut held: HashMap<String, usize> = HashMap::new();
         let mut claimed = Vec::new();
         loop {
-            let shares = Shares { most: 10, held: held.clone() };
+            let shares = Shares { most: 10, held: held.clone(), ..Shares::default() };
             let claim = rig.journal.claim_within("host-1", Duration::from_secs(30), 100, shares);
             let jobs = claim.await.expect("a claim");
             if jobs.is_empty() {
@@ -141,7 +141,11 @@ on_both! {
         }
         assert_eq!((held["large"], held["small"]), (10, 1));
         assert!(claimed.contains(&small));
-        let shares = Shares { most: 11, held };
+        let shares = Shares { most: 11, held: held.clone(), without: vec![lane("large", "c00")] };
+        let claim = rig.journal.claim_within("host-1", Duration::from_secs(30), 1, shares).await.expect("a claim");
+        assert!(claim.iter().all(|job| job.connector() != "c00"), "this host leaves it to others");
+        rig.finish(&claim[0].fence, Finish::Release).await;
+        let shares = Shares { most: 11, held, ..Shares::default() };
         let claim = rig.journal.claim_within("host-1", Duration::from_secs(30), 100, shares);
         assert_eq!(claim.await.expect("a claim").len(), 1, "one more place, one more job");
     }
