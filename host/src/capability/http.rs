@@ -298,7 +298,13 @@ impl Call {
     }
 
     fn keep_text(&self, body: &[u8]) -> Option<String> {
-        (body.len() <= self.grant.limits.transcript_body).then(|| String::from_utf8_lossy(body).into_owned())
+        let most = self.grant.limits.transcript_body;
+        if body.len() > most {
+            return None;
+        }
+        // What is no text grows to three times its size where each byte is replaced.
+        let text = String::from_utf8_lossy(body).into_owned();
+        (text.len() <= most).then_some(text)
     }
 }
 

@@ -19,7 +19,8 @@ use crate::sandbox::{Account, Accounts, Ended, Failure};
 const ATTEMPT: Duration = Duration::from_secs(600);
 
 /// Bytes of exchanges and log lines after which an attempt begins nothing new: 8 MiB. A closure with its proof takes
-/// some 4 KiB; a call can add no more than its own limits allow.
+/// some 4 KiB. Of what it has begun, further calls keep what was asked and with which status, and none of the texts: a
+/// proof may take ten reads, and each may say as much as a call's own limits allow.
 const TRANSCRIPT: usize = 8 * 1024 * 1024;
 
 /// The verb calls of one attempt.
@@ -77,6 +78,9 @@ impl<'a> Verbs<'a> {
     }
 
     fn keep<T: Answers>(&mut self, asked: &Question, ended: &mut Ended<T>) {
+        if self.said > TRANSCRIPT {
+            thin_out(&mut ended.record);
+        }
         self.said += size(&ended.record);
         self.transcript.push(kept(self.connector, asked, ended));
     }
@@ -214,6 +218,17 @@ fn observe(verb: Verb, record: &CallRecord, started: Instant) {
     metrics::histogram!("exeunt_sandbox_seconds", "verb" => verb.as_str()).record(inside.as_secs_f64());
 }
 
+/// Takes out what a target or a guest may make long.
+fn thin_out(record: &mut CallRecord) {
+    record.log.clear();
+    for exchange in &mut record.exchanges {
+        exchange.query.clear();
+        exchange.request_headers.clear();
+        exchange.response_headers.clear();
+        (exchange.request_body, exchange.response_body) = (None, None);
+    }
+}
+
 /// Bytes that a record takes, all texts together.
 fn size(record: &CallRecord) -> usize {
     let pairs = |pairs: &[(String, String)]| {
@@ -249,5 +264,42 @@ fn kept<T: Answers>(connector: &Connector, asked: &Question, ended: &mut Ended<T
         token_expires: record.token_expires,
         exchanges: record.exchanges,
         log: record.log,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capability::Exchange;
+
+    #[test]
+    fn of_an_attempt_that_says_too_much_the_requests_and_their_statuses_stay() {
+        let long = || Some("x".repeat(64 * 1024));
+        let pair = || vec![("x".repeat(1000), "y".repeat(1000))];
+        let exchange = Exchange {
+            endpoint: "api".to_owned(),
+            method: "GET".to_owned(),
+            path: "/users/7".to_owned(),
+            query: pair(),
+            request_headers: pair(),
+            request_body: long(),
+            status: Some(200),
+            response_headers: pair(),
+            response_body: long(),
+            trace_token: None,
+            error: None,
+            unanswered: None,
+            at: jiff::Timestamp::UNIX_EPOCH,
+            ms: 1,
+        };
+        let mut record = CallRecord {
+            exchanges: vec![exchange; 64],
+            ..CallRecord::default()
+        };
+        assert!(size(&record) > TRANSCRIPT);
+        thin_out(&mut record);
+        assert!(size(&record) < 1024, "{}", size(&record));
+        let kept = &record.exchanges[63];
+        assert_eq!((kept.path.as_str(), kept.status), ("/users/7", Some(200)));
     }
 }

@@ -287,7 +287,16 @@ impl JobFilter {
             query.sql = format!("{} AND job.state = 3 AND job.outcome = {}", query.sql, outcome.code());
         }
         if let Some(dead) = self.dead {
-            query.sql = format!("{} AND job.dead = {}", query.sql, i64::from(dead));
+            // All that were given up have failed, and that has an index.
+            let outcome = match dead {
+                true => format!(" AND job.state = 3 AND job.outcome = {}", Outcome::Failed.code()),
+                false => String::new(),
+            };
+            query.sql = format!("{}{outcome} AND job.dead = {}", query.sql, i64::from(dead));
+        }
+        if self.why.is_some() {
+            // Only what is held has a reason of this kind.
+            query.sql += " AND job.state = 2";
         }
         let tenant = self
             .tenant
