@@ -290,7 +290,7 @@ impl Watched {
     async fn look(&mut self) {
         let refreshed = self.registry.refresh().await;
         let refreshed = refreshed.context("the files were not loaded, what runs goes on");
-        let results = [refreshed, self.look_at_tokens(), self.look_at_tls()];
+        let results = [refreshed, self.look_at_tokens().await, self.look_at_tls().await];
         for (result, said) in results.into_iter().zip(&mut self.said) {
             let problem = result.err().map(|error| format!("{error:#}"));
             if let Some(problem) = problem.as_ref().filter(|problem| said.as_ref() != Some(problem)) {
@@ -300,8 +300,10 @@ impl Watched {
         }
     }
 
-    fn look_at_tokens(&self) -> anyhow::Result<()> {
-        let loaded = Tokens::load(&self.tokens_file)?;
+    // Files are read aside: on a disk that hangs, the threads that serve must go on.
+    async fn look_at_tokens(&self) -> anyhow::Result<()> {
+        let file = self.tokens_file.clone();
+        let loaded = tokio::task::spawn_blocking(move || Tokens::load(&file)).await??;
         if loaded != **self.tokens.load() {
             self.tokens.store(Arc::new(loaded));
         }
@@ -310,11 +312,12 @@ impl Watched {
 
     /// A renewed certificate counts for connections from now on. Two small files are read; comparing what they look
     /// like would save little, and miss a renewal while they are read.
-    fn look_at_tls(&self) -> anyhow::Result<()> {
+    async fn look_at_tls(&self) -> anyhow::Result<()> {
         let Some((tls, certificates)) = &self.tls else {
             return Ok(());
         };
-        let (chain, key) = read_certificate(tls)?;
+        let files = tls.clone();
+        let (chain, key) = tokio::task::spawn_blocking(move || read_certificate(&files)).await??;
         let replaced = certificates.replace(&chain, &key);
         replaced.map_err(|problem| anyhow!("{}: {problem}; the old one stays", tls.certificate.display()))
     }

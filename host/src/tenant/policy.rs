@@ -143,7 +143,9 @@ fn fits(pattern: &str, value: &str) -> bool {
     let inner = value.strip_prefix(first).and_then(|value| value.strip_suffix(last));
     let Some(mut inner) = inner else { return false };
     for piece in middle.split('*') {
-        let Some((_, after)) = inner.split_once(piece) else { return false };
+        let Some((_, after)) = inner.split_once(piece) else {
+            return false;
+        };
         inner = after;
     }
     true

@@ -250,18 +250,27 @@ async fn a_signing_key_is_rotated_under_load_without_losing_a_job() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_host_ends_though_a_file_hangs_that_it_reads() {
-    let house = House::sqlite().await;
-    let (host, _client) = begin(&house).await;
-    // Held open to write and never written to: whoever reads it waits, as for a network file system that is away.
-    let pipe = house.path("tenants/globex.toml");
-    let made = tokio::process::Command::new("mkfifo").arg(&pipe).status().await;
-    assert!(made.expect("mkfifo runs").success());
-    let _writer = std::fs::File::options()
-        .read(true)
-        .write(true)
-        .open(&pipe)
-        .expect("a pipe");
-    crate::until("it is read", async || host.has_open(&pipe)).await;
-    host.stop().await;
+async fn a_host_serves_and_ends_though_a_file_hangs_that_it_reads() {
+    for file in ["tenants/globex.toml", "tokens.toml"] {
+        let house = House::sqlite().await;
+        let user = house.world.user("ann@acme.example");
+        let host = house.start_with(&[("TOKIO_WORKER_THREADS", "1".to_owned())]).await;
+        let client = Client::new(&house, &host);
+        // Held open to write and never written to: whoever reads it waits, as for a network file system that is away.
+        let pipe = house.path("pipe");
+        let made = tokio::process::Command::new("mkfifo").arg(&pipe).status().await;
+        assert!(made.expect("mkfifo runs").success());
+        let _writer = std::fs::File::options()
+            .read(true)
+            .write(true)
+            .open(&pipe)
+            .expect("a pipe");
+        let path = house.path(file);
+        std::fs::rename(&pipe, &path).expect("a rename");
+        crate::until("it is read", async || host.has_open(&path)).await;
+        let event = client.accepted("acme", &end_to_end::event("ann@acme.example")).await;
+        client.job_is(&event, "closed").await;
+        assert_eq!(house.world.status(&user), Status::Closed);
+        host.stop().await;
+    }
 }
