@@ -16,7 +16,9 @@ use crate::capability::{Binding, Call, CallLimits, Grant, KeyKind, KeyMaterial, 
 use crate::clock::SharedClock;
 use crate::evidence::PluginIdentity;
 use crate::sandbox::{Failure, Plugin, Sandbox};
-use crate::tenant::{ConfigError, ConnectorConfig, Location, Mode, PluginSource, Policy, SigningKey, Tenant};
+use crate::tenant::{
+    ConfigError, ConnectorConfig, Location, Mode, PluginSource, Policy, SigningKey, Tenant, signature_file,
+};
 
 /// What every connector needs of the process.
 #[derive(Debug)]
@@ -118,15 +120,17 @@ impl Runtime {
 
     async fn plugin(&self, tenant: &Tenant, config: &ConnectorConfig, ran: &[Ran]) -> Result<Arc<Plugin>, ConfigError> {
         let digest = config.digest.as_deref();
-        let path = match &config.plugin {
-            PluginSource::File(path) => path.clone(),
+        let (path, signed) = match &config.plugin {
+            PluginSource::File(path) => (path.clone(), signature_file(path)),
             PluginSource::Registry(plugin) => {
                 let fetched = self.registries.fetch(&self.sandbox, plugin).await;
-                fetched.map_err(|text| config.at("plugin").error(text))?
+                let kept = fetched.map_err(|text| config.at("plugin").error(text))?;
+                (kept.component, kept.signatures)
             }
         };
         let wanted = Wanted {
             path: &path,
+            signed: &signed,
             digest,
             signatures: &tenant.signatures,
             ran_it: ran.iter().any(|ran| Some(ran.digest.as_str()) == digest),

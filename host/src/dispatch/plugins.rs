@@ -20,6 +20,8 @@ type Admitted = Result<Arc<Plugin>, String>;
 pub(super) struct Wanted<'a> {
     /// The file that it names.
     pub(super) path: &'a Path,
+    /// Where the signatures of that file are.
+    pub(super) signed: &'a Path,
     /// The digest that it names.
     pub(super) digest: Option<&'a str>,
     /// Who must have signed it.
@@ -67,19 +69,21 @@ impl Plugins {
         let Some(digest) = wanted.digest else {
             let content = held.map_err(|text| problem("plugin", text))?;
             let admitted = self
-                .vouched(sandbox, &file, wanted.path, content, wanted.signatures)
+                .vouched(sandbox, &file, (wanted.path, wanted.signed), content, wanted.signatures)
                 .await;
             return admitted.map_err(|text| problem("plugin", text));
         };
-        let mut candidates = vec![(Arc::clone(&file), wanted.path.to_owned())];
+        let mut candidates = vec![(Arc::clone(&file), wanted.path.to_owned(), wanted.signed.to_owned())];
         if let Some(kept) = sandbox.kept(digest).filter(|_| wanted.ran_it) {
-            candidates.push((self.file(&kept), kept));
+            let signed = signature_file(&kept);
+            candidates.push((self.file(&kept), kept, signed));
         }
-        for (file, path) in candidates {
+        for (file, path, signed) in candidates {
             if let Ok(content) = file.content(sandbox, &path).await
                 && content.digest == digest
             {
-                let admitted = self.vouched(sandbox, &file, &path, content, wanted.signatures).await;
+                let at = (path.as_path(), signed.as_path());
+                let admitted = self.vouched(sandbox, &file, at, content, wanted.signatures).await;
                 return admitted.map_err(|text| problem("plugin", text));
             }
         }
@@ -122,12 +126,12 @@ impl Plugins {
         &self,
         sandbox: &Sandbox,
         file: &File,
-        path: &Path,
+        (path, signed): (&Path, &Path),
         content: &Content,
         demands: &[SignatureDemand],
     ) -> Admitted {
         if !demands.is_empty() {
-            let signatures = signatures(path).await;
+            let signatures = signatures(signed).await;
             for demand in demands {
                 let verified = match &signatures {
                     Ok(signatures) => signatures.verify(&content.digest, &demand.signers),
@@ -140,7 +144,7 @@ impl Plugins {
             }
             // Beside what is kept, so that it can be gone back to.
             if let (Ok(signatures), Some(cache)) = (signatures, sandbox.cache()) {
-                let kept = cache.put_signatures(&content.digest, signatures.to_string().as_bytes());
+                let kept = cache.add_signatures(&content.digest, &signatures);
                 kept.map_err(|error| format!("its signatures cannot be kept: {error}"))?;
             }
         }
@@ -190,11 +194,10 @@ impl File {
     }
 }
 
-async fn signatures(plugin: &Path) -> Result<Signatures, String> {
-    let path = signature_file(plugin);
+async fn signatures(path: &Path) -> Result<Signatures, String> {
     let mut text = Vec::new();
     let read = async {
-        let file = tokio::fs::File::open(&path).await?;
+        let file = tokio::fs::File::open(path).await?;
         file.take(MAX_SIGNATURES_BYTES as u64 + 1).read_to_end(&mut text).await
     };
     match read.await {
@@ -217,6 +220,7 @@ mod tests {
         let load = async || {
             let wanted = Wanted {
                 path: &path,
+                signed: &path,
                 digest: None,
                 signatures: &[],
                 ran_it: false,

@@ -14,14 +14,21 @@ use crate::sandbox::{Plugin, PluginCache, Sandbox};
 use crate::tenant::RegistryPlugin;
 
 /// What became of a pull.
-type Fetched = Result<PathBuf, String>;
+type Fetched = Result<Kept, String>;
+
+/// Where a component is kept that was pulled, and the signatures that came with it.
+#[derive(Debug, Clone)]
+pub(super) struct Kept {
+    pub(super) component: PathBuf,
+    pub(super) signatures: PathBuf,
+}
 
 /// Pulls that are under way, or were tried since files were last looked at: ten thousand tenants ask for one plugin once.
 #[derive(Debug, Default)]
 pub(super) struct RegistryPlugins(Mutex<HashMap<String, Arc<OnceCell<Fetched>>>>);
 
 impl RegistryPlugins {
-    /// The file in which a component is kept that was pulled, now or before. It has the digest that its manifest says.
+    /// Where a component is kept that was pulled, now or before. It has the digest that its manifest says.
     ///
     /// # Errors
     /// Why it is not to be had.
@@ -51,20 +58,28 @@ async fn fetch(sandbox: &Sandbox, plugin: &RegistryPlugin) -> Fetched {
     let digest = Plugin::digest_of(&pulled.component);
     let cannot = |error: std::io::Error| format!("it cannot be kept: {error}");
     // The manifest last: where it is, the rest is.
-    let path = cache.put(&digest, &pulled.component).map_err(cannot)?;
+    let component = cache.put(&digest, &pulled.component).map_err(cannot)?;
     if let Some(signatures) = &pulled.signatures {
-        cache.put_signatures(&digest, signatures).map_err(cannot)?;
+        cache
+            .put_pulled_signatures(&plugin.digest, signatures)
+            .map_err(cannot)?;
     }
     cache.put_manifest(&plugin.digest, &pulled.manifest).map_err(cannot)?;
     tracing::info!(digest, "{plugin} was pulled");
-    Ok(path)
+    let signatures = cache.pulled_signatures(&plugin.digest);
+    Ok(Kept { component, signatures })
 }
 
 /// What was pulled before, if it is whole.
-async fn kept(sandbox: &Sandbox, cache: &PluginCache, plugin: &RegistryPlugin) -> Option<PathBuf> {
+async fn kept(sandbox: &Sandbox, cache: &PluginCache, plugin: &RegistryPlugin) -> Option<Kept> {
     let manifest = cache.manifest(&plugin.digest)?;
-    let component = Layers::of(&manifest).ok()?.component.digest;
-    let path = sandbox.kept(&component)?;
-    let bytes = sandbox.read(&path).await.ok()?;
-    (Plugin::digest_of(&bytes) == component).then_some(path)
+    let layers = Layers::of(&manifest).ok()?;
+    let signatures = cache.pulled_signatures(&plugin.digest);
+    if layers.signatures.is_some() && !signatures.exists() {
+        return None;
+    }
+    let component = sandbox.kept(&layers.component.digest)?;
+    let bytes = sandbox.read(&component).await.ok()?;
+    let is_whole = Plugin::digest_of(&bytes) == layers.component.digest;
+    is_whole.then_some(Kept { component, signatures })
 }

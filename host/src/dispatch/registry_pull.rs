@@ -49,7 +49,7 @@ pub(super) struct Pulled {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Layers {
     pub(super) component: Layer,
-    signatures: Option<Layer>,
+    pub(super) signatures: Option<Layer>,
 }
 
 /// One layer.

@@ -16,7 +16,7 @@ use wasmtime::Engine;
 use wasmtime::component::Component;
 
 use super::admission::Plugin;
-use crate::tenant::signature_file;
+use crate::tenant::{MAX_SIGNATURES_BYTES, Signatures, signature_file};
 
 /// Length of a checksum.
 const CHECKSUM: usize = 32;
@@ -124,13 +124,28 @@ impl PluginCache {
         Ok(path)
     }
 
-    /// Keeps the signatures of a component, beside it as they are anywhere.
-    pub(crate) fn put_signatures(&self, digest: &str, signatures: &[u8]) -> io::Result<()> {
+    /// Keeps signatures that count, beside their component as they are anywhere, and those that counted before: another
+    /// tenant may demand other signers. Where all do not fit into one file, the older ones stay.
+    pub(crate) fn add_signatures(&self, digest: &str, more: &Signatures) -> io::Result<()> {
         let path = signature_file(&self.component(digest));
-        if std::fs::read(&path).is_ok_and(|kept| kept == signatures) {
+        let before = std::fs::read(&path).ok();
+        let kept = before.as_deref().and_then(|text| Signatures::parse(text).ok());
+        let all = kept.unwrap_or_default().and(more).to_string().into_bytes();
+        if before.as_ref() == Some(&all) || all.len() > MAX_SIGNATURES_BYTES {
             return Ok(());
         }
-        self.write(&path, &[signatures])
+        self.write(&path, &[&all])
+    }
+
+    /// Keeps the signatures that came with a manifest, which nobody has looked at yet. Under the manifest's digest and not
+    /// the component's: what one tenant pulls must not stand in the place of another's.
+    pub(crate) fn put_pulled_signatures(&self, manifest: &str, signatures: &[u8]) -> io::Result<()> {
+        self.write(&self.pulled_signatures(manifest), &[signatures])
+    }
+
+    /// Where they are kept.
+    pub(crate) fn pulled_signatures(&self, manifest: &str) -> PathBuf {
+        signature_file(&self.manifest_path(manifest))
     }
 
     /// Keeps the manifest of a component that came from a registry.

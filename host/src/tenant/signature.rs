@@ -174,6 +174,17 @@ impl Signatures {
         self.0.push((key.public(), signature));
     }
 
+    /// With further ones: each key's first signature.
+    #[must_use]
+    pub fn and(mut self, more: &Self) -> Self {
+        for (by, signature) in &more.0 {
+            if self.0.iter().all(|(known, _)| known != by) {
+                self.0.push((*by, *signature));
+            }
+        }
+        self
+    }
+
     /// Whether one of these keys has signed the plugin of this digest.
     ///
     /// # Errors

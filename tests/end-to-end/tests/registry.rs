@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use end_to_end::{World, plugins};
+use exeunt::tenant::{PrivateKey, Signatures};
 use reqwest::header::{CONTENT_TYPE, LOCATION};
 use serde_json::json;
 
@@ -107,12 +108,21 @@ impl Registry {
 
     /// Does what `oras push` does, and returns what a tenant file names.
     async fn push(&self, component: &Path) -> String {
+        self.push_signed(component, None).await
+    }
+
+    /// The same, with a layer of signatures.
+    async fn push_signed(&self, component: &Path, signatures: Option<String>) -> String {
         let component = std::fs::read(component).expect("a plugin");
-        let size = component.len();
-        let layer = json!({ "mediaType": "application/wasm", "digest": self.upload(component).await, "size": size });
+        let mut layers = Vec::new();
+        let signatures = signatures.map(|text| ("application/vnd.exeunt.signature", text.into_bytes()));
+        for (kind, content) in [("application/wasm", component)].into_iter().chain(signatures) {
+            let size = content.len();
+            layers.push(json!({ "mediaType": kind, "digest": self.upload(content).await, "size": size }));
+        }
         let config = self.upload(b"{}".to_vec()).await;
         let config = json!({ "mediaType": "application/vnd.oci.empty.v1+json", "digest": config, "size": 2 });
-        let manifest = json!({ "schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [layer] });
+        let manifest = json!({ "schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": layers });
         let manifest = manifest.to_string().into_bytes();
         let digest = digest_of(&manifest);
         let scheme = if self.is_private { "https" } else { "http" };
@@ -249,4 +259,36 @@ async fn a_registry_is_named_in_the_hosts_file_with_what_fits_together() {
         .exeunt(&check, b"")
         .await
         .was_misused(&["acme.toml:6", "[registries.\"127.0.0.1:"]);
+}
+
+#[tokio::test]
+async fn signatures_that_one_tenant_pulls_do_not_stand_in_the_place_of_anothers() {
+    let world = World::new().await.on_its_own();
+    let registry = Registry::open(&world).await;
+    let file = plugins().join("docusign.wasm");
+    let name = digest_of(&std::fs::read(&file).expect("a plugin"));
+    std::fs::DirBuilder::new()
+        .mode(0o700)
+        .create(world.root().join("cache"))
+        .expect("a folder");
+    // One component, pushed twice, vouched for by somebody else each time.
+    let mut tenants = Vec::new();
+    for _ in 0..2 {
+        let key = PrivateKey::generate().expect("a key");
+        let mut signatures = Signatures::default();
+        signatures.sign(&key, &name);
+        let plugin = registry.push_signed(&file, Some(signatures.to_string())).await;
+        tenants.push((plugin, key.public().to_string()));
+    }
+    // The second one, and the first again, for which nothing is pulled any more.
+    for (number, tenant) in [0, 1, 0].into_iter().enumerate() {
+        let (plugin, signer) = &tenants[tenant];
+        configure(&world, &registry, "insecure = true", plugin);
+        let text = std::fs::read_to_string(world.tenant()).expect("a tenant file");
+        let demand = format!("require_signature = true\nsigners = [\"{signer}\"]\n{text}");
+        world.write("tenants/acme.toml", &demand);
+        let email = format!("p{number}@acme.example");
+        let _ = world.user(&email);
+        world.run(&end_to_end::event(&email)).await.ended("closed", 0);
+    }
 }
