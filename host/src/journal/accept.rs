@@ -24,8 +24,8 @@ pub(super) const MAX_JOBS: usize = 64;
 pub enum Dedupe {
     /// The source's own id: a duplicate for ever.
     SourceId(String),
-    /// A digest of what the event says: a duplicate while the first event's jobs are unfinished, or for
-    /// [`Options::content_window`](super::Options::content_window) after it came. Later it is a new event.
+    /// A digest of what the event says: a duplicate for [`Options::content_window`](super::Options::content_window) after
+    /// the first one came, and for a day while each of its jobs is queued or running. Later it is a new event.
     Content([u8; 32]),
     /// Each message is an event.
     None,

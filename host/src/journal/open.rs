@@ -45,8 +45,8 @@ pub struct Options {
     /// Jobs of one lane that run at a time, over all hosts, unless [`Journal::set_cap`] says otherwise. Default 8:
     /// enough to hide a target's latency, few enough for its burst limits.
     pub default_cap: u32,
-    /// For how long the same content is a duplicate although the first event is done. Default 10 minutes: later it is
-    /// somebody who came back and left again.
+    /// For how long the same content is a duplicate although something came of the first event. Default 10 minutes: later
+    /// it is somebody who came back and left again.
     pub content_window: Duration,
 }
 
