@@ -45,6 +45,9 @@ pub(crate) struct PathError {
     pub(crate) instead: Option<String>,
 }
 
+/// Above this, 2 to the power of 53, a number that was read with a fraction or an exponent may have lost digits.
+const EXACT: f64 = 9_007_199_254_740_992.0;
+
 impl Path {
     /// Compiles a path; what is Jayway's, or could never match, is refused.
     pub(crate) fn compile(text: &str) -> Result<Self, PathError> {
@@ -80,6 +83,14 @@ impl Path {
         let found = self.path.query(event).all();
         match found.as_slice() {
             [Value::String(text)] => Ok(text.clone()),
+            // Beyond 64 bits it was rounded when it was read: two ids would be one.
+            [Value::Number(number)]
+                if number
+                    .as_f64()
+                    .is_some_and(|value| number.is_f64() && value.abs() >= EXACT) =>
+            {
+                Err("leads to a number with more digits than can be read exactly; send it as text".to_owned())
+            }
             [Value::Number(number)] => Ok(number.to_string()),
             [Value::Bool(value)] => Ok(value.to_string()),
             [] => Err("leads to nothing in this event".to_owned()),

@@ -310,6 +310,18 @@ fn one_value_is_one_text_number_or_boolean() {
     assert_eq!(one("$.n").unwrap(), "7");
     assert_eq!(one("$.b").unwrap(), "true");
     assert_eq!(one("$.list[?@ == 'y']").unwrap(), "y");
+    for (number, is_exact) in [
+        ("18446744073709551615", true),
+        ("-9223372036854775808", true),
+        ("1767225600.5", true),
+        ("18446744073709551616", false),
+        ("100000000000000000001", false),
+        ("1e300", false),
+    ] {
+        let event: Value = serde_json::from_str(number).unwrap();
+        let read = Path::compile("$").unwrap().one(&event);
+        assert_eq!(read.as_deref().ok(), is_exact.then_some(number), "{read:?}");
+    }
     assert!(one("$.missing").unwrap_err().contains("nothing"));
     assert!(one("$.null").unwrap_err().contains("null"));
     assert!(one("$.list").unwrap_err().contains("a list"));

@@ -151,7 +151,7 @@ pub(super) fn apply(
         }
         _ => unit.change(id, |job| set_down(job, finish, now)),
     }
-    judge_lane(unit, &fence.lane.key(), finish, now);
+    judge_lane(unit, &fence.lane.key(), finish, transcript.is_some(), now);
     unit.job(id).map(Finished::of).ok_or(JournalError::LeaseLost(fence.job))
 }
 
@@ -160,8 +160,9 @@ pub(super) fn is_last(job: &JobRow, context: &Context) -> bool {
     job.attempts >= i64::from(context.options.max_attempts)
 }
 
-/// What a finish says about the lane's target.
-fn judge_lane(unit: &mut Unit, key: &str, finish: &Finish, now: i64) {
+/// What a finish says about the lane's target. A job that is held without having been asked about says nothing: an old
+/// event among the others must not send all of them to a target that is away.
+fn judge_lane(unit: &mut Unit, key: &str, finish: &Finish, was_asked: bool, now: i64) {
     match finish {
         Finish::Retry { reason, .. } => unit.change_lane(key, |lane| lane.fail(reason, now)),
         Finish::GiveBack { until, reason } => unit.change_lane(key, |lane| {
@@ -170,6 +171,7 @@ fn judge_lane(unit: &mut Unit, key: &str, finish: &Finish, now: i64) {
         }),
         Finish::Park { reason } => unit.change_lane(key, |lane| lane.park(reason, now)),
         // Only where it changes something: a lane's whole row is more to write than its counters.
+        Finish::Hold { .. } if !was_asked => {}
         Finish::End { .. } | Finish::Hold { .. } if unit.lane(key).is_some_and(|lane| lane.failures > 0) => {
             unit.change_lane(key, |lane| lane.failures = 0);
         }

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use exeunt::journal::{Finish, Finished, JobState, JournalError, Outcome, Reservation, Scope};
+use exeunt::journal::{Finish, Finished, JobState, JournalError, Reservation, Scope};
 use futures_util::FutureExt as _;
 
 use crate::on_both;
-use crate::rig::{LEASE, Rig, end, event, held, lane, queued};
+use crate::rig::{LEASE, Rig, event, held, lane, queued};
 
 on_both! {
     async fn a_parked_lane_waits_until_it_is_unparked(rig: Rig) {
@@ -144,8 +144,11 @@ on_both! {
             assert_eq!(waits().await.map(|(wait, _)| wait), Some(next));
         }
         rig.clock.advance(Duration::from_secs(8));
-        rig.finish(&rig.claim_one().await.fence, end(Outcome::Closed)).await;
-        assert_eq!(rig.claim(10).await.len(), 7, "it is back, and so is its cap");
+        let hold = || Finish::Hold { why: "old-event".into(), reason: "too old".into(), detail: None };
+        rig.finish(&rig.claim_one().await.fence, hold()).await;
+        let asked = rig.claim_one().await;
+        assert_eq!(rig.journal.finish(&asked.fence, hold(), Some(b"find".to_vec())).await, Ok(Finished::Held));
+        assert_eq!(rig.claim(10).await.len(), 6, "it is back, and so is its cap");
     }
 
     async fn caps_of_many_lanes_are_set_at_once(rig: Rig) {
