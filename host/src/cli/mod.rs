@@ -30,6 +30,7 @@ mod plugin;
 mod replay;
 mod run;
 mod serve;
+mod signals;
 mod table;
 mod telemetry;
 mod timeline;

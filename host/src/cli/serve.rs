@@ -11,11 +11,12 @@ use anyhow::{Context, anyhow, bail};
 use arc_swap::ArcSwap;
 use clap::Args;
 use secrecy::{ExposeSecret, SecretString};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::Signal;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, timeout};
 
+use super::signals::{End, Signals};
 use super::{Exit, telemetry};
 use crate::clock::{SharedClock, SystemClock};
 use crate::console::{self, Console, Health, HealthProblem, HealthReport, Phase};
@@ -150,41 +151,6 @@ async fn wait_for_the_end(journal: &Journal, parts: &mut JoinSet<()>, end: &mut 
             Err(error) => Err(anyhow!("a part of the service failed: {error}")),
         },
         () = end.asked() => Ok(()),
-    }
-}
-
-/// What the process is told from outside. Listened to from its first moment: a start may take long, and until then a
-/// reload would end it, and a container's first process would not hear that it shall end.
-struct Signals {
-    hangup: Signal,
-    end: End,
-}
-
-/// The two signals that ask for the end.
-struct End {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl End {
-    async fn asked(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
-}
-
-impl Signals {
-    fn listen() -> anyhow::Result<Self> {
-        let of = |kind| signal(kind).context("cannot listen for signals");
-        Ok(Self {
-            hangup: of(SignalKind::hangup())?,
-            end: End {
-                terminate: of(SignalKind::terminate())?,
-                interrupt: of(SignalKind::interrupt())?,
-            },
-        })
     }
 }
 

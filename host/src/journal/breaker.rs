@@ -195,10 +195,10 @@ impl Window {
         self.closers.get(&place).map_or(&[], Vec::as_slice)
     }
 
-    /// The job's own intent for an account, where it has one already.
-    fn own(&self, fence: &Fence, account: &str) -> Option<&Closer> {
+    /// The job's own intent for an account, where it has one that counts since then.
+    fn counted(&self, fence: &Fence, account: &str, since: i64) -> Option<&Closer> {
         let mut closers = self.closers(fence, account).iter();
-        closers.find(|closer| closer.job == fence.job.0)
+        closers.find(|closer| closer.job == fence.job.0 && closer.at >= since)
     }
 
     /// Other jobs that set out to close these accounts.
@@ -283,37 +283,38 @@ pub(super) fn apply(
     let since = limit
         .and_then(|limit| window.key(unit, fence, limit))
         .map_or(i64::MIN, |(_, since)| since);
-    let counted = |window: &Window, account: &str| {
-        let own = window.own(fence, account).filter(|own| own.at >= since);
-        own.map(|own| (own.claim, own.at))
-    };
-    let new = accounts
-        .iter()
-        .filter(|account| counted(window, account).is_none())
-        .count();
+    let is_new = |account: &&&String| window.counted(fence, account, since).is_none();
+    let new = accounts.iter().filter(is_new).count();
     if let Some(limit) = limit.filter(|_| new > 0)
         && let Some(reason) = trip(unit, window, (fence, limit), new)
     {
         return Ok(Reservation::Tripped { reason });
     }
     for account in accounts {
-        let (claim, at) = counted(window, account).unwrap_or((0, window.now));
-        // Once for a claim: a statement must not write a row twice.
-        if claim != fence.token {
-            window.add(fence, account, at);
-            unit.intents.push(IntentRow {
-                job: fence.job.0,
-                account: account.clone(),
-                lane: fence.lane.key(),
-                fence: fence.token,
-                at,
-            });
-        }
+        intend(unit, window, fence, account, since);
     }
     if let Some(data) = transcript {
         keep(unit, context, fence, data);
     }
     Ok(Reservation::Reserved)
+}
+
+/// Notes that a job sets out to close an account.
+fn intend(unit: &mut Unit, window: &mut Window, fence: &Fence, account: &str, since: i64) {
+    let counted = window.counted(fence, account, since);
+    // Once for a claim: a statement must not write a row twice.
+    if counted.is_some_and(|own| own.claim == fence.token) {
+        return;
+    }
+    let at = counted.map_or(window.now, |own| own.at);
+    window.add(fence, account, at);
+    unit.intents.push(IntentRow {
+        job: fence.job.0,
+        account: account.to_owned(),
+        lane: fence.lane.key(),
+        fence: fence.token,
+        at,
+    });
 }
 
 /// Counts `more` closures in, or opens the breaker and says why.

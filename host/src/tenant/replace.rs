@@ -6,15 +6,19 @@ use std::path::Path;
 
 use super::host::folder_of;
 
+/// A new file's mode. Readable by all: it may be made by root, and the server runs as somebody else. What is written here
+/// are tenants' settings and hashes of 256 random bits, and no secret.
+const NEW_FILE: u32 = 0o644;
+
 /// Writes a file whole or not at all.
 ///
 /// It keeps its owner and mode, whoever writes it: where root revokes a token, the server's own user must still be able
-/// to read the file, or goes on with what it had. A new file gets the folder's owner and `mode`. A link stays a link.
+/// to read the file, or goes on with what it had. A new file gets the folder's owner and mode 0644. A link stays a link.
 ///
 /// # Errors
 ///
 /// The file or its folder cannot be written, or it would belong to somebody else afterwards; nothing has changed then.
-pub fn replace(path: &Path, text: &str, mode: u32) -> io::Result<()> {
+pub fn replace(path: &Path, text: &str) -> io::Result<()> {
     let path = match path.canonicalize() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => path.to_owned(),
         real => real?,
@@ -22,7 +26,7 @@ pub fn replace(path: &Path, text: &str, mode: u32) -> io::Result<()> {
     let folder = folder_of(&path);
     let (owner, mode) = match path.metadata() {
         Ok(before) => (before.clone(), before.mode()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => (folder.metadata()?, mode),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => (folder.metadata()?, NEW_FILE),
         Err(error) => return Err(error),
     };
     let mut file = tempfile::NamedTempFile::new_in(folder)?;
@@ -55,7 +59,7 @@ mod tests {
         let service = if is_root { 65532 } else { file.metadata().unwrap().uid() };
         chown(&file, Some(service), None).unwrap();
         std::os::unix::fs::symlink(&file, &link).unwrap();
-        replace(&link, "new", 0o600).unwrap();
+        replace(&link, "new").unwrap();
         assert!(link.is_symlink());
         assert_eq!(fs::read_to_string(&file).unwrap(), "new");
         let after = file.metadata().unwrap();
@@ -69,7 +73,7 @@ mod tests {
             chown(folder.path(), Some(65532), None).unwrap();
         }
         let file = folder.path().join("tokens.toml");
-        replace(&file, "new", 0o644).unwrap();
+        replace(&file, "new").unwrap();
         let (folder, file) = (folder.path().metadata().unwrap(), file.metadata().unwrap());
         assert_eq!((file.mode() & 0o777, file.uid()), (0o644, folder.uid()));
     }

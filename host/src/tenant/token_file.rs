@@ -19,16 +19,12 @@ use super::tokens::{Role, Token, TokenHash};
 const HEAD: &str =
     "# Written by `exeunt token`, which drops comments. Holds hashes; a token is shown once, when it is made.\n";
 
-/// A new file's mode. Readable by all: it may be made by root, and the server runs as somebody else. It holds hashes of
-/// 256 random bits, from which nobody makes a token.
-const MODE: u32 = 0o644;
-
 /// Writes the file whole or not at all: the server re-reads it at any moment.
 pub(super) fn write(path: &Path, tokens: &[&Token]) -> Result<(), ConfigError> {
     let text: String = std::iter::once(HEAD.to_owned())
         .chain(tokens.iter().map(|token| entry(token)))
         .collect();
-    replace(path, &text, MODE).map_err(|error| Location::file_only(path).error(format!("cannot be written: {error}")))
+    replace(path, &text).map_err(|error| Location::file_only(path).error(format!("cannot be written: {error}")))
 }
 
 fn entry(token: &Token) -> String {

@@ -87,7 +87,7 @@ impl Rollback {
         let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
         let text = edit(&text, &self.connector, wanted)?;
         Tenant::parse(&text, &file, &host).context("the file would be wrong afterwards, so it was left as it is")?;
-        replace(&file, &text, 0o644).with_context(|| format!("cannot write {}", file.display()))?;
+        replace(&file, &text).with_context(|| format!("cannot write {}", file.display()))?;
         println!(
             "{}: [connectors.{}] is at {} {}, digest = \"{}\"; write the same into the files of your other hosts",
             file.display(),
