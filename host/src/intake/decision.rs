@@ -131,6 +131,13 @@ impl Source {
         &self.connectors
     }
 
+    /// Whether its paths may look at each value of an event once for each other, so that even a small one takes long.
+    #[must_use]
+    pub fn is_laborious(&self) -> bool {
+        let mut paths = [&self.id, &self.time].into_iter().flatten();
+        self.rule.is_laborious() || self.mapping.is_laborious() || paths.any(Path::is_laborious)
+    }
+
     /// Judges one event. Never panics; the work is bounded by the limits on event and path, and is CPU only.
     #[must_use]
     pub fn decide(&self, body: &[u8]) -> Decision {

@@ -30,6 +30,7 @@ pub(crate) struct Path {
     text: String,
     path: JsonPath,
     singular: bool,
+    laborious: bool,
 }
 
 /// Why a path was not accepted.
@@ -99,6 +100,11 @@ impl Path {
         }
     }
 
+    /// Whether it may look at each value of an event once for each other: a filter inside which paths lead to many.
+    pub(crate) fn is_laborious(&self) -> bool {
+        self.laborious
+    }
+
     /// The path as it was written.
     pub(crate) fn text(&self) -> &str {
         &self.text
@@ -113,6 +119,7 @@ impl Path {
             text: text.to_owned(),
             path,
             singular: is_singular(&split.tokens),
+            laborious: is_laborious(&split.tokens),
         })
     }
 }
@@ -249,6 +256,22 @@ fn is_singular(tokens: &[Token]) -> bool {
     tokens
         .iter()
         .all(|token| matches!(token.kind, Close | Dot | Name | Number | Open | Root | Text))
+}
+
+/// Whether something in a filter leads to many places: `*`, `..`, a slice or another filter.
+fn is_laborious(tokens: &[Token]) -> bool {
+    let mut brackets: Vec<bool> = Vec::new();
+    for token in tokens {
+        let in_filter = brackets.contains(&true);
+        match token.kind {
+            Kind::Open => brackets.push(false),
+            Kind::Close => drop(brackets.pop()),
+            Kind::Star | Kind::Descend | Kind::Colon | Kind::Question if in_filter => return true,
+            Kind::Question => brackets.last_mut().into_iter().for_each(|filter| *filter = true),
+            _ => {}
+        }
+    }
+    false
 }
 
 #[cfg(test)]

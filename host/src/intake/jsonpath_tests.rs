@@ -378,3 +378,26 @@ proptest! {
         let _ = Path::compile(&text);
     }
 }
+
+#[test]
+fn what_looks_at_each_value_once_for_each_other_is_known_as_laborious() {
+    for text in [
+        "$.email",
+        "$.changes[*].name",
+        "$..name",
+        "$[?$.event.type == 'ACCOUNT_DELETED_V2']",
+        "$.changes[?@.attribute == 'a*b..c' && length(@['x:y']) > 1].name",
+        "$..changes[?@.a == 1][1:2][*]",
+    ] {
+        assert!(!Path::compile(text).unwrap().is_laborious(), "{text}");
+    }
+    for text in [
+        "$.a[?count($.a[?@ == 1]) > 0]",
+        "$.a[?count($.a.*) > 0]",
+        "$.a[?count($..b) > 0]",
+        "$.a[?count($.a[0:]) > 0]",
+        "$.a[?@.b[?@.c == 1]]",
+    ] {
+        assert!(Path::compile(text).unwrap().is_laborious(), "{text}");
+    }
+}

@@ -72,6 +72,15 @@ impl Mapping {
         Ok(mapping)
     }
 
+    /// As [`Path::is_laborious`], of any of its paths.
+    pub(crate) fn is_laborious(&self) -> bool {
+        let named = [&self.id, &self.target_id, &self.email, &self.name]
+            .into_iter()
+            .flatten();
+        let mut paths = named.chain(self.attributes.iter().map(|(_, path)| path));
+        paths.any(Path::is_laborious)
+    }
+
     /// The person in an event: mapped fields from where the mapping leads, the others from the identity, where the event
     /// has one in a known place. The target's id comes by mapping only, since no SailPoint event is known to carry it.
     pub(crate) fn person(&self, identity: Option<&Identity<'_>>, event: &Value) -> Result<Person, String> {

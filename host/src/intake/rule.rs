@@ -40,6 +40,11 @@ impl Rule {
         }
     }
 
+    /// As [`Path::is_laborious`].
+    pub(crate) fn is_laborious(&self) -> bool {
+        matches!(self, Self::Filter(path) if path.is_laborious())
+    }
+
     /// Judges one event; `event` is what is known of it where its kind of source has a known form.
     pub(crate) fn judge(&self, event: Option<&Event<'_>>, whole: &Value) -> Verdict {
         match self {

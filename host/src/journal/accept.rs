@@ -121,6 +121,15 @@ impl Journal {
     /// [`JournalError::Busy`] at once where too much is waiting; [`JournalError::Invalid`] for names that cannot be
     /// stored or more than 64 jobs.
     pub async fn accept(&self, event: NewEvent) -> Result<Accepted, JournalError> {
+        self.accept_with(event, ()).await
+    }
+
+    /// As [`Journal::accept`], and drops `place` once the event is written or refused, though the caller stop waiting: so
+    /// that can be counted which is still on its way.
+    ///
+    /// # Errors
+    /// As [`Journal::accept`].
+    pub async fn accept_with(&self, event: NewEvent, place: impl Send + 'static) -> Result<Accepted, JournalError> {
         check_name("tenant", &event.tenant)?;
         check_name("source", &event.source)?;
         if event.jobs.len() > MAX_JOBS {
@@ -140,7 +149,7 @@ impl Journal {
             jobs: lanes.into_iter().map(|lane| (id(), lane)).collect(),
             event,
         };
-        self.accepts.offer(command).await
+        self.accepts.offer(command, Box::new(place)).await
     }
 }
 

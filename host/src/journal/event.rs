@@ -104,23 +104,24 @@ fn event<'c>(tx: &'c mut AnyConnection, _: &'c Context, id: &'c EventId) -> Step
 
 type Events = (String, Option<Decision>, Page<EventId>);
 
-fn events<'c>(
-    tx: &'c mut AnyConnection,
-    _: &'c Context,
-    (tenant, decision, page): &'c Events,
-) -> Step<'c, Vec<EventSummary>> {
+fn events<'c>(tx: &'c mut AnyConnection, _: &'c Context, wanted: &'c Events) -> Step<'c, Vec<EventSummary>> {
     Box::pin(async move {
-        let mut query = Conditions::default();
-        query.maybe("tenant =", Some(tenant), |bind, tenant| bind.text(tenant));
-        query.maybe("decision =", decision.map(Decision::code), Bind::int);
-        query.maybe("id <", page.before.map(|id| id.0), Bind::id);
-        let limit = query.next();
-        let sql = format!(
-            "SELECT {COLUMNS} FROM event WHERE 1 = 1 {} ORDER BY id DESC LIMIT {limit}",
-            query.sql
-        );
-        let bind = query.bind.int(i64::from(page.limit.min(MAX_PAGE)));
+        let (sql, bind) = list(wanted);
         let rows: Vec<AnyRow> = fetch(tx, AssertSqlSafe(sql), bind).await?;
         rows.iter().map(|row| read(&mut Cells::of(row))).collect()
     })
+}
+
+/// The list's statement.
+pub(super) fn list((tenant, decision, page): &Events) -> (String, Bind) {
+    let mut query = Conditions::default();
+    query.maybe("tenant =", Some(tenant), |bind, tenant| bind.text(tenant));
+    query.maybe("decision =", decision.map(Decision::code), Bind::int);
+    query.maybe("id <", page.before.map(|id| id.0), Bind::id);
+    let limit = query.next();
+    let sql = format!(
+        "SELECT {COLUMNS} FROM event WHERE 1 = 1 {} ORDER BY id DESC LIMIT {limit}",
+        query.sql
+    );
+    (sql, query.bind.int(i64::from(page.limit.min(MAX_PAGE))))
 }

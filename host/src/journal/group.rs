@@ -31,6 +31,9 @@ pub(super) trait Command: Send + Sync + 'static {
     fn is_change(answer: &Self::Answer) -> bool;
 }
 
+/// Something that a caller wants dropped when its command is written.
+type Place = Box<dyn Send>;
+
 type Reply<C> = oneshot::Sender<Result<<C as Command>::Answer, JournalError>>;
 
 /// Answers in the order of the commands. An error here is one command's own; the others are committed.
@@ -39,8 +42,8 @@ pub(super) type Answers<C> = Vec<Result<<C as Command>::Answer, JournalError>>;
 struct Waiting<C: Command> {
     command: C,
     reply: Reply<C>,
-    /// Its place in the queue, until it is written.
-    room: OwnedSemaphorePermit,
+    /// Its place in the queue, and where it was before, until it is written.
+    room: (OwnedSemaphorePermit, Option<Place>),
 }
 
 /// A queue of commands and the task that writes them.
@@ -74,11 +77,15 @@ impl<C: Command> Group<C> {
     }
 
     /// Hands over a command, or refuses at once where there is no room.
-    pub(super) async fn offer(&self, command: C) -> Result<C::Answer, JournalError> {
+    pub(super) async fn offer(&self, command: C, place: Place) -> Result<C::Answer, JournalError> {
         let room = Arc::clone(&self.room).try_acquire_many_owned(self.permits(&command));
         let room = room.map_err(|_| JournalError::Busy)?;
         let (reply, answer) = oneshot::channel();
-        let waiting = Waiting { command, reply, room };
+        let waiting = Waiting {
+            command,
+            reply,
+            room: (room, Some(place)),
+        };
         self.sender.try_send(waiting).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => JournalError::Busy,
             mpsc::error::TrySendError::Closed(_) => ended(),
@@ -91,10 +98,12 @@ impl<C: Command> Group<C> {
         let room = Arc::clone(&self.room).acquire_many_owned(self.permits(&command)).await;
         let room = room.map_err(|_| ended())?;
         let (reply, answer) = oneshot::channel();
-        self.sender
-            .send(Waiting { command, reply, room })
-            .await
-            .map_err(|_| ended())?;
+        let waiting = Waiting {
+            command,
+            reply,
+            room: (room, None),
+        };
+        self.sender.send(waiting).await.map_err(|_| ended())?;
         answer.await.unwrap_or_else(|_| Err(ended()))
     }
 

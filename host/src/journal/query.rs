@@ -137,14 +137,19 @@ fn jobs<'c>(
     (filter, page): &'c (JobFilter, Page),
 ) -> Step<'c, Vec<JobSummary>> {
     Box::pin(async move {
-        let mut query = Conditions::default();
-        filter.write(&mut query);
-        query.maybe("job.id <", page.before.map(|id| id.0), Bind::id);
-        let limit = query.next();
-        let sql = format!("{SELECT} {} ORDER BY job.id DESC LIMIT {limit}", query.sql);
-        let bind = query.bind.int(i64::from(page.limit.min(MAX_PAGE)));
+        let (sql, bind) = list(filter, page);
         read_summaries(tx, context, sql, bind).await
     })
+}
+
+/// The list's statement, from its tables on.
+fn list(filter: &JobFilter, page: &Page) -> (String, Bind) {
+    let mut query = Conditions::default();
+    filter.write(&mut query);
+    query.maybe("job.id <", page.before.map(|id| id.0), Bind::id);
+    let limit = query.next();
+    let sql = format!("{SELECT} {} ORDER BY job.id DESC LIMIT {limit}", query.sql);
+    (sql, query.bind.int(i64::from(page.limit.min(MAX_PAGE))))
 }
 
 /// One job, as in a list.
@@ -318,3 +323,7 @@ impl JobFilter {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "query_tests.rs"]
+mod tests;

@@ -12,7 +12,7 @@ use super::dialect::Dialect;
 pub const SCHEMA_VERSION: i64 = MIGRATIONS.len() as i64;
 
 /// Steps from an empty database to the present one. A released step is never edited.
-pub(super) const MIGRATIONS: &[&str] = &[FIRST, INTENTS_BY_ACCOUNT];
+pub(super) const MIGRATIONS: &[&str] = &[FIRST, INTENTS_BY_ACCOUNT, EVENTS_BY_TENANT];
 
 /// `BYTES` stands for the database's own type. `KEYED` is for tables of short rows that are found by their key: SQLite
 /// then keeps the rows in the key's own tree, and an insert writes one tree less.
@@ -71,6 +71,9 @@ CREATE INDEX action_job ON action(job_id);
 
 /// Who else set out to close an account is asked before each closure.
 const INTENTS_BY_ACCOUNT: &str = "CREATE INDEX intent_account ON intent(lane, account);";
+
+/// A small tenant lists its events beside a million of another's.
+const EVENTS_BY_TENANT: &str = "CREATE INDEX event_tenant ON event(tenant, id);";
 
 /// The statements of one step, in the database's words.
 pub(super) fn statements(step: &str, dialect: Dialect) -> Vec<String> {

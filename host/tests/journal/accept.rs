@@ -1,12 +1,13 @@
 //! Events come in once, and stay.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use exeunt::journal::{Decision, Dedupe, JobState, JournalError, NewEvent, NewJob, NewState, Options, Outcome, Page};
 use sqlx::{Connection as _, Executor as _};
 
 use crate::on_both;
-use crate::rig::{Rig, end, event, held, lane, leaver, queued};
+use crate::rig::{Rig, end, event, held, lane, leaver, queued, until};
 
 fn with_id(rig: &Rig, id: &str) -> NewEvent {
     NewEvent {
@@ -198,15 +199,39 @@ on_both! {
         assert_eq!(rig.journal.events("acme", None, page).await.expect("a query").len(), accepted);
     }
 
+    async fn a_caller_that_hangs_up_keeps_its_place_until_its_event_is_written(rig: Rig) {
+        let mut blocker = sqlx::AnyConnection::connect(&blocker_url(&rig.url)).await.expect("a connection");
+        block(&mut blocker, &rig.url).await;
+        let place = Arc::new(());
+        let mut accept = Box::pin(rig.journal.accept_with(with_id(&rig, "1"), place.clone()));
+        assert!(futures_util::poll!(&mut accept).is_pending());
+        drop(accept);
+        assert_eq!(Arc::strong_count(&place), 2);
+        blocker.execute("ROLLBACK").await.expect("the lock is released");
+        until("the place is free", async || Arc::strong_count(&place) == 1).await;
+        assert_eq!(rig.journal.events("acme", None, Page::default()).await.expect("a query").len(), 1);
+        let twice = (with_id(&rig, "1"), with_id(&rig, "1"));
+        let (one, two) = tokio::join!(
+            rig.journal.accept_with(twice.0, place.clone()),
+            rig.journal.accept_with(twice.1, place.clone()),
+        );
+        assert!(one.expect("accepted").duplicate.is_some() && two.expect("accepted").duplicate.is_some());
+        assert_eq!(Arc::strong_count(&place), 1, "free before the answer");
+    }
+
     async fn large_events_fill_the_queue_by_their_bytes(rig: Rig) {
         let journal = rig.another(Options { queue_bytes: 100_000, ..rig.options() }).await;
         let large = || NewEvent { body: vec![b'x'; 90_000], ..event("acme", vec![], rig.now()) };
         // More than the queue holds is still accepted when the queue is empty.
         let huge = NewEvent { body: vec![b'x'; 1 << 20], ..event("acme", vec![], rig.now()) };
         journal.accept(huge).await.expect("accepted alone");
-        let (one, two) = tokio::join!(journal.accept(large()), journal.accept(large()));
-        assert!(one.is_ok(), "{one:?}");
-        assert_eq!(two, Err(JournalError::Busy));
+        let mut blocker = sqlx::AnyConnection::connect(&blocker_url(&rig.url)).await.expect("a connection");
+        block(&mut blocker, &rig.url).await;
+        let mut one = Box::pin(journal.accept(large()));
+        assert!(futures_util::poll!(&mut one).is_pending());
+        assert_eq!(journal.accept(large()).await, Err(JournalError::Busy));
+        blocker.execute("ROLLBACK").await.expect("the lock is released");
+        one.await.expect("accepted");
     }
 }
 

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::problem::Problem;
 use super::router::Shared;
+use super::shares::Place;
 use super::wait::{self, JobAnswer};
 use crate::journal::{Accepted, Decision, EventId, NewEvent, NewJob, NewState};
 use crate::step;
@@ -92,11 +93,11 @@ pub(super) fn jobs<'c>(
     connectors.into_iter().map(job).collect()
 }
 
-/// Records an event and returns when it is on disk.
-pub(super) async fn record(shared: &Shared, event: NewEvent) -> Result<(Accepted, Answer), Problem> {
+/// Records an event and returns when it is on disk. Its place is taken until then, though the caller hang up before.
+pub(super) async fn record(shared: &Shared, event: NewEvent, place: Place) -> Result<(Accepted, Answer), Problem> {
     let labels = [("tenant", event.tenant.clone()), ("source", event.source.clone())];
     let (decision, reason) = (event.decision, event.reason.clone());
-    let accepted = shared.intake.journal.accept(event).await?;
+    let accepted = shared.intake.journal.accept_with(event, place).await?;
     step::passed("accepted");
     let word = if accepted.duplicate.is_some() {
         "duplicate"

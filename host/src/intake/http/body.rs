@@ -10,6 +10,7 @@ use http_body_util::BodyExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::problem::Problem;
+use super::shares::Place;
 
 /// A body in memory, and its room there.
 #[derive(Debug)]
@@ -40,21 +41,27 @@ impl Buffers {
         }
     }
 
-    /// Reads a JSON body of at most `most` bytes.
-    pub(super) async fn receive(&self, headers: &HeaderMap, body: Body, most: usize) -> Result<Received, Problem> {
+    /// Reads a JSON body of at most `most` bytes, which count for its sender's `place` where that is known.
+    pub(super) async fn receive(
+        &self,
+        headers: &HeaderMap,
+        body: Body,
+        most: usize,
+        place: Option<&mut Place>,
+    ) -> Result<Received, Problem> {
         check_headers(headers, most)?;
         let late = |_| {
             let detail = format!("the body did not arrive within {} seconds", self.time.as_secs());
             Problem::new(StatusCode::REQUEST_TIMEOUT, detail)
         };
-        tokio::time::timeout(self.time, self.collect(body, most))
+        tokio::time::timeout(self.time, self.collect(body, most, place))
             .await
             .map_err(late)?
     }
 
     // Room is taken for what has arrived, not for what was announced: otherwise a few senders that announce much and
     // send nothing would keep everybody out. Where there is none left nobody waits, since all might wait for each other.
-    async fn collect(&self, mut body: Body, most: usize) -> Result<Received, Problem> {
+    async fn collect(&self, mut body: Body, most: usize, mut place: Option<&mut Place>) -> Result<Received, Problem> {
         let mut room: Option<OwnedSemaphorePermit> = None;
         // Copied: a piece keeps the connection's whole buffer, so many small ones would hold far more than they are.
         let mut bytes = BytesMut::new();
@@ -65,6 +72,9 @@ impl Buffers {
             };
             if bytes.len() + piece.len() > most {
                 return Err(too_large(most));
+            }
+            if let Some(place) = &mut place {
+                place.grow(piece.len())?;
             }
             let more = Arc::clone(&self.room).try_acquire_many_owned(u32::try_from(piece.len()).unwrap_or(u32::MAX));
             let more = more.map_err(|_| Problem::busy("too many large bodies at the moment"))?;
@@ -144,7 +154,7 @@ mod tests {
     async fn room_is_given_back_with_the_body() {
         let buffers = Buffers::new(10, Duration::from_secs(1));
         let none = HeaderMap::new();
-        let take = |text: &'static str| buffers.receive(&none, Body::from(text), 8);
+        let take = |text: &'static str| buffers.receive(&none, Body::from(text), 8, None);
         let first = take("12345678").await.unwrap();
         assert_eq!(take("123").await.unwrap_err().status, StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(
@@ -160,7 +170,7 @@ mod tests {
         let pieces = ["{\"a\"", ":", "1}"].map(|piece| Ok::<_, std::io::Error>(Bytes::from(piece)));
         let body = Body::from_stream(futures_util::stream::iter(pieces));
         let received = Buffers::new(100, Duration::from_secs(1))
-            .receive(&HeaderMap::new(), body, 7)
+            .receive(&HeaderMap::new(), body, 7, None)
             .await;
         assert_eq!(received.unwrap().bytes, "{\"a\":1}");
     }

@@ -6,15 +6,17 @@ use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::response::Response;
 use jiff::Timestamp;
-use tokio::time::Instant;
+use tokio::sync::AcquireError;
+use tokio::time::{Instant, timeout};
 use tracing::Instrument as _;
 
 use super::accept;
 use super::auth::Presented;
 use super::body::Received;
-use super::limits::INLINE_BYTES;
+use super::limits::{INLINE_BYTES, JUDGE_WAIT};
 use super::problem::Problem;
 use super::router::Shared;
+use super::shares::Place;
 use super::source::OpenSource;
 use crate::intake::{Decision, Mark, Occurred, Person, Reading};
 use crate::journal::{self, Dedupe, NewEvent};
@@ -45,8 +47,12 @@ async fn take(
     let presented = Presented::read(&parts.headers);
     let now = shared.intake.clock.now();
     let fits = |body: &[u8]| presented.fits(found.as_deref().map(OpenSource::auth), body, now);
-    if !presented.is_signed() && !fits(&[]) {
-        return Err(Problem::unauthorized());
+    let mut place = None;
+    if !presented.is_signed() {
+        if !fits(&[]) {
+            return Err(Problem::unauthorized());
+        }
+        place = Some(shared.shares.enter(tenant)?);
     }
     // Signed ones are read before it is known who sends them: they have room of their own, so that a stranger's cannot
     // take that of senders who have said who they are.
@@ -56,7 +62,7 @@ async fn take(
         &shared.buffers
     };
     let received = buffers
-        .receive(&parts.headers, body, shared.intake.limits.event_bytes)
+        .receive(&parts.headers, body, shared.intake.limits.event_bytes, place.as_mut())
         .await?;
     if presented.is_signed() && !fits(&received.bytes) {
         return Err(Problem::unauthorized());
@@ -65,11 +71,15 @@ async fn take(
         return Err(Problem::unauthorized());
     };
     shared.rates.check_tenant(tenant)?;
-    let (reading, received) = judge(shared, &source, received).await?;
+    let place = match place {
+        Some(place) => place,
+        None => shared.shares.enter_with(tenant, received.bytes.len())?,
+    };
+    let (reading, received) = judge(shared, &place, &source, received).await?;
     let signed_id = presented.signed_id().filter(|_| source.auth().is_signature());
     let event = event(tenant, &source, reading, signed_id, received.bytes.to_vec(), now);
     drop(received);
-    let (_, answer) = accept::record(shared, event).await?;
+    let (_, answer) = accept::record(shared, event, place).await?;
     // SailPoint's fire-and-forget triggers expect 200 and nothing else.
     let at_once = match source.kind() {
         SourceKind::SailPoint => StatusCode::OK,
@@ -81,14 +91,21 @@ async fn take(
 /// What the source's rule says of a body.
 pub(super) async fn judge(
     shared: &Shared,
+    place: &Place,
     source: &Arc<OpenSource>,
     received: Received,
 ) -> Result<(Reading, Received), Problem> {
-    if received.bytes.len() <= INLINE_BYTES {
+    if received.bytes.len() <= INLINE_BYTES && !source.source().is_laborious() {
         return Ok((source.source().read(&received.bytes), received));
     }
     let failed = || Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the event could not be judged");
-    let room = Arc::clone(&shared.judges).acquire_owned().await.map_err(|_| failed())?;
+    // The tenant's own place first: of those that wait for one of all, each tenant is one.
+    let room = async {
+        let own = Arc::clone(&place.share().judge).acquire_owned().await?;
+        Ok::<_, AcquireError>((own, Arc::clone(&shared.judges).acquire_owned().await?))
+    };
+    let busy = |_| Problem::busy("too many large events at the moment");
+    let room = timeout(JUDGE_WAIT, room).await.map_err(busy)?.map_err(|_| failed())?;
     let source = Arc::clone(source);
     // The room goes along: a caller that hangs up ends its wait, not the work.
     let judged = tokio::task::spawn_blocking(move || {

@@ -59,7 +59,11 @@ async fn take(
 ) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     let key = idempotency_key(&parts.headers)?;
-    let received = shared.buffers.receive(&parts.headers, body, MAX_LEAVER_BYTES).await?;
+    let mut place = shared.shares.enter(tenant)?;
+    let received = shared
+        .buffers
+        .receive(&parts.headers, body, MAX_LEAVER_BYTES, Some(&mut place))
+        .await?;
     let invalid = |detail| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail);
     let leaver = LeaverRequest::parse(&received.bytes).map_err(invalid)?;
     let connectors = leaver.connectors(known).map_err(invalid)?;
@@ -78,7 +82,7 @@ async fn take(
         jobs: accept::jobs(&connectors, None),
     };
     drop(received);
-    let (accepted, answer) = accept::record(shared, event).await?;
+    let (accepted, answer) = accept::record(shared, event, place).await?;
     check_repetition(shared, &accepted, &leaver).await?;
     accept::answer(shared, &parts.headers, answer, StatusCode::ACCEPTED).await
 }

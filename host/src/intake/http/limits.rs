@@ -19,9 +19,12 @@ pub const MAX_IDEMPOTENCY_KEY_BYTES: usize = 255;
 /// Longest `Prefer: wait`: 80 seconds. A workflow step of SailPoint ends after 90, and must see our answer before.
 pub const MAX_WAIT: Duration = Duration::from_secs(80);
 
-/// Events up to this size are judged where they arrive, which takes some 10 µs; larger ones, or a filter inside a filter
-/// over them, may take long and go to a thread of their own.
+/// Events up to this size are judged where they arrive, which takes some 10 µs. Larger ones may take long and go to a
+/// thread of their own, and so do all events of a source with a filter that looks at each value once for each other.
 pub(super) const INLINE_BYTES: usize = 8 * 1024;
+
+/// How long an event may wait to be judged: 10 seconds, as long as SailPoint itself waits for an answer.
+pub(super) const JUDGE_WAIT: Duration = Duration::from_secs(10);
 
 /// Tenants that the rate limiter remembers before it forgets those that it would let through anyway: 20,000, twice the
 /// tenants that one host is built for.
@@ -40,11 +43,14 @@ pub struct IntakeLimits {
     pub event_bytes: usize,
     /// Bytes of bodies in memory that are not yet with the journal. Default 128 MiB: an average event has 4 KiB.
     pub buffered_bytes: usize,
+    /// Of one tenant's, until they are written, and of each at least 16 KiB. Default 32 MiB, and never less than the
+    /// largest event: half of the journal's queue, by bytes as by events.
+    pub tenant_bytes: usize,
     /// Of bodies that claim to be signed, which are read before their sender is known. Default 32 MiB.
     pub unproven_bytes: usize,
     /// Time for a body to arrive. Default 10 seconds, as long as SailPoint itself waits.
     pub body_time: Duration,
-    /// Large events that are judged at a time. Default half of the processors, so that the other half stays free for
+    /// Large events that are judged at a time, of one tenant one. Default half of the processors, so that the other half stays free for
     /// small events, whatever a tenant sends.
     pub judges: usize,
     /// Requests that wait for an outcome at a time; more are answered at once. Default 256: each asks the journal up to
@@ -60,6 +66,7 @@ impl Default for IntakeLimits {
             requests_per_second: 20_000,
             event_bytes: MAX_EVENT_BYTES,
             buffered_bytes: 128 << 20,
+            tenant_bytes: 32 << 20,
             unproven_bytes: 32 << 20,
             body_time: Duration::from_secs(10),
             judges: (processors / 2).max(1),

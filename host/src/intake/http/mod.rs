@@ -22,6 +22,7 @@ mod problem;
 mod replay;
 mod router;
 mod server;
+mod shares;
 mod signature;
 mod source;
 mod tls;
@@ -33,6 +34,8 @@ mod events_tests;
 mod leavers_tests;
 #[cfg(test)]
 mod replay_tests;
+#[cfg(test)]
+mod shares_tests;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

@@ -37,7 +37,8 @@ pub(super) async fn handle(shared: &Shared, id: &str, request: Request) -> Resul
     };
     let source = source.ok_or_else(missing)?;
     let received = Received::kept(Bytes::from(record.body));
-    let (mut reading, received) = judge(shared, &source, received).await?;
+    let place = shared.shares.enter_with(tenant, received.bytes.len())?;
+    let (mut reading, received) = judge(shared, &place, &source, received).await?;
     if matches!(reading.occurred, Occurred::Unsaid) {
         // An event without a time happened before it came. It may be too old by now, as if it came late.
         reading.occurred = Occurred::At(record.summary.received_at);
@@ -51,7 +52,7 @@ pub(super) async fn handle(shared: &Shared, id: &str, request: Request) -> Resul
         "{}; replayed from event {} with the API token {token}",
         new.reason, record.summary.id
     );
-    let (accepted, answer) = accept::record(shared, new).await?;
+    let (accepted, answer) = accept::record(shared, new, place).await?;
     tracing::info!(tenant, token, event = %accepted.event, of = %record.summary.id, "an event was replayed");
     accept::answer(shared, &headers, answer, StatusCode::ACCEPTED).await
 }

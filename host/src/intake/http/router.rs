@@ -14,6 +14,7 @@ use tokio::sync::{Semaphore, watch};
 use super::body::Buffers;
 use super::limits::{IntakeLimits, Rates};
 use super::problem::Problem;
+use super::shares::Shares;
 use super::source::Directory;
 use super::{events, leavers, replay};
 use crate::clock::SharedClock;
@@ -42,6 +43,7 @@ pub struct Intake {
 pub(super) struct Shared {
     pub(super) intake: Intake,
     pub(super) rates: Rates,
+    pub(super) shares: Shares,
     pub(super) buffers: Buffers,
     /// For bodies whose sender is known only after they were read.
     pub(super) unproven: Buffers,
@@ -53,20 +55,24 @@ pub(super) struct Shared {
 /// `POST /v1/events/{id}/replay`.
 /// It sets no fallback, so that it can be merged with other routers.
 pub fn router(intake: Intake) -> Router {
+    Router::new()
+        .route("/v1/tenants/{tenant}/sources/{source}/events", posted(post(event)))
+        .route("/v1/tenants/{tenant}/leavers", posted(post(leaver)))
+        .route("/v1/events/{id}/replay", posted(post(replayed)))
+        .with_state(Arc::new(shared(intake)))
+}
+
+pub(super) fn shared(intake: Intake) -> Shared {
     let limits = &intake.limits;
-    let shared = Shared {
+    Shared {
         rates: Rates::new(limits),
+        shares: Shares::new(limits.tenant_bytes.max(limits.event_bytes)),
         buffers: Buffers::new(limits.buffered_bytes, limits.body_time),
         unproven: Buffers::new(limits.unproven_bytes, limits.body_time),
         judges: Arc::new(Semaphore::new(limits.judges.max(1))),
         waiters: Semaphore::new(limits.waiters),
         intake,
-    };
-    Router::new()
-        .route("/v1/tenants/{tenant}/sources/{source}/events", posted(post(event)))
-        .route("/v1/tenants/{tenant}/leavers", posted(post(leaver)))
-        .route("/v1/events/{id}/replay", posted(post(replayed)))
-        .with_state(Arc::new(shared))
+    }
 }
 
 fn posted(route: MethodRouter<Arc<Shared>>) -> MethodRouter<Arc<Shared>> {

@@ -127,18 +127,23 @@ impl House {
     }
 
     async fn serve(&mut self, tenant: &str, limits: IntakeLimits, stopped: watch::Receiver<bool>) {
-        let intake = Intake {
+        let intake = self.intake(tenant, limits, stopped.clone());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        self.address = listener.local_addr().unwrap();
+        let server = Server::new(listener, router(intake)).limits(ConnectionLimits::default());
+        tokio::spawn(server.run(stopped));
+    }
+
+    /// What a server of this tenant works with.
+    pub(super) fn intake(&self, tenant: &str, limits: IntakeLimits, stop: watch::Receiver<bool>) -> Intake {
+        Intake {
             journal: self.journal.clone(),
             directory: Arc::new(directory(self.folder.path(), tenant)),
             tokens: Arc::clone(&self.tokens_now),
             clock: self.clock.clone(),
             limits,
-            stop: stopped.clone(),
-        };
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        self.address = listener.local_addr().unwrap();
-        let server = Server::new(listener, router(intake)).limits(ConnectionLimits::default());
-        tokio::spawn(server.run(stopped));
+            stop,
+        }
     }
 
     /// Sends a request on a connection of its own.

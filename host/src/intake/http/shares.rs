@@ -1,0 +1,143 @@
+//! What one tenant may have on its way into the journal, so that the others have the rest.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::problem::Problem;
+
+/// What the smallest event counts for: 16 KiB, so that as many of them as fill a tenant's default share are half of the
+/// journal's queue, which has [4,096 places](crate::journal::Options::queue).
+pub(super) const PLACE_BYTES: usize = 16 * 1024;
+
+/// Tenants that are remembered before those with nothing on its way are forgotten.
+const REMEMBERED_TENANTS: usize = 20_000;
+
+/// The shares of all tenants.
+#[derive(Debug)]
+pub(super) struct Shares {
+    bytes: usize,
+    tenants: Mutex<HashMap<String, Arc<Share>>>,
+}
+
+/// The share of one tenant.
+#[derive(Debug)]
+pub(super) struct Share {
+    room: Arc<Semaphore>,
+    /// One of a tenant's events waits to be judged among those of others, the next ones wait for it.
+    pub(super) judge: Arc<Semaphore>,
+}
+
+/// A request's part of its tenant's share, until its event is written.
+#[derive(Debug)]
+pub(super) struct Place {
+    share: Arc<Share>,
+    room: OwnedSemaphorePermit,
+    bytes: usize,
+}
+
+impl Shares {
+    /// `bytes` for each tenant.
+    pub(super) fn new(bytes: usize) -> Self {
+        Self {
+            bytes: bytes.clamp(PLACE_BYTES, u32::MAX as usize),
+            tenants: Mutex::default(),
+        }
+    }
+
+    /// The place of one more request. Only for senders that may send for the tenant.
+    pub(super) fn enter(&self, tenant: &str) -> Result<Place, Problem> {
+        let share = self.of(tenant);
+        Ok(Place {
+            room: share.take(PLACE_BYTES)?,
+            bytes: 0,
+            share,
+        })
+    }
+
+    /// As [`Shares::enter`], for a body that was read already.
+    pub(super) fn enter_with(&self, tenant: &str, bytes: usize) -> Result<Place, Problem> {
+        let mut place = self.enter(tenant)?;
+        place.grow(bytes)?;
+        Ok(place)
+    }
+
+    fn of(&self, tenant: &str) -> Arc<Share> {
+        let mut tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(share) = tenants.get(tenant) {
+            return Arc::clone(share);
+        }
+        if tenants.len() >= REMEMBERED_TENANTS {
+            tenants.retain(|_, share| Arc::strong_count(share) > 1);
+        }
+        let share = Arc::new(Share {
+            room: Arc::new(Semaphore::new(self.bytes)),
+            judge: Arc::new(Semaphore::new(1)),
+        });
+        tenants.insert(tenant.to_owned(), Arc::clone(&share));
+        share
+    }
+}
+
+impl Share {
+    fn take(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Problem> {
+        let permits = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let taken = Arc::clone(&self.room).try_acquire_many_owned(permits);
+        taken.map_err(|_| Problem::busy("too many events of this tenant are on their way at the moment"))
+    }
+}
+
+impl Place {
+    /// Whose it is.
+    pub(super) fn share(&self) -> &Share {
+        &self.share
+    }
+
+    /// Counts some more bytes of the request's body.
+    pub(super) fn grow(&mut self, bytes: usize) -> Result<(), Problem> {
+        self.bytes = self.bytes.saturating_add(bytes);
+        let missing = self.bytes.saturating_sub(self.room.num_permits());
+        if missing > 0 {
+            self.room.merge(self.share.take(missing)?);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::StatusCode;
+
+    use super::*;
+
+    #[test]
+    fn a_tenant_has_its_share_and_not_a_byte_more() {
+        let shares = Shares::new(3 * PLACE_BYTES);
+        let mut first = shares.enter("a").unwrap();
+        first.grow(PLACE_BYTES).unwrap();
+        let second = shares.enter("a").unwrap();
+        first.grow(PLACE_BYTES).unwrap();
+        let full = first.grow(1).unwrap_err();
+        assert_eq!(full.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(shares.enter("a").unwrap_err(), full);
+        shares.enter("b").unwrap().grow(3 * PLACE_BYTES).unwrap();
+        drop(second);
+        first.grow(PLACE_BYTES - 1).unwrap();
+        drop(first);
+        shares.enter("a").unwrap().grow(3 * PLACE_BYTES).unwrap();
+    }
+
+    #[test]
+    fn names_of_tenants_do_not_pile_up_and_who_has_something_on_its_way_is_remembered() {
+        let shares = Shares::new(PLACE_BYTES);
+        let place = shares.enter("0").unwrap();
+        for number in 1..=REMEMBERED_TENANTS {
+            shares.enter(&number.to_string()).unwrap();
+        }
+        assert!(shares.tenants.lock().unwrap().len() < 3);
+        shares.enter("0").unwrap_err();
+        drop(place);
+        shares.enter("0").unwrap();
+    }
+}
