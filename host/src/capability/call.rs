@@ -266,8 +266,8 @@ impl Call {
     }
 
     /// As [`Call::clean`], for bodies.
-    pub(super) fn clean_bytes(&self, bytes: Vec<u8>) -> Vec<u8> {
-        self.injected.bytes(self.grant.scrubber.bytes(bytes))
+    pub(super) async fn clean_bytes(&self, bytes: Vec<u8>) -> Vec<u8> {
+        self.injected.bytes(self.grant.scrubber.bytes(bytes).await).await
     }
 
     pub(super) fn note(&self) -> MutexGuard<'_, CallRecord> {

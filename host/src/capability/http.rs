@@ -110,7 +110,10 @@ impl Call {
         if is_unsafe_close {
             step::passed("close-answered");
         }
-        let answer = answer.map(|response| self.scrub(response));
+        let answer = match answer {
+            Ok(response) => Ok(self.scrub(response).await),
+            Err(error) => Err(error),
+        };
         self.end(&answer, started, is_unsafe_close, keep_bodies);
         // What was cut off at the limit was received all the same.
         let received = match &answer {
@@ -210,7 +213,7 @@ impl Call {
         Ok(response)
     }
 
-    fn scrub(&self, response: Response) -> Response {
+    async fn scrub(&self, response: Response) -> Response {
         Response {
             status: response.status,
             headers: response
@@ -218,7 +221,7 @@ impl Call {
                 .into_iter()
                 .map(|(name, value)| (self.clean(name), self.clean(value)))
                 .collect(),
-            body: self.clean_bytes(response.body),
+            body: self.clean_bytes(response.body).await,
         }
     }
 

@@ -284,7 +284,7 @@ const LARGE: usize = 48 * 1024 * 1024;
 
 /// Takes the store down and gives its place back, in this order. Returns what the guest answered.
 fn over<T: Texts>(account: Arc<Used>, ended: Ended<T>, store: Store<State>, slot: Slot) -> Ended<T> {
-    let ended = cleaned(ended, &store);
+    let ended = account.charged(|| cleaned(ended, &store));
     let is_large = store.data().limiter.memory() > LARGE;
     let take_down = move || {
         account.charged(|| drop(store));
