@@ -145,11 +145,15 @@ fn jobs<'c>(
 /// The list's statement, from its tables on.
 fn list(filter: &JobFilter, page: &Page) -> (String, Bind) {
     let mut query = Conditions::default();
+    let limit = i64::from(page.limit.min(MAX_PAGE));
+    if filter.is_of_the_queue() {
+        filter.write_queued(&mut query, page, limit);
+    }
     filter.write(&mut query);
     query.maybe("job.id <", page.before.map(|id| id.0), Bind::id);
-    let limit = query.next();
-    let sql = format!("{SELECT} {} ORDER BY job.id DESC LIMIT {limit}", query.sql);
-    (sql, query.bind.int(i64::from(page.limit.min(MAX_PAGE))))
+    let mark = query.next();
+    let sql = format!("{SELECT} {} ORDER BY job.id DESC LIMIT {mark}", query.sql);
+    (sql, query.bind.int(limit))
 }
 
 /// One job, as in a list.
@@ -276,42 +280,69 @@ impl Conditions {
 }
 
 impl JobFilter {
+    fn is_of_the_queue(&self) -> bool {
+        self.state == Some(State::Queued) && self.event.is_none() && self.person.is_none()
+    }
+
+    /// What waits has an index by lane, so it has to be sorted; by ids alone, without looking at the jobs.
+    fn write_queued(&self, query: &mut Conditions, page: &Page, limit: i64) {
+        let outer = std::mem::take(&mut query.sql);
+        match &self.lane {
+            Some(lane) => query.maybe("lane =", Some(lane.key()), |bind, lane| bind.text(&lane)),
+            None => {
+                query.maybe("tenant =", self.tenant.clone(), |bind, tenant| bind.text(&tenant));
+                query.sql = format!(" AND lane IN (SELECT id FROM lane WHERE queued > 0{})", query.sql);
+            }
+        }
+        query.maybe("id <", page.before.map(|id| id.0), Bind::id);
+        let mark = query.next();
+        query.bind = std::mem::take(&mut query.bind).int(limit);
+        query.sql = format!(
+            "{outer} AND job.id IN (SELECT id FROM job WHERE state = 0{} ORDER BY id DESC LIMIT {mark})",
+            query.sql
+        );
+    }
+
     /// Numbers are literals, so that partial indexes match. Conditions are put so that each index that comes into
-    /// question gives the order of ids: sorting a million jobs for one page is what has to be avoided.
+    /// question gives the order of ids, and leads to few of other tenants' jobs where one tenant is meant: sorting or
+    /// passing over a million jobs for one page is what has to be avoided.
     fn write(&self, query: &mut Conditions) {
         let text = |bind: Bind, value: String| bind.text(&value);
+        let tenant = self
+            .tenant
+            .clone()
+            .or_else(|| self.lane.as_ref().map(|lane| lane.tenant().to_owned()));
         query.sql += match self.state {
             None => "",
-            Some(State::Queued) => " AND job.state < 3 AND job.state = 0",
+            Some(State::Queued) => " AND job.state = 0",
             // Few, and the oldest of the unfinished ones.
             Some(State::Running) => " AND job.id IN (SELECT id FROM job WHERE state = 1)",
             Some(State::Held) => " AND job.state = 2",
             Some(State::Ended) => " AND job.state = 3",
         };
-        if let Some(outcome) = self.outcome {
-            query.sql = format!("{} AND job.state = 3 AND job.outcome = {}", query.sql, outcome.code());
+        // All that were given up have failed, and that has an index.
+        let given_up = self.dead.filter(|dead| *dead).map(|_| Outcome::Failed);
+        for outcome in self.outcome.into_iter().chain(given_up) {
+            // As an expression where it would lead to all tenants' jobs.
+            let column = tenant.as_ref().map_or("job.outcome", |_| "job.outcome + 0");
+            query.sql = format!("{} AND job.state = 3 AND {column} = {}", query.sql, outcome.code());
         }
         if let Some(dead) = self.dead {
-            // All that were given up have failed, and that has an index.
-            let outcome = match dead {
-                true => format!(" AND job.state = 3 AND job.outcome = {}", Outcome::Failed.code()),
-                false => String::new(),
-            };
-            query.sql = format!("{}{outcome} AND job.dead = {}", query.sql, i64::from(dead));
+            query.sql = format!("{} AND job.dead = {}", query.sql, i64::from(dead));
         }
         if self.why.is_some() {
             // Only what is held has a reason of this kind.
             query.sql += " AND job.state = 2";
         }
-        let tenant = self
-            .tenant
-            .clone()
-            .or_else(|| self.lane.as_ref().map(|lane| lane.tenant().to_owned()));
         query.maybe("job.event_id =", self.event.map(|event| event.0), Bind::id);
         query.maybe("job.why =", self.why.clone(), text);
         // As an expression, since the lane's own index would need a sort.
         query.maybe("job.lane || '' =", self.lane.as_ref().map(Lane::key), text);
         match &self.person {
+            // What is held is few beside what a tenant has had.
+            None if self.state == Some(State::Held) || self.why.is_some() => {
+                query.maybe("job.tenant || '' =", tenant, text);
+            }
             None => query.maybe("job.tenant =", tenant, text),
             Some(person) => {
                 let people = query.people(person, tenant);

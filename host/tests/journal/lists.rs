@@ -15,19 +15,25 @@ async fn ids(rig: &Rig, filter: JobFilter) -> Vec<JobId> {
 on_both! {
     async fn a_list_is_cut_into_pages_newest_first(rig: Rig) {
         let mut all = Vec::new();
-        for _ in 0..25 {
-            all.push(rig.queue(&lane("acme", "docusign")).await);
+        for number in 0..25 {
+            // From one lane to another and back, so that the order is not that of lanes.
+            let connector = ["docusign", "other"][number % 2];
+            all.push(rig.queue(&lane("acme", connector)).await);
+            rig.queue(&lane("globex", "docusign")).await;
             rig.clock.advance(Duration::from_millis(1));
         }
         all.reverse();
-        let (mut seen, mut before) = (Vec::new(), None);
-        loop {
-            let page = rig.journal.jobs(&JobFilter::default(), Page { before, limit: 10 }).await.expect("a query");
-            let Some(last) = page.last() else { break };
-            before = Some(last.id);
-            seen.extend(page.iter().map(|job| job.id));
+        let tenant = || JobFilter { tenant: Some("acme".into()), ..JobFilter::default() };
+        for filter in [tenant(), JobFilter { state: Some(State::Queued), ..tenant() }] {
+            let (mut seen, mut before) = (Vec::new(), None);
+            loop {
+                let page = rig.journal.jobs(&filter, Page { before, limit: 10 }).await.expect("a query");
+                let Some(last) = page.last() else { break };
+                before = Some(last.id);
+                seen.extend(page.iter().map(|job| job.id));
+            }
+            assert_eq!(seen, all, "{filter:?}");
         }
-        assert_eq!(seen, all);
         assert_eq!(rig.journal.jobs(&JobFilter::default(), Page { before: None, limit: 0 }).await, Ok(vec![]));
     }
 
@@ -75,11 +81,21 @@ on_both! {
             (JobFilter { state: Some(State::Running), ..all() }, vec![running]),
             (JobFilter { state: Some(State::Running), tenant: Some("globex".into()), ..all() }, vec![]),
             (JobFilter { state: Some(State::Queued), ..all() }, vec![waiting, grace.jobs[0]]),
+            (JobFilter { state: Some(State::Queued), tenant: acme(), ..all() }, vec![waiting]),
+            (JobFilter { state: Some(State::Queued), lane: Some(other.clone()), tenant: acme(), ..all() }, vec![waiting]),
+            (JobFilter { state: Some(State::Queued), lane: Some(docusign.clone()), ..all() }, vec![]),
+            (JobFilter { state: Some(State::Queued), outcome: Some(Outcome::Failed), ..all() }, vec![]),
+            (JobFilter { state: Some(State::Held), tenant: acme(), ..all() }, vec![held]),
+            (JobFilter { state: Some(State::Held), tenant: Some("globex".into()), ..all() }, vec![]),
             (JobFilter { state: Some(State::Held), why: Some("approval".into()), ..all() }, vec![held]),
             (JobFilter { state: Some(State::Held), why: Some("breaker".into()), ..all() }, vec![]),
             (JobFilter { state: Some(State::Ended), ..all() }, vec![failed, dead]),
             (JobFilter { outcome: Some(Outcome::Failed), ..all() }, vec![failed, dead]),
             (JobFilter { outcome: Some(Outcome::Closed), ..all() }, vec![]),
+            (JobFilter { outcome: Some(Outcome::Failed), tenant: acme(), ..all() }, vec![failed, dead]),
+            (JobFilter { outcome: Some(Outcome::Failed), tenant: Some("globex".into()), ..all() }, vec![]),
+            (JobFilter { dead: Some(true), tenant: acme(), ..all() }, vec![dead]),
+            (JobFilter { why: Some("approval".into()), tenant: acme(), ..all() }, vec![held]),
             (JobFilter { dead: Some(true), ..all() }, vec![dead]),
             (JobFilter { dead: Some(false), state: Some(State::Ended), ..all() }, vec![failed]),
             (JobFilter { person: Some("grace@ACME.example".into()), ..all() }, grace.jobs.clone()),
