@@ -21,6 +21,7 @@ mod limits;
 mod patience;
 mod plugin;
 mod registries;
+mod reloads;
 mod secrets;
 mod served;
 mod server;

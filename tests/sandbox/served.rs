@@ -14,19 +14,28 @@ use crate::house::{House, limits, settings};
 pub(crate) struct Served {
     pub(crate) house: House,
     pub(crate) registry: Registry,
+    pub(crate) journal: Journal,
 }
 
 impl Served {
     pub(crate) async fn new() -> Self {
         let house = House::new().await;
-        let registry = open(&house).await;
-        Self { house, registry }
+        let (registry, journal) = open(&house).await;
+        Self {
+            house,
+            registry,
+            journal,
+        }
     }
 
     /// The same after the process has ended and begun again.
     pub(crate) async fn restarted(self) -> Self {
-        let registry = open(&self.house).await;
-        Self { registry, ..self }
+        let (registry, journal) = open(&self.house).await;
+        Self {
+            registry,
+            journal,
+            ..self
+        }
     }
 
     /// Writes a tenant's file with further lines, and looks at the files.
@@ -105,14 +114,14 @@ impl Served {
     }
 }
 
-async fn open(house: &House) -> Registry {
+async fn open(house: &House) -> (Registry, Journal) {
     let cache = PluginCache::open(&house.path("cache")).unwrap();
     let sandbox = Sandbox::new(limits()).unwrap().with_cache(cache);
     let runtime = Arc::new(Runtime::new(sandbox, Arc::new(SystemClock)));
     let host = HostConfig::load(&house.path("exeunt.toml")).unwrap();
     let address = format!("sqlite:{}", house.path("journal.db").display());
     let journal = Journal::open(&address, Options::default()).await.unwrap();
-    let registry = Registry::new(runtime, host, journal);
+    let registry = Registry::new(runtime, host, journal.clone());
     registry.refresh().await.unwrap();
-    registry
+    (registry, journal)
 }

@@ -153,10 +153,11 @@ impl Plugins {
 
     async fn admit(&self, sandbox: &Sandbox, file: &File, path: &Path, content: &Content) -> Admitted {
         let admit = async || {
+            // Taken in any case: a file with the content of another is not compiled, and would keep them.
+            let bytes = std::mem::take(&mut *content.bytes.lock().unwrap_or_else(PoisonError::into_inner));
             if let Some(plugin) = self.known().plugins.get(&content.digest).and_then(Weak::upgrade) {
                 return Ok(plugin);
             }
-            let bytes = std::mem::take(&mut *content.bytes.lock().unwrap_or_else(PoisonError::into_inner));
             let plugin = sandbox.admit(bytes).await;
             let plugin = plugin.map_err(|error| format!("the plugin {} is not admitted: {error}", path.display()))?;
             let plugin = Arc::new(plugin);
@@ -170,8 +171,16 @@ impl Plugins {
     /// Forgets what no connector uses, failures too: they may have been of the moment. Not while something is loaded.
     pub(super) fn prune(&self) {
         let mut known = self.known();
-        let is_used = |file: &File| matches!(file.admitted.get(), Some(Ok(plugin)) if Arc::strong_count(plugin) > 1);
-        known.files.retain(|_, file| is_used(file));
+        let plugin = |file: &File| file.admitted.get().and_then(|admitted| admitted.as_ref().ok()).cloned();
+        // Files with one content share a plugin.
+        let mut files: HashMap<*const Plugin, usize> = HashMap::new();
+        for plugin in known.files.values().filter_map(|file| plugin(file)) {
+            *files.entry(Arc::as_ptr(&plugin)).or_default() += 1;
+        }
+        let is_used = |plugin: &Arc<Plugin>| Some(&Arc::strong_count(plugin)) > files.get(&Arc::as_ptr(plugin));
+        known
+            .files
+            .retain(|_, file| matches!(file.admitted.get(), Some(Ok(plugin)) if is_used(plugin)));
         known.plugins.retain(|_, plugin| plugin.strong_count() > 0);
     }
 

@@ -153,6 +153,8 @@ impl Registry {
             found.files.binary_search(&file).is_ok()
         });
         self.live.store(Arc::new(next));
+        // Before it is asked which plugins are used.
+        drop(before);
         self.runtime.prune();
         self.chores.run(&self.journal, self).await;
         Ok(())
@@ -206,7 +208,8 @@ impl Registry {
             next.files.insert(path, file);
             match loaded.tenant {
                 Ok(live) => {
-                    next.problems.remove(&name);
+                    // What is tried again after it could not be loaded is as new as its file.
+                    let is_retry = is_retry && next.problems.remove(&name).is_none();
                     next.absent.remove(&name);
                     let old = next.tenants.get(&name).filter(|_| is_retry);
                     let mended = live.connectors.keys().filter(|connector| {
