@@ -4,8 +4,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use exeunt::clock::{Clock as _, SystemClock};
 use exeunt::journal::{Decision, Dedupe, Finish, Lane, LaneStatus, NewEvent, NewJob, NewState};
-use jiff::Timestamp;
 
 use crate::house::STATIC_KEY;
 use crate::plugin::{hostile, noted};
@@ -18,7 +18,7 @@ async fn park(served: &Served) {
         source: "hr".to_owned(),
         dedupe: Dedupe::None,
         body: b"{}".to_vec(),
-        received_at: Timestamp::now(),
+        received_at: SystemClock.now(),
         occurred_at: None,
         decision: Decision::Leaver,
         reason: "left".to_owned(),

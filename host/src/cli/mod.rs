@@ -35,6 +35,7 @@ mod table;
 mod telemetry;
 mod timeline;
 mod token;
+mod watched;
 
 /// Exeunt: closes the accounts of people who left, and proves it.
 #[derive(Debug, Parser)]

@@ -10,24 +10,23 @@ use std::time::Duration;
 use anyhow::{Context, anyhow, bail};
 use arc_swap::ArcSwap;
 use clap::Args;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use tokio::signal::unix::Signal;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, timeout};
+use tokio::time::timeout;
 
 use super::signals::{End, Signals};
+use super::watched::{Looks, Watched, look};
 use super::{Exit, telemetry};
 use crate::clock::{SharedClock, SystemClock};
 use crate::console::{self, Console, Health, HealthProblem, HealthReport, Phase};
 use crate::dispatch::{Registry, Runtime, Service, ServiceOptions};
-use crate::intake::http::{Certificates, ConnectionLimits, Intake, IntakeLimits, Server, router};
+use crate::intake::http::{ConnectionLimits, Intake, IntakeLimits, Server, router};
 use crate::journal::{Journal, Lane, Options};
 use crate::sandbox::PluginCache;
-use crate::tenant::{HostConfig, JournalAddress, TlsConfig, Tokens};
+use crate::tenant::{HostConfig, JournalAddress, Tokens};
 
-/// How often files are looked at. A secret that was rotated counts within this time.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// How often transcripts past their retention are deleted.
 const SWEEP_EVERY: Duration = Duration::from_secs(3600);
 /// How long a stop may take as a whole, whatever hangs: 40 seconds, twice what requests and jobs get to end, and less
@@ -115,6 +114,7 @@ impl Serve {
         let listening = listener.local_addr().context("the listener has no address")?;
         let state = Arc::new(State {
             registry: Arc::clone(&registry),
+            looks: Arc::clone(&watched.looks),
             stopped: stopped.clone(),
         });
         let routes = routes(&host, &journal, &state, &watched.tokens, &clock, metrics, &stopped);
@@ -213,98 +213,8 @@ fn routes(
 }
 
 /// Waits for the word to stop.
-async fn stop(stopped: &mut watch::Receiver<bool>) {
+pub(super) async fn stop(stopped: &mut watch::Receiver<bool>) {
     drop(stopped.wait_for(|stopped| *stopped).await);
-}
-
-/// What is read again while the process runs.
-#[derive(Debug)]
-struct Watched {
-    registry: Arc<Registry>,
-    tokens: Arc<ArcSwap<Tokens>>,
-    tokens_file: PathBuf,
-    tls: Option<(TlsConfig, Certificates)>,
-    /// The last mistakes in each, so that they are said once.
-    said: [Option<String>; 3],
-}
-
-impl Watched {
-    fn open(host: &HostConfig, registry: &Arc<Registry>) -> anyhow::Result<Self> {
-        let tokens = Tokens::load(&host.server.tokens)?;
-        if tokens.is_empty() {
-            tracing::warn!(
-                "{} has no tokens: nobody can operate this host; run `exeunt token new`",
-                host.server.tokens.display()
-            );
-        }
-        let tls = host.server.tls.as_ref();
-        let tls = tls.map(|tls| {
-            let (chain, key) = read_certificate(tls)?;
-            let certificates = Certificates::new(&chain, &key);
-            let certificates = certificates.map_err(|problem| anyhow!("{}: {problem}", tls.certificate.display()))?;
-            anyhow::Ok((tls.clone(), certificates))
-        });
-        Ok(Self {
-            registry: Arc::clone(registry),
-            tokens: Arc::new(ArcSwap::from_pointee(tokens)),
-            tokens_file: host.server.tokens.clone(),
-            tls: tls.transpose()?,
-            said: [None, None, None],
-        })
-    }
-
-    async fn look(&mut self) {
-        let refreshed = self.registry.refresh().await;
-        let refreshed = refreshed.context("the files were not loaded, what runs goes on");
-        let results = [refreshed, self.look_at_tokens().await, self.look_at_tls().await];
-        for (result, said) in results.into_iter().zip(&mut self.said) {
-            let problem = result.err().map(|error| format!("{error:#}"));
-            if let Some(problem) = problem.as_ref().filter(|problem| said.as_ref() != Some(problem)) {
-                tracing::error!("{problem}");
-            }
-            *said = problem;
-        }
-    }
-
-    // Files are read aside: on a disk that hangs, the threads that serve must go on.
-    async fn look_at_tokens(&self) -> anyhow::Result<()> {
-        let file = self.tokens_file.clone();
-        let loaded = tokio::task::spawn_blocking(move || Tokens::load(&file)).await??;
-        if loaded != **self.tokens.load() {
-            self.tokens.store(Arc::new(loaded));
-        }
-        Ok(())
-    }
-
-    /// A renewed certificate counts for connections from now on. Two small files are read; comparing what they look
-    /// like would save little, and miss a renewal while they are read.
-    async fn look_at_tls(&self) -> anyhow::Result<()> {
-        let Some((tls, certificates)) = &self.tls else {
-            return Ok(());
-        };
-        let files = tls.clone();
-        let (chain, key) = tokio::task::spawn_blocking(move || read_certificate(&files)).await??;
-        let replaced = certificates.replace(&chain, &key);
-        replaced.map_err(|problem| anyhow!("{}: {problem}; the old one stays", tls.certificate.display()))
-    }
-}
-
-/// Looks at what is watched every few seconds, and at SIGHUP.
-async fn look(mut watched: Watched, mut hangup: Signal, mut stopped: watch::Receiver<bool>) {
-    let mut ticker = tokio::time::interval(LOOK_EVERY);
-    ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            () = stop(&mut stopped) => return,
-            Some(()) = hangup.recv() => tracing::info!("SIGHUP: looking at the files now"),
-            _ = ticker.tick() => {}
-        }
-        // Files that hang, or a registry, must not hold up the end.
-        tokio::select! {
-            () = stop(&mut stopped) => return,
-            () = watched.look() => {}
-        }
-    }
 }
 
 async fn sweep(journal: Journal, clock: SharedClock, retention: Duration, mut stopped: watch::Receiver<bool>) {
@@ -328,12 +238,6 @@ async fn sweep(journal: Journal, clock: SharedClock, retention: Duration, mut st
             Err(error) => tracing::error!("transcripts were not swept: {error}"),
         }
     }
-}
-
-fn read_certificate(tls: &TlsConfig) -> anyhow::Result<(Vec<u8>, SecretString)> {
-    let chain = std::fs::read(&tls.certificate)
-        .with_context(|| format!("cannot read the certificate {}", tls.certificate.display()))?;
-    Ok((chain, tls.key.resolve()?))
 }
 
 /// Takes a SQLite journal for this process alone: two would take each other's jobs back. A file beside it is locked, since
@@ -366,12 +270,15 @@ fn host_name() -> String {
 #[derive(Debug)]
 struct State {
     registry: Arc<Registry>,
+    looks: Arc<Looks>,
     stopped: watch::Receiver<bool>,
 }
 
 impl Health for State {
     fn report(&self) -> HealthReport {
-        let problems = self.registry.problems().into_iter();
+        let of_looks = self.looks.problems().into_iter();
+        let of_looks = of_looks.map(|problem| (None, None, problem));
+        let problems = of_looks.chain(self.registry.problems());
         HealthReport {
             phase: if *self.stopped.borrow() {
                 Phase::Stopping
