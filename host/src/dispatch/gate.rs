@@ -18,6 +18,7 @@ const HOLD_BREAKER: &str = "breaker";
 pub struct Gate<'a> {
     journal: Option<(&'a Journal, &'a ClaimedJob, ClosureLimit)>,
     closing: Option<&'a AtomicBool>,
+    /// In small letters, as the journal tells accounts apart; so are the keys of `others`.
     intended: HashSet<String>,
     /// What other jobs had done to an account when it was last read, as the journal counts it.
     others: HashMap<String, i64>,
@@ -44,7 +45,7 @@ impl<'a> Gate<'a> {
         Self {
             journal: Some((journal, job, limit)),
             closing: Some(closing),
-            intended: job.intents.iter().cloned().collect(),
+            intended: job.intents.iter().map(|account| account.to_ascii_lowercase()).collect(),
             others: HashMap::new(),
             kept: 0,
         }
@@ -58,7 +59,7 @@ impl<'a> Gate<'a> {
 
     /// Whether a closure of this account was tried, by this attempt or an earlier one.
     pub(super) fn was_intended(&self, account: &str) -> bool {
-        self.intended.contains(account)
+        self.intended.contains(&account.to_ascii_lowercase())
     }
 
     /// Verb calls whose transcript is kept already.
@@ -78,14 +79,15 @@ impl<'a> Gate<'a> {
     ///
     /// Why it may not happen now.
     pub(super) async fn pass(&mut self, account: &str, transcript: &[CallTranscript]) -> Result<bool, Stop> {
+        let key = account.to_ascii_lowercase();
         if let Some((journal, job, limit)) = self.journal {
             let said = serde_json::to_vec(transcript.get(self.kept..).unwrap_or_default()).ok();
             let accounts = [account.to_owned()];
-            let others = self.others.get(account).copied().unwrap_or(0);
+            let others = self.others.get(&key).copied().unwrap_or(0);
             match journal.intend(&job.fence, &accounts, others, Some(limit), said).await {
                 Ok(Reservation::Reserved) => self.kept = transcript.len(),
                 Ok(Reservation::Stale { others }) => {
-                    self.others.insert(account.to_owned(), others);
+                    self.others.insert(key, others);
                     return Ok(false);
                 }
                 Ok(Reservation::Tripped { reason }) => {
@@ -109,7 +111,7 @@ impl<'a> Gate<'a> {
         if let Some(closing) = self.closing {
             closing.store(true, Ordering::SeqCst);
         }
-        self.intended.insert(account.to_owned());
+        self.intended.insert(key);
         Ok(true)
     }
 }

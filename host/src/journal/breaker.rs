@@ -71,7 +71,7 @@ impl Journal {
     /// `others` is what the accounts' last look took into account: 0 at first, then what [`Reservation::Stale`] said. So
     /// whoever is told [`Reservation::Reserved`] has read them open after every other job was done with them.
     ///
-    /// An account counts once for a job and window, however often the job is tried. `transcript` keeps the host calls so
+    /// Accounts are told apart without case (ASCII), and kept so. An account counts once for a job and window, however often the job is tried. `transcript` keeps the host calls so
     /// far, so that they survive a crash during the closing.
     ///
     /// # Errors
@@ -86,7 +86,7 @@ impl Journal {
     ) -> Result<Reservation, JournalError> {
         let accounts = accounts
             .iter()
-            .map(|account| account.replace('\0', "\u{fffd}"))
+            .map(|account| account.replace('\0', "\u{fffd}").to_ascii_lowercase())
             .collect();
         let command = WorkCommand::Intend {
             fence: fence.clone(),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use tokio::time::Instant;
 
 use super::problem::Problem;
 use super::router::Shared;
@@ -113,12 +114,13 @@ pub(super) async fn record(shared: &Shared, event: NewEvent, place: Place) -> Re
     Ok((accepted, answer))
 }
 
-/// The answer to an event that is recorded, after waiting for its outcome where the sender prefers that.
+/// The answer to an event that is recorded, after waiting for its outcome where the sender prefers that: from when the
+/// request was `received` on, as RFC 7240 section 4.3 has it.
 pub(super) async fn answer(
     shared: &Shared,
     headers: &HeaderMap,
     mut answer: Answer,
-    at_once: StatusCode,
+    (received, at_once): (Instant, StatusCode),
 ) -> Result<Response, Problem> {
     const APPLIED: HeaderName = HeaderName::from_static("preference-applied");
     let Some(most) = super::prefer::wait(headers) else {
@@ -128,7 +130,7 @@ pub(super) async fn answer(
     let Ok(_room) = shared.waiters.try_acquire() else {
         return Ok(answer.response(StatusCode::ACCEPTED));
     };
-    let standing = wait::settled(shared, answer.event, most).await;
+    let standing = wait::settled(shared, answer.event, received + most).await;
     let status = standing.status(answer.decision);
     answer.jobs = Some(standing.jobs);
     let mut response = answer.response(status);

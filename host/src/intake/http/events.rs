@@ -32,7 +32,7 @@ pub(super) async fn handle(shared: &Shared, tenant: &str, source: &str, request:
         Some(_) => tracing::info_span!("request", tenant, source, event = tracing::field::Empty),
         None => tracing::info_span!("request"),
     };
-    let answer = take(shared, tenant, found, request).instrument(span).await?;
+    let answer = take(shared, tenant, found, (started, request)).instrument(span).await?;
     metrics::histogram!("exeunt_accept_seconds").record(started.elapsed().as_secs_f64());
     Ok(answer)
 }
@@ -41,7 +41,7 @@ async fn take(
     shared: &Shared,
     tenant: &str,
     found: Option<Arc<OpenSource>>,
-    request: Request,
+    (started, request): (Instant, Request),
 ) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     let presented = Presented::read(&parts.headers);
@@ -85,7 +85,7 @@ async fn take(
         SourceKind::SailPoint => StatusCode::OK,
         SourceKind::Webhook => StatusCode::ACCEPTED,
     };
-    accept::answer(shared, &parts.headers, answer, at_once).await
+    accept::answer(shared, &parts.headers, answer, (started, at_once)).await
 }
 
 /// What the source's rule says of a body.

@@ -29,7 +29,9 @@ pub(super) async fn handle(shared: &Shared, tenant: &str, request: Request) -> R
     let known = shared.intake.directory.connectors(tenant).ok_or_else(missing)?;
     shared.rates.check_tenant(tenant)?;
     let span = tracing::info_span!("request", tenant, token, event = tracing::field::Empty);
-    let answer = take(shared, tenant, &token, &known, request).instrument(span).await?;
+    let answer = take(shared, tenant, &token, &known, (started, request))
+        .instrument(span)
+        .await?;
     metrics::histogram!("exeunt_accept_seconds").record(started.elapsed().as_secs_f64());
     Ok(answer)
 }
@@ -55,7 +57,7 @@ async fn take(
     tenant: &str,
     token: &str,
     known: &[String],
-    request: Request,
+    (started, request): (Instant, Request),
 ) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     let key = idempotency_key(&parts.headers)?;
@@ -84,7 +86,7 @@ async fn take(
     drop(received);
     let (accepted, answer) = accept::record(shared, event, place).await?;
     check_repetition(shared, &accepted, &leaver).await?;
-    accept::answer(shared, &parts.headers, answer, StatusCode::ACCEPTED).await
+    accept::answer(shared, &parts.headers, answer, (started, StatusCode::ACCEPTED)).await
 }
 
 /// A key that comes again with another leaver is a mistake of the caller: its leaver would be answered for somebody

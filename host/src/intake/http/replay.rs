@@ -6,6 +6,7 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::accept::{self, Answer};
 use super::auth::bearer;
@@ -19,6 +20,7 @@ use crate::tenant::Role;
 
 /// Judges a recorded event again, and records it as a new one if it is a leaver now.
 pub(super) async fn handle(shared: &Shared, id: &str, request: Request) -> Result<Response, Problem> {
+    let started = Instant::now();
     shared.rates.check_all()?;
     let headers = request.into_parts().0.headers;
     let (token, record) = find(shared, id, &headers).await?;
@@ -54,7 +56,7 @@ pub(super) async fn handle(shared: &Shared, id: &str, request: Request) -> Resul
     );
     let (accepted, answer) = accept::record(shared, new, place).await?;
     tracing::info!(tenant, token, event = %accepted.event, of = %record.summary.id, "an event was replayed");
-    accept::answer(shared, &headers, answer, StatusCode::ACCEPTED).await
+    accept::answer(shared, &headers, answer, (started, StatusCode::ACCEPTED)).await
 }
 
 /// The event, for a token that may operate its tenant. Another tenant's event looks as if it did not exist.

@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use jiff::Timestamp;
 use serde::Serialize;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use super::router::Shared;
 use crate::journal::{Decision, EventId, JobFilter, JobId, JobState, JobSummary, JournalError, Outcome, Page};
@@ -16,6 +16,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(10);
 
 /// The longest: it doubles up to half a second, so that waiting for minutes is cheap.
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+
+/// How long a look at the journal may take beyond the caller's time: 2 seconds. The first one is made in any case.
+const LAST_LOOK: Duration = Duration::from_secs(2);
 
 /// How often to look although this host has written nothing: another one may do the job.
 const POLL: Duration = Duration::from_secs(1);
@@ -81,16 +84,17 @@ impl Standing {
 }
 
 /// How an event's jobs stand once each has an outcome or waits for somebody, or when the time is up.
-pub(super) async fn settled(shared: &Shared, event: EventId, most: Duration) -> Standing {
-    let deadline = Instant::now() + most;
+pub(super) async fn settled(shared: &Shared, event: EventId, deadline: Instant) -> Standing {
     let mut changes = shared.intake.journal.changes();
     let mut pause = FIRST_PAUSE;
     let mut standing = Standing::default();
     loop {
-        match look(shared, event, deadline).await {
-            Ok(found) => standing = found,
+        let until = deadline.max(Instant::now()) + LAST_LOOK;
+        match timeout_at(until, look(shared, event, deadline)).await {
+            Ok(Ok(found)) => standing = found,
             // The event is recorded, whatever becomes of this question.
-            Err(error) => tracing::warn!(%error, %event, "cannot look what became of an event"),
+            Ok(Err(error)) => tracing::warn!(%error, %event, "cannot look what became of an event"),
+            Err(_) => tracing::warn!(%event, "the journal does not say in time what became of an event"),
         }
         let waits = !standing.is_known || standing.any(End::Open);
         if !waits || Instant::now() >= deadline || *shared.intake.stop.borrow() {

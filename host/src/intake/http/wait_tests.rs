@@ -4,7 +4,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-use super::testing::{House, Reply, native_change};
+use super::IntakeLimits;
+use super::testing::{ACME, House, Reply, native_change};
 use crate::journal::{ClaimedJob, Finish, Journal, Outcome};
 
 const LEASE: Duration = Duration::from_secs(60);
@@ -157,6 +158,20 @@ async fn when_the_time_is_up_the_answer_is_202_with_what_is_known() {
     assert_eq!(reply.json()["jobs"][0]["outcome"], Value::Null);
     let reply = leaver(&house, "wait=1").await;
     assert_eq!((reply.status, reply.header("preference-applied")), (202, None));
+}
+
+#[tokio::test]
+async fn the_time_begins_with_the_request_and_one_look_is_made_though_it_is_up() {
+    let house = House::open().await;
+    let reply = house.event("hr", &native_change("ann")).await;
+    let event = house.recorded(&reply).await.summary.id;
+    let shared = super::router::shared(house.intake(ACME, IntakeLimits::default(), house.stop.subscribe()));
+    let received = tokio::time::Instant::now() - Duration::from_secs(200);
+    let waiting = super::wait::settled(&shared, event, received + Duration::from_secs(80));
+    // Far above what one look takes, and below what would be waited for.
+    let standing = tokio::time::timeout(Duration::from_secs(40), waiting).await.unwrap();
+    assert_eq!(standing.jobs.len(), 2);
+    assert_eq!(standing.status(crate::journal::Decision::Leaver), 202);
 }
 
 #[tokio::test]
