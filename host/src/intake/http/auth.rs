@@ -128,10 +128,9 @@ impl Presented {
 
     /// Whether this is what `auth` asks for. Without one it never is, in the same time.
     pub(super) fn fits(&self, auth: Option<&Auth>, body: &[u8], now: Timestamp) -> bool {
-        let dummy = SigningSecret::dummy();
         let by_signature = self.signed.as_ref().is_some_and(|signed| match auth {
             Some(Auth::Webhook(secrets)) => signed.verify(secrets, body, now),
-            _ => in_vain(signed.verify([&dummy], body, now)),
+            _ => in_vain(signed.verify([], body, now)),
         });
         let by_header = match (&self.authorization, auth) {
             (Some(Authorization::Bearer(given)), Some(Auth::Bearer(known))) => any(given, known),

@@ -59,6 +59,20 @@ fn one_of_several_signatures_and_secrets_is_enough() {
 }
 
 #[test]
+fn as_much_is_tried_without_a_secret_as_with_two_and_what_stands_for_one_fits_nothing() {
+    let secrets: Vec<_> = (0..3).map(|_| SigningSecret::dummy()).collect();
+    for (count, tries) in [(0, 2), (1, 2), (2, 2), (3, 3)] {
+        let tried: Vec<_> = tried(&secrets[..count]).collect();
+        assert_eq!((tried.len(), tried.iter().flatten().count()), (tries, count));
+    }
+    let forged = STANDARD.encode(SigningSecret::dummy().sign("msg_1", &AT.to_string(), BODY));
+    let signed = Signed::read(&headers("msg_1", &AT.to_string(), &format!("v1,{forged}"))).unwrap();
+    let now = Timestamp::from_second(AT).unwrap();
+    assert!(signed.verify([&secrets[0]], BODY, now), "the same key as a secret");
+    assert!(!signed.verify([], BODY, now));
+}
+
+#[test]
 fn what_was_changed_does_not_verify() {
     assert!(!verified("1614265330", EXPECTED, br#"{"test": 2432232315}"#, AT));
     assert!(!verified("1614265331", EXPECTED, BODY, AT));
