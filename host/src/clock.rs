@@ -4,8 +4,9 @@
 //! this one is for dates that are stored, compared with the target's or shown.
 
 use std::fmt::Debug;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
@@ -13,6 +14,12 @@ use jiff::Timestamp;
 pub trait Clock: Debug + Send + Sync {
     /// The present moment, UTC.
     fn now(&self) -> Timestamp;
+
+    /// A time that goes on second by second, whatever somebody does to the date: what leases of one process are measured
+    /// by, since a date that is set forward would end them all. It began with the date.
+    fn steady(&self) -> Timestamp {
+        self.now()
+    }
 }
 
 /// A clock that several owners share.
@@ -26,6 +33,13 @@ impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "this is the system implementation")]
     fn now(&self) -> Timestamp {
         Timestamp::now()
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "this is the system implementation")]
+    fn steady(&self) -> Timestamp {
+        static BEGAN: LazyLock<(Timestamp, Instant)> = LazyLock::new(|| (Timestamp::now(), Instant::now()));
+        let (date, instant) = *BEGAN;
+        date.checked_add(instant.elapsed()).unwrap_or(Timestamp::MAX)
     }
 }
 
@@ -45,7 +59,7 @@ impl ManualClock {
     }
 
     /// Moves the clock forward.
-    pub fn advance(&self, by: std::time::Duration) {
+    pub fn advance(&self, by: Duration) {
         let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
         self.milliseconds.fetch_add(by, Ordering::SeqCst);
     }

@@ -65,10 +65,11 @@ impl Dialect {
         }
     }
 
-    /// The time by which leases are measured, in milliseconds. On PostgreSQL the database's, since hosts' clocks differ.
+    /// The time by which leases are measured, in milliseconds. On PostgreSQL the database's, since hosts' clocks differ; on
+    /// SQLite one that nobody can set, since the process that gave them is the one that takes them back.
     pub(super) async fn lease_time(self, tx: &mut AnyConnection, clock: &dyn Clock) -> Result<i64, JournalError> {
         match self {
-            Self::Sqlite => Ok(clock.now().as_millisecond()),
+            Self::Sqlite => Ok(clock.steady().as_millisecond()),
             Self::Postgres => {
                 let sql = "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)";
                 let rows = fetch(tx, sql, Bind::new()).await?;

@@ -1,11 +1,31 @@
 //! What a host had that stopped answering comes back.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use exeunt::journal::{ClaimedJob, Finished, JobState, Options, Outcome, Reservation, UNSETTLED_HOLD};
+use exeunt::clock::{Clock, ManualClock};
+use exeunt::journal::{ClaimedJob, Engine, Finished, JobState, Options, Outcome, Reservation, UNSETTLED_HOLD};
+use jiff::Timestamp;
 
 use crate::on_both;
 use crate::rig::{HOUR, LEASE, Rig, end, lane};
+
+/// A machine on which somebody sets the date.
+#[derive(Debug)]
+struct Machine {
+    date: ManualClock,
+    steady: ManualClock,
+}
+
+impl Clock for Machine {
+    fn now(&self) -> Timestamp {
+        self.date.now()
+    }
+
+    fn steady(&self) -> Timestamp {
+        self.steady.now()
+    }
+}
 
 on_both! {
     async fn an_expired_lease_goes_to_somebody_else(rig: Rig) {
@@ -67,6 +87,23 @@ on_both! {
         };
         assert_eq!(reclaimed.iter().map(|back| back.job).collect::<Vec<_>>(), [jobs[1].id()]);
         assert_eq!(rig.finish(&jobs[0].fence, end(Outcome::Closed)).await, Finished::Ended);
+    }
+
+    async fn a_date_that_is_set_forward_takes_nobodys_job(rig: Rig) {
+        let mut rig = rig;
+        let clock = Arc::new(Machine { date: ManualClock::new(rig.now()), steady: ManualClock::new(rig.now()) });
+        rig.reopen(Options { clock: clock.clone(), ..rig.options() }).await;
+        rig.queue(&lane("acme", "docusign")).await;
+        let job = rig.claim_one().await;
+        clock.date.advance(HOUR * 24);
+        assert_eq!(rig.journal.reclaim().await, Ok(vec![]));
+        assert_eq!(rig.journal.heartbeat(std::slice::from_ref(&job.fence), LEASE).await, Ok(vec![]));
+        clock.steady.advance(LEASE - Duration::from_millis(1));
+        assert_eq!(rig.journal.reclaim().await, Ok(vec![]));
+        clock.steady.advance(Duration::from_secs(1));
+        // PostgreSQL's time is its own.
+        let over = if rig.journal.engine() == Engine::Sqlite { 1 } else { 0 };
+        assert_eq!(rig.journal.reclaim().await.expect("a reclaim").len(), over);
     }
 
     async fn what_takes_its_host_down_each_time_ends_as_a_dead_letter(rig: Rig) {
