@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
 
-use super::paced::{Crowd, Paced, Phase, Times};
+use super::paced::{Paced, Phase, Times};
 use super::server::{ConnectionLimits, MAX_HEAD_BYTES, MAX_HEADERS, stopped};
 
 /// What a connection is served with.
@@ -25,13 +25,12 @@ pub(super) struct Serving {
     pub(super) router: Router,
     pub(super) tls: Option<TlsAcceptor>,
     pub(super) limits: ConnectionLimits,
-    pub(super) crowd: Crowd,
     pub(super) stop: watch::Receiver<bool>,
 }
 
 /// Serves a connection until it ends, one of its times is over, or the server stops and its last request is answered.
 /// Its errors are its peer's: they are nobody's to act on.
-pub(super) async fn serve(stream: TcpStream, serving: Serving) {
+pub(super) async fn serve(stream: TcpStream, serving: Serving, idle: std::time::Duration) {
     // Answers are one small write each.
     let _ = stream.set_nodelay(true);
     let mut stop = serving.stop.clone();
@@ -44,11 +43,11 @@ pub(super) async fn serve(stream: TcpStream, serving: Serving) {
         return;
     }
     match &serving.tls {
-        None => http(stream, serving).await,
+        None => http(stream, serving, idle).await,
         Some(tls) => {
             let shaken = timeout(serving.limits.handshake, tls.accept(stream)).await;
             match shaken {
-                Ok(Ok(stream)) => http(stream, serving).await,
+                Ok(Ok(stream)) => http(stream, serving, idle).await,
                 Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
                 Err(_) => tracing::debug!("a TLS handshake took too long"),
             }
@@ -56,21 +55,24 @@ pub(super) async fn serve(stream: TcpStream, serving: Serving) {
     }
 }
 
-async fn http<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S, serving: Serving) {
+async fn http<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    stream: S,
+    serving: Serving,
+    idle: std::time::Duration,
+) {
     let Serving {
         router,
         limits,
-        crowd,
         mut stop,
         ..
     } = serving;
     let phase = Arc::new(Phase::default());
     let times = Times {
-        idle: limits.idle,
+        idle,
         head: limits.head,
         write: limits.write,
     };
-    let stream = TokioIo::new(Paced::new(stream, Arc::clone(&phase), times, crowd));
+    let stream = TokioIo::new(Paced::new(stream, Arc::clone(&phase), times));
     let service = service_fn(move |request: Request<Incoming>| {
         phase.begin();
         let (router, phase) = (router.clone(), Arc::clone(&phase));

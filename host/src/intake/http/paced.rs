@@ -12,7 +12,6 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// How long a closed connection may go on sending: 1 second or this many bytes, 256 KiB. An answer that comes before the
@@ -45,37 +44,6 @@ impl Phase {
     }
 }
 
-/// How long an open connection may pause when nearly all of them are taken: 5 seconds.
-const PRESSED_IDLE: Duration = Duration::from_secs(5);
-
-/// The places of all connections.
-#[derive(Debug, Clone)]
-pub(super) struct Crowd {
-    room: Arc<Semaphore>,
-    /// When no more than so many are left, pauses are cut short.
-    few: usize,
-}
-
-impl Crowd {
-    /// Of so many connections; a tenth of them are few.
-    pub(super) fn new(connections: usize) -> Self {
-        let connections = connections.clamp(1, Semaphore::MAX_PERMITS);
-        Self {
-            room: Arc::new(Semaphore::new(connections)),
-            few: connections / 10,
-        }
-    }
-
-    /// Waits for a place. None only where nobody can have one any more.
-    pub(super) async fn enter(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.room).acquire_owned().await.ok()
-    }
-
-    fn is_pressed(&self) -> bool {
-        self.room.available_permits() < self.few
-    }
-}
-
 /// How long a peer may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Times {
@@ -90,9 +58,6 @@ pub(super) struct Paced<S> {
     stream: S,
     phase: Arc<Phase>,
     times: Times,
-    crowd: Crowd,
-    /// Until when a pause may last that has begun.
-    idle_until: Option<Instant>,
     /// The phase at the last read, to see when a pause begins.
     last: u8,
     read: Deadline,
@@ -102,13 +67,11 @@ pub(super) struct Paced<S> {
 }
 
 impl<S> Paced<S> {
-    pub(super) fn new(stream: S, phase: Arc<Phase>, times: Times, crowd: Crowd) -> Self {
+    pub(super) fn new(stream: S, phase: Arc<Phase>, times: Times) -> Self {
         Self {
             stream,
             phase,
             times,
-            crowd,
-            idle_until: None,
             last: BUSY,
             read: Deadline::default(),
             write: Deadline::default(),
@@ -121,25 +84,14 @@ impl<S> Paced<S> {
         let phase = self.phase.0.load(Ordering::Relaxed);
         if phase != self.last {
             self.last = phase;
-            let now = Instant::now();
-            self.idle_until = (phase == IDLE).then(|| now + self.times.idle);
-            self.read.at = match phase {
-                IDLE => Some(now + self.times.idle.min(PRESSED_IDLE)),
-                HEAD => Some(now + self.times.head),
+            let limit = match phase {
+                IDLE => Some(self.times.idle),
+                HEAD => Some(self.times.head),
                 _ => None,
             };
+            self.read.at = limit.map(|limit| Instant::now() + limit);
         }
-        loop {
-            ready!(self.read.poll(cx));
-            // A pause is looked at again and again: it may have begun before the crowd came.
-            let now = Instant::now();
-            match self.idle_until {
-                Some(until) if now < until && !self.crowd.is_pressed() => {
-                    self.read.at = Some(until.min(now + PRESSED_IDLE));
-                }
-                _ => return Poll::Ready(()),
-            }
-        }
+        self.read.poll(cx)
     }
 
     /// Passes an attempt to write on, unless the peer has not read for too long.
@@ -165,7 +117,6 @@ impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
                     .compare_exchange(IDLE, HEAD, Ordering::Relaxed, Ordering::Relaxed);
                 if begins.is_ok() {
                     this.last = HEAD;
-                    this.idle_until = None;
                     this.read.at = Some(Instant::now() + this.times.head);
                 }
             }
@@ -213,7 +164,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Paced<S> {
             let tried = Pin::new(&mut this.stream).poll_shutdown(cx);
             ready!(this.paced_write(cx, tried))?;
             this.lingered = Some(0);
-            this.idle_until = None;
             this.read.at = Some(Instant::now() + LINGER);
         }
         let mut room = [0; 4096];

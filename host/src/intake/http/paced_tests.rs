@@ -12,11 +12,7 @@ const TIMES: Times = Times {
 fn pair(room: usize) -> (Paced<DuplexStream>, Arc<Phase>, DuplexStream) {
     let (ours, theirs) = duplex(room);
     let phase = Arc::new(Phase::default());
-    (
-        Paced::new(ours, Arc::clone(&phase), TIMES, Crowd::new(20)),
-        phase,
-        theirs,
-    )
+    (Paced::new(ours, Arc::clone(&phase), TIMES), phase, theirs)
 }
 
 /// Polls a future, once.
@@ -40,24 +36,6 @@ async fn ends_after(stream: &mut Paced<DuplexStream>, seconds: u64) -> bool {
 async fn a_pause_between_requests_may_be_long() {
     let (mut stream, _, _theirs) = pair(64);
     assert!(ends_after(&mut stream, 75).await);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_pause_that_has_begun_is_cut_short_when_nearly_all_connections_are_taken() {
-    let (mut stream, _, _theirs) = pair(64);
-    let crowd = stream.crowd.clone();
-    let _all_but_two = Arc::clone(&crowd.room).acquire_many_owned(18).await.unwrap();
-    let mut room = [0; 64];
-    let read = stream.read(&mut room);
-    tokio::pin!(read);
-    assert!(once(&mut read).await.is_pending());
-    for _ in 0..3 {
-        advance(PRESSED_IDLE).await;
-        assert!(once(&mut read).await.is_pending(), "two are a tenth, and not fewer");
-    }
-    let _another = crowd.enter().await;
-    advance(PRESSED_IDLE).await;
-    assert!(matches!(once(&mut read).await, Poll::Ready(Err(_))));
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,16 +1,16 @@
 //! Accepts connections, up to a number, until it is told to stop.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use super::connection::{Serving, serve};
-use super::paced::Crowd;
 use super::tls::Certificates;
 
 /// Largest head of a request, its first line included: 16 KiB. A bearer token has at most 8.
@@ -18,6 +18,9 @@ pub const MAX_HEAD_BYTES: usize = 16 * 1024;
 
 /// Most headers of a request: 64. Proxies add a handful to the dozen that clients send.
 pub const MAX_HEADERS: usize = 64;
+
+/// How long an open connection may pause when nearly all of them are taken: 5 seconds.
+const PRESSED_IDLE: Duration = Duration::from_secs(5);
 
 /// The pause after an accept that failed for lack of something, such as file descriptors: 100 ms, so that the loop does
 /// not spin.
@@ -29,7 +32,7 @@ pub struct ConnectionLimits {
     /// Open at a time; more wait in the kernel's queue. Default 10,000: each takes about 20 KiB at rest and as many file
     /// descriptors as there are, so the process needs a limit above it.
     pub connections: usize,
-    /// Pause between two requests, 5 seconds when nearly all connections are taken. Default 75 seconds: longer than a load balancer keeps a connection that it does not
+    /// Pause between two requests. Default 75 seconds: longer than a load balancer keeps a connection that it does not
     /// use (60 by common default), or an event would meet a connection that we are just closing.
     pub idle: Duration,
     /// From the first byte of a request's head to its last, and from the connection to its first byte. Default 10 seconds.
@@ -104,20 +107,21 @@ impl Server {
             router,
             tls: tls.map(|certificates| TlsAcceptor::from(certificates.config())),
             limits,
-            crowd: Crowd::new(limits.connections),
             stop: stop.clone(),
         };
-        let crowd = serving.crowd.clone();
+        let room = Arc::new(Semaphore::new(limits.connections.clamp(1, Semaphore::MAX_PERMITS)));
         let mut open = JoinSet::new();
         loop {
             tokio::select! {
                 biased;
                 () = stopped(&mut stop) => break,
                 Some(ended) = open.join_next() => report(ended),
-                (stream, place) = accept(&listener, &crowd) => {
+                (stream, place) = accept(&listener, &room) => {
+                    let pressed = room.available_permits() < limits.connections / 10;
+                    let idle = if pressed { limits.idle.min(PRESSED_IDLE) } else { limits.idle };
                     let serving = serving.clone();
                     open.spawn(async move {
-                        serve(stream, serving).await;
+                        serve(stream, serving, idle).await;
                         drop(place);
                     });
                 }
@@ -139,9 +143,9 @@ pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
 }
 
 /// The next connection, once there is room for it.
-async fn accept(listener: &TcpListener, crowd: &Crowd) -> (TcpStream, OwnedSemaphorePermit) {
+async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> (TcpStream, OwnedSemaphorePermit) {
     loop {
-        let Some(place) = crowd.enter().await else {
+        let Ok(place) = Arc::clone(room).acquire_owned().await else {
             return std::future::pending().await;
         };
         match listener.accept().await {

@@ -1,5 +1,4 @@
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use axum::routing::{get, post};
 use rustls::pki_types::pem::PemObject as _;
