@@ -79,7 +79,7 @@ async fn metrics_show_what_the_journal_holds() {
 }
 
 #[tokio::test]
-async fn metrics_ask_for_a_token_of_the_host_where_that_is_configured() {
+async fn metrics_ask_for_a_token_of_the_host_unless_they_are_open() {
     let stand = Stand::with_metrics_token(true).await;
     for (token, expected) in [("", 401), ("acme-all", 403), ("auditor", 200)] {
         assert_eq!(

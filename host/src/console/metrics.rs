@@ -112,8 +112,7 @@ pub(super) fn builder() -> Result<PrometheusBuilder, BuildError> {
         })
 }
 
-/// Needs no token unless `metrics = "token"` is configured: it holds names of tenants and numbers, and collectors
-/// rarely have tokens. With it, one of the host.
+/// Needs a token of the host, unless `metrics = "open"` is configured: it holds names of tenants.
 pub(super) async fn show(
     State(shared): State<Arc<Shared>>,
     Anyone(caller): Anyone,

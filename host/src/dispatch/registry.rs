@@ -209,7 +209,8 @@ impl Registry {
             match loaded.tenant {
                 Ok(live) => {
                     // What is tried again after it could not be loaded is as new as its file.
-                    let is_retry = is_retry && next.problems.remove(&name).is_none();
+                    let could_not_be = next.problems.remove(&name).is_some();
+                    let is_retry = is_retry && !could_not_be;
                     next.absent.remove(&name);
                     let old = next.tenants.get(&name).filter(|_| is_retry);
                     let mended = live.connectors.keys().filter(|connector| {

@@ -51,8 +51,8 @@ pub struct ServerConfig {
     pub otlp: Option<Url>,
     /// `logs` in `[telemetry]` is `"json"`: one object a line, for collectors. By default lines for people.
     pub json_logs: bool,
-    /// `metrics` in `[telemetry]` is `"token"`: `/metrics` asks for a token of the host. By default it is open, since
-    /// it holds names and numbers only, and most collectors on the same machine have no token.
+    /// `/metrics` asks for a token of the host, unless `metrics` in `[telemetry]` is `"open"`. It holds names of tenants
+    /// and stands beside the intake, where strangers must not learn which tenants there are.
     pub metrics_token: bool,
 }
 
@@ -116,7 +116,7 @@ impl ServerConfig {
             transcript_retention: DEFAULT_TRANSCRIPT_RETENTION,
             otlp: None,
             json_logs: false,
-            metrics_token: false,
+            metrics_token: true,
         }
     }
 
@@ -176,7 +176,7 @@ impl ServerConfig {
                 other => Err(format!("{} is neither \"open\" nor \"token\"", quoted(other))),
             })
         });
-        self.metrics_token = metrics.unwrap_or(false);
+        self.metrics_token = metrics.unwrap_or(true);
         table.finish();
     }
 }

@@ -18,7 +18,7 @@ fn without_a_word_the_server_listens_here_and_keeps_all_below_its_folder() {
     let (folder, host) = load("");
     let (root, server) = (folder.path(), host.unwrap().server);
     assert_eq!(server.listen.to_string(), DEFAULT_LISTEN);
-    assert!(server.tls.is_none() && server.otlp.is_none() && !server.metrics_token);
+    assert!(server.tls.is_none() && server.otlp.is_none() && server.metrics_token);
     assert_eq!(server.tenant_files, root.join("tenants"));
     assert_eq!(server.tokens, root.join("tokens.toml"));
     assert_eq!(server.cache, root.join("cache"));
@@ -42,7 +42,7 @@ tokens = "/etc/exeunt/tokens.toml"
 cache = "/var/cache/exeunt"
 limits = { connections = 20, events_per_second = 30, lease = "3s" }
 retention = { transcripts = "7d" }
-telemetry = { otlp = "http://127.0.0.1:4318", metrics = "token" }
+telemetry = { otlp = "http://127.0.0.1:4318", metrics = "open" }
 [tenants.acme]
 private = ["10.0.0.5:443"]
 "#,
@@ -72,7 +72,7 @@ private = ["10.0.0.5:443"]
     );
     assert_eq!(server.transcript_retention, Duration::from_secs(7 * 86_400));
     assert_eq!(server.otlp.unwrap().as_str(), "http://127.0.0.1:4318/");
-    assert!(server.metrics_token);
+    assert!(!server.metrics_token);
     assert_eq!(host.grants("acme").private.len(), 1);
 }
 

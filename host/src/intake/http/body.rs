@@ -84,6 +84,9 @@ impl Buffers {
             }
             bytes.extend_from_slice(&piece);
         }
+        if let Some(place) = &mut place {
+            place.arrived()?;
+        }
         Ok(Received {
             bytes: bytes.freeze(),
             _room: room,

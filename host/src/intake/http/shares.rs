@@ -34,7 +34,6 @@ pub(super) struct Share {
 pub(super) struct Place {
     share: Arc<Share>,
     room: OwnedSemaphorePermit,
-    bytes: usize,
 }
 
 impl Shares {
@@ -46,12 +45,11 @@ impl Shares {
         }
     }
 
-    /// The place of one more request. Only for senders that may send for the tenant.
+    /// The place of one more request, with nothing in it. Only for senders that may send for the tenant.
     pub(super) fn enter(&self, tenant: &str) -> Result<Place, Problem> {
         let share = self.of(tenant);
         Ok(Place {
-            room: share.take(PLACE_BYTES)?,
-            bytes: 0,
+            room: share.take(0)?,
             share,
         })
     }
@@ -60,6 +58,7 @@ impl Shares {
     pub(super) fn enter_with(&self, tenant: &str, bytes: usize) -> Result<Place, Problem> {
         let mut place = self.enter(tenant)?;
         place.grow(bytes)?;
+        place.arrived()?;
         Ok(place)
     }
 
@@ -96,12 +95,14 @@ impl Place {
 
     /// Counts some more bytes of the request's body.
     pub(super) fn grow(&mut self, bytes: usize) -> Result<(), Problem> {
-        self.bytes = self.bytes.saturating_add(bytes);
-        let missing = self.bytes.saturating_sub(self.room.num_permits());
-        if missing > 0 {
-            self.room.merge(self.share.take(missing)?);
-        }
+        self.room.merge(self.share.take(bytes)?);
         Ok(())
+    }
+
+    /// The body is whole, and from now on counts for [`PLACE_BYTES`] at least. Not before: thousands of requests whose
+    /// bodies do not arrive must not keep out those that do.
+    pub(super) fn arrived(&mut self) -> Result<(), Problem> {
+        self.grow(PLACE_BYTES.saturating_sub(self.room.num_permits()))
     }
 }
 
@@ -115,29 +116,32 @@ mod tests {
     fn a_tenant_has_its_share_and_not_a_byte_more() {
         let shares = Shares::new(3 * PLACE_BYTES);
         let mut first = shares.enter("a").unwrap();
-        first.grow(PLACE_BYTES).unwrap();
-        let second = shares.enter("a").unwrap();
-        first.grow(PLACE_BYTES).unwrap();
+        first.grow(1).unwrap();
+        first.arrived().unwrap();
+        let mut second = shares.enter_with("a", PLACE_BYTES).unwrap();
+        second.grow(PLACE_BYTES).unwrap();
         let full = first.grow(1).unwrap_err();
         assert_eq!(full.status, StatusCode::SERVICE_UNAVAILABLE);
-        assert_eq!(shares.enter("a").unwrap_err(), full);
-        shares.enter("b").unwrap().grow(3 * PLACE_BYTES).unwrap();
-        drop(second);
-        first.grow(PLACE_BYTES - 1).unwrap();
+        let mut third = shares.enter("a").unwrap();
+        assert_eq!(third.arrived().unwrap_err(), full);
+        shares.enter_with("b", 3 * PLACE_BYTES).unwrap();
         drop(first);
-        shares.enter("a").unwrap().grow(3 * PLACE_BYTES).unwrap();
+        third.arrived().unwrap();
+        assert_eq!(third.grow(1).unwrap_err(), full);
+        drop((second, third));
+        shares.enter_with("a", 3 * PLACE_BYTES).unwrap();
     }
 
     #[test]
     fn names_of_tenants_do_not_pile_up_and_who_has_something_on_its_way_is_remembered() {
         let shares = Shares::new(PLACE_BYTES);
-        let place = shares.enter("0").unwrap();
+        let place = shares.enter_with("0", 1).unwrap();
         for number in 1..=REMEMBERED_TENANTS {
             shares.enter(&number.to_string()).unwrap();
         }
         assert!(shares.tenants.lock().unwrap().len() < 3);
-        shares.enter("0").unwrap_err();
+        shares.enter_with("0", 1).unwrap_err();
         drop(place);
-        shares.enter("0").unwrap();
+        shares.enter_with("0", 1).unwrap();
     }
 }

@@ -139,7 +139,7 @@ pub(crate) async fn answer(request: RequestBuilder) -> Answer {
     Ok((status, serde_json::from_slice(&bytes).unwrap_or_else(|_| text())))
 }
 
-fn http() -> reqwest::Client {
+pub(crate) fn http() -> reqwest::Client {
     rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
     let builder = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(60));
     builder.build().expect("a client")

@@ -190,7 +190,11 @@ async fn pipelined_garbage_is_answered_with_an_end() {
 async fn a_client_that_asks_and_never_reads_is_let_go() {
     let (house, host, client) = begin().await;
     let before = host.resident();
-    let many = "GET /metrics HTTP/1.1\r\nHost: e\r\n\r\n".repeat(2000);
+    let one = format!(
+        "GET /metrics HTTP/1.1\r\nHost: e\r\nAuthorization: Bearer {}\r\n\r\n",
+        house.token.as_str()
+    );
+    let many = one.repeat(2000);
     let mut all = Vec::new();
     for _ in 0..50 {
         let mut stream = TcpStream::connect(host.address()).await.expect("a connection");

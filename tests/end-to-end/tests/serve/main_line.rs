@@ -248,6 +248,9 @@ async fn the_numbers_that_rules_ask_for_are_there() {
         "exeunt_lane_parked{",
         "exeunt_journal_up 1",
     ];
+    let url = format!("http://{}/metrics", host.address());
+    let stranger = crate::client::http().get(url).send().await.expect("an answer");
+    assert_eq!(stranger.status(), 401, "it names tenants");
     // The job's end is in the journal a moment before it is counted.
     crate::until("all series are there", async || {
         let text = client.see("/metrics").await;
