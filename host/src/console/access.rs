@@ -36,6 +36,11 @@ impl Caller {
         self.0.roles.contains(&role)
     }
 
+    /// The tenant that the token belongs to; none for one of the host.
+    pub(super) fn tenant(&self) -> Option<&str> {
+        self.0.tenant.as_deref()
+    }
+
     /// Whether what belongs to this tenant exists for the caller.
     pub(super) fn sees(&self, tenant: &str) -> bool {
         self.0.reaches(Some(tenant))

@@ -71,6 +71,7 @@ pub(super) async fn pause(
     caller.require(Role::Operate)?;
     let scope = scope(&caller, wanted.tenant, wanted.connector)?;
     check_known(&shared, &scope).await?;
+    check_pause(&shared, &caller, &scope).await?;
     shared
         .console
         .journal
@@ -88,7 +89,8 @@ pub(super) struct ResumeWanted {
     connector: Option<String>,
 }
 
-/// `POST /v1/resume`: the role `operate`. Of a tenant or connector, also lets what is parked try again.
+/// `POST /v1/resume`: the role `operate`. Of a tenant or connector, also lets what is parked try again. What a token of the
+/// host has paused, only another one resumes.
 pub(super) async fn resume(
     State(shared): State<Arc<Shared>>,
     caller: Caller,
@@ -96,6 +98,7 @@ pub(super) async fn resume(
 ) -> Result<Json<Resumed>, Problem> {
     caller.require(Role::Operate)?;
     let scope = scope(&caller, wanted.tenant, wanted.connector)?;
+    check_pause(&shared, &caller, &scope).await?;
     let journal = &shared.console.journal;
     let resumed = journal.resume(&scope, caller.name()).await?;
     let unparked = match &scope {
@@ -160,6 +163,25 @@ fn scope(caller: &Caller, tenant: Option<String>, connector: Option<String>) -> 
         (None, Some(tenant)) => Scope::Tenant(tenant),
         (None, None) => Scope::All,
     })
+}
+
+/// Refuses a tenant's token where the host has paused: what stops a tenant is not the tenant's to lift, nor to replace by
+/// a pause of its own. A pause whose token is gone counts as the host's, since nobody can tell any more.
+async fn check_pause(shared: &Shared, caller: &Caller, scope: &Scope) -> Result<(), Problem> {
+    let Some(tenant) = caller.tenant() else { return Ok(()) };
+    let pauses = shared.console.journal.pauses().await?;
+    let Some(pause) = pauses.iter().find(|pause| pause.scope == *scope) else {
+        return Ok(());
+    };
+    let tokens = shared.console.tokens.load();
+    let mut tokens = tokens.list().into_iter();
+    if tokens.any(|token| token.name == pause.actor && token.tenant.as_deref() == Some(tenant)) {
+        return Ok(());
+    }
+    Err(Problem::forbidden(format!(
+        "{scope} was paused by `{}`, whose token is not of the tenant `{tenant}`; ask those who run the host to resume it",
+        pause.actor
+    )))
 }
 
 /// Refuses names that are neither configured on this host nor in the journal.

@@ -83,6 +83,30 @@ async fn a_pause_stops_its_scope_and_is_kept_with_actor_and_reason() {
 }
 
 #[tokio::test]
+async fn what_the_host_has_paused_the_tenant_neither_resumes_nor_pauses_anew() {
+    let stand = Stand::new().await;
+    let tenant = json!({"tenant": "acme", "reason": "under investigation"});
+    assert_eq!(stand.post("/v1/pause", "ops", &tenant).await.0, 204);
+    let own = json!({"reason": "ours"});
+    for (path, body) in [("/v1/resume", &json!({})), ("/v1/pause", &own)] {
+        let (status, problem) = stand.post(path, "acme-all", body).await;
+        assert_eq!(status, 403, "{path}: {problem}");
+        assert!(
+            problem["detail"].as_str().unwrap().contains("paused by `ops`"),
+            "{problem}"
+        );
+    }
+    let paused = |actor: &str, reason: &str| vec![("acme".to_owned(), actor.to_owned(), reason.to_owned())];
+    assert_eq!(pauses(&stand).await, paused("ops", "under investigation"));
+    assert_eq!(stand.post("/v1/resume", "ops", &json!({"tenant": "acme"})).await.0, 200);
+    // Its own it may, and so may the host.
+    assert_eq!(stand.post("/v1/pause", "acme-all", &own).await.0, 204);
+    assert_eq!(pauses(&stand).await, paused("acme-all", "ours"));
+    assert_eq!(stand.post("/v1/resume", "acme-all", &json!({})).await.0, 200);
+    assert!(pauses(&stand).await.is_empty());
+}
+
+#[tokio::test]
 async fn a_pause_in_the_wrong_place_is_refused() {
     let stand = Stand::new().await;
     for (body, token, expected) in [
