@@ -61,36 +61,55 @@ impl Buffers {
 
     // Room is taken for what has arrived, not for what was announced: otherwise a few senders that announce much and
     // send nothing would keep everybody out. Where there is none left nobody waits, since all might wait for each other.
+    // The rest of a body that finds none is read and dropped: an answer before it would be lost to the reset that ends a
+    // connection with something unread.
     async fn collect(&self, mut body: Body, most: usize, mut place: Option<&mut Place>) -> Result<Received, Problem> {
-        let mut room: Option<OwnedSemaphorePermit> = None;
+        let (mut length, mut room) = (0, self.take(0)?);
         // Copied: a piece keeps the connection's whole buffer, so many small ones would hold far more than they are.
         let mut bytes = BytesMut::new();
+        let mut refused = None;
         while let Some(frame) = body.frame().await {
             let broken = |_| Problem::new(StatusCode::BAD_REQUEST, "the body ended early");
             let Ok(piece) = frame.map_err(broken)?.into_data() else {
                 continue;
             };
-            if bytes.len() + piece.len() > most {
+            length += piece.len();
+            if length > most {
                 return Err(too_large(most));
             }
-            if let Some(place) = &mut place {
-                place.grow(piece.len())?;
+            if refused.is_some() {
+                continue;
             }
-            let more = Arc::clone(&self.room).try_acquire_many_owned(u32::try_from(piece.len()).unwrap_or(u32::MAX));
-            let more = more.map_err(|_| Problem::busy("too many large bodies at the moment"))?;
-            match &mut room {
-                None => room = Some(more),
-                Some(room) => room.merge(more),
+            let counted = place.as_mut().map_or(Ok(()), |place| place.grow(piece.len()));
+            match counted.and_then(|()| self.take(piece.len())) {
+                Ok(more) => {
+                    room.merge(more);
+                    bytes.extend_from_slice(&piece);
+                }
+                Err(problem) => {
+                    refused = Some(problem);
+                    room = self.take(0)?;
+                    bytes = BytesMut::new();
+                    place.iter_mut().for_each(|place| place.leave());
+                }
             }
-            bytes.extend_from_slice(&piece);
+        }
+        if let Some(problem) = refused {
+            return Err(problem);
         }
         if let Some(place) = &mut place {
             place.arrived()?;
         }
         Ok(Received {
             bytes: bytes.freeze(),
-            _room: room,
+            _room: Some(room),
         })
+    }
+
+    fn take(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Problem> {
+        let permits = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let room = Arc::clone(&self.room).try_acquire_many_owned(permits);
+        room.map_err(|_| Problem::busy("too many large bodies at the moment"))
     }
 }
 
@@ -166,6 +185,28 @@ mod tests {
         );
         drop(first);
         assert_eq!(take("12345678").await.unwrap().bytes, "12345678");
+    }
+
+    #[tokio::test]
+    async fn a_body_without_room_is_read_to_its_end_and_takes_none_meanwhile() {
+        let buffers = Buffers::new(10, Duration::from_secs(1));
+        let none = HeaderMap::new();
+        let (sender, receiver) = tokio::sync::mpsc::channel(1);
+        let pieces = futures_util::stream::unfold(receiver, |mut receiver| async {
+            let piece: Bytes = receiver.recv().await?;
+            Some((Ok::<_, std::io::Error>(piece), receiver))
+        });
+        let mut refused = Box::pin(buffers.receive(&none, Body::from_stream(pieces), 20, None));
+        for piece in ["12345678", "123"] {
+            sender.send(Bytes::from(piece)).await.unwrap();
+            assert!(futures_util::poll!(&mut refused).is_pending());
+        }
+        let other = buffers.receive(&none, Body::from("1234567890"), 20, None).await;
+        assert_eq!(other.unwrap().bytes.len(), 10);
+        sender.send(Bytes::from("1")).await.unwrap();
+        assert!(futures_util::poll!(&mut refused).is_pending());
+        drop(sender);
+        assert_eq!(refused.await.unwrap_err().status, StatusCode::SERVICE_UNAVAILABLE);
     }
 
     #[tokio::test]

@@ -99,6 +99,11 @@ impl Place {
         Ok(())
     }
 
+    /// Gives back what the body has taken, which is not kept.
+    pub(super) fn leave(&mut self) {
+        drop(self.room.split(self.room.num_permits()));
+    }
+
     /// The body is whole, and from now on counts for [`PLACE_BYTES`] at least. Not before: thousands of requests whose
     /// bodies do not arrive must not keep out those that do.
     pub(super) fn arrived(&mut self) -> Result<(), Problem> {
@@ -128,6 +133,8 @@ mod tests {
         drop(first);
         third.arrived().unwrap();
         assert_eq!(third.grow(1).unwrap_err(), full);
+        third.leave();
+        third.grow(PLACE_BYTES).unwrap();
         drop((second, third));
         shares.enter_with("a", 3 * PLACE_BYTES).unwrap();
     }
