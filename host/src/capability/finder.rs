@@ -40,10 +40,7 @@ impl Heads {
     /// Room for so many needles. One size for all lost: the longest token that is accepted has twenty thousand needles,
     /// and then every byte of an answer would have been looked at closely.
     fn for_needles(count: usize) -> Self {
-        Self::of_words(count.div_ceil(NEEDLES_PER_WORD).next_power_of_two().max(HEAD_WORDS))
-    }
-
-    fn of_words(words: usize) -> Self {
+        let words = count.div_ceil(NEEDLES_PER_WORD).next_power_of_two().max(HEAD_WORDS);
         Self {
             words: vec![0; words].into_boxed_slice(),
             shift: 64 - (words * 64).ilog2(),

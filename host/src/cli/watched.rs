@@ -31,8 +31,8 @@ pub(super) struct Looks(Mutex<Last>);
 struct Last {
     /// When the one that goes on began.
     began: Option<Instant>,
-    /// Mistakes in the tokens and the certificate. Those of tenants the registry knows.
-    mistakes: Vec<String>,
+    /// The last mistakes in tenants, tokens and the certificate, so that they are said once.
+    said: [Option<String>; 3],
 }
 
 impl Looks {
@@ -47,7 +47,9 @@ impl Looks {
                 takes.as_secs()
             )
         });
-        hangs.into_iter().chain(last.mistakes.iter().cloned()).collect()
+        // Those of tenants the registry knows.
+        let mistakes = last.said[1..].iter().flatten().cloned();
+        hangs.into_iter().chain(mistakes).collect()
     }
 
     fn last(&self) -> MutexGuard<'_, Last> {
@@ -63,8 +65,6 @@ pub(super) struct Watched {
     pub(super) tokens: Arc<ArcSwap<Tokens>>,
     tokens_file: PathBuf,
     pub(super) tls: Option<(TlsConfig, Certificates)>,
-    /// The last mistakes in each, so that they are said once.
-    said: [Option<String>; 3],
 }
 
 impl Watched {
@@ -89,7 +89,6 @@ impl Watched {
             tokens: Arc::new(ArcSwap::from_pointee(tokens)),
             tokens_file: host.server.tokens.clone(),
             tls: tls.transpose()?,
-            said: [None, None, None],
         })
     }
 
@@ -98,17 +97,15 @@ impl Watched {
         let refreshed = self.registry.refresh().await;
         let refreshed = refreshed.context("the files were not loaded, what runs goes on");
         let results = [refreshed, self.look_at_tokens().await, self.look_at_tls().await];
-        for (result, said) in results.into_iter().zip(&mut self.said) {
+        let mut last = self.looks.last();
+        last.began = None;
+        for (result, said) in results.into_iter().zip(&mut last.said) {
             let problem = result.err().map(|error| format!("{error:#}"));
             if let Some(problem) = problem.as_ref().filter(|problem| said.as_ref() != Some(problem)) {
                 tracing::error!("{problem}");
             }
             *said = problem;
         }
-        *self.looks.last() = Last {
-            began: None,
-            mistakes: self.said[1..].iter().flatten().cloned().collect(),
-        };
     }
 
     // Files are read aside: on a disk that hangs, the threads that serve must go on.

@@ -171,16 +171,13 @@ impl Plugins {
     /// Forgets what no connector uses, failures too: they may have been of the moment. Not while something is loaded.
     pub(super) fn prune(&self) {
         let mut known = self.known();
-        let plugin = |file: &File| file.admitted.get().and_then(|admitted| admitted.as_ref().ok()).cloned();
         // Files with one content share a plugin.
         let mut files: HashMap<*const Plugin, usize> = HashMap::new();
-        for plugin in known.files.values().filter_map(|file| plugin(file)) {
-            *files.entry(Arc::as_ptr(&plugin)).or_default() += 1;
+        for plugin in known.files.values().filter_map(|file| file.plugin()) {
+            *files.entry(Arc::as_ptr(plugin)).or_default() += 1;
         }
         let is_used = |plugin: &Arc<Plugin>| Some(&Arc::strong_count(plugin)) > files.get(&Arc::as_ptr(plugin));
-        known
-            .files
-            .retain(|_, file| matches!(file.admitted.get(), Some(Ok(plugin)) if is_used(plugin)));
+        known.files.retain(|_, file| file.plugin().is_some_and(is_used));
         known.plugins.retain(|_, plugin| plugin.strong_count() > 0);
     }
 
@@ -190,6 +187,10 @@ impl Plugins {
 }
 
 impl File {
+    fn plugin(&self) -> Option<&Arc<Plugin>> {
+        self.admitted.get()?.as_ref().ok()
+    }
+
     async fn content(&self, sandbox: &Sandbox, path: &Path) -> Result<&Content, String> {
         let read = async || {
             let bytes = sandbox.read(path).await;

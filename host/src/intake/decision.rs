@@ -69,6 +69,7 @@ pub struct Source {
     id: Option<Path>,
     time: Option<Path>,
     max_age: Duration,
+    laborious: bool,
 }
 
 /// All sources of a tenant.
@@ -107,14 +108,18 @@ impl Source {
             time.as_ref().err(),
         ];
         ConfigError::collect(errors.into_iter().flatten().cloned())?;
+        let (rule, mapping, id, time) = (rule?, mapping?, id?, time?);
+        let is_laborious = |path: &Option<Path>| path.as_ref().is_some_and(Path::is_laborious);
+        let laborious = rule.is_laborious() || mapping.is_laborious() || is_laborious(&id) || is_laborious(&time);
         Ok(Self {
             name: config.name.clone(),
             kind: config.kind,
             connectors: config.connectors.clone(),
-            rule: rule?,
-            mapping: mapping?,
-            id: id?,
-            time: time?,
+            laborious,
+            rule,
+            mapping,
+            id,
+            time,
             max_age: config.max_age,
         })
     }
@@ -134,8 +139,7 @@ impl Source {
     /// Whether its paths may look at each value of an event once for each other, so that even a small one takes long.
     #[must_use]
     pub fn is_laborious(&self) -> bool {
-        let mut paths = [&self.id, &self.time].into_iter().flatten();
-        self.rule.is_laborious() || self.mapping.is_laborious() || paths.any(Path::is_laborious)
+        self.laborious
     }
 
     /// Judges one event. Never panics; the work is bounded by the limits on event and path, and is CPU only.

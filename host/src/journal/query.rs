@@ -321,10 +321,14 @@ impl JobFilter {
             Some(State::Ended) => " AND job.state = 3",
         };
         // All that were given up have failed, and that has an index.
-        let given_up = self.dead.filter(|dead| *dead).map(|_| Outcome::Failed);
+        let given_up = (self.dead == Some(true)).then_some(Outcome::Failed);
         for outcome in self.outcome.into_iter().chain(given_up) {
             // As an expression where it would lead to all tenants' jobs.
-            let column = tenant.as_ref().map_or("job.outcome", |_| "job.outcome + 0");
+            let column = if tenant.is_some() {
+                "job.outcome + 0"
+            } else {
+                "job.outcome"
+            };
             query.sql = format!("{} AND job.state = 3 AND {column} = {}", query.sql, outcome.code());
         }
         if let Some(dead) = self.dead {

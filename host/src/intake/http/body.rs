@@ -64,10 +64,9 @@ impl Buffers {
     // The rest of a body that finds none is read and dropped: an answer before it would be lost to the reset that ends a
     // connection with something unread.
     async fn collect(&self, mut body: Body, most: usize, mut place: Option<&mut Place>) -> Result<Received, Problem> {
-        let (mut length, mut room) = (0, self.take(0)?);
+        let mut length = 0;
         // Copied: a piece keeps the connection's whole buffer, so many small ones would hold far more than they are.
-        let mut bytes = BytesMut::new();
-        let mut refused = None;
+        let mut kept = self.take(0, None).map(|room| (room, BytesMut::new()));
         while let Some(frame) = body.frame().await {
             let broken = |_| Problem::new(StatusCode::BAD_REQUEST, "the body ended early");
             let Ok(piece) = frame.map_err(broken)?.into_data() else {
@@ -77,27 +76,20 @@ impl Buffers {
             if length > most {
                 return Err(too_large(most));
             }
-            if refused.is_some() {
-                continue;
-            }
-            let counted = place.as_mut().map_or(Ok(()), |place| place.grow(piece.len()));
-            match counted.and_then(|()| self.take(piece.len())) {
+            let Ok((room, bytes)) = &mut kept else { continue };
+            match self.take(piece.len(), place.as_deref_mut()) {
                 Ok(more) => {
                     room.merge(more);
                     bytes.extend_from_slice(&piece);
                 }
                 Err(problem) => {
-                    refused = Some(problem);
-                    room = self.take(0)?;
-                    bytes = BytesMut::new();
+                    kept = Err(problem);
                     place.iter_mut().for_each(|place| place.leave());
                 }
             }
         }
-        if let Some(problem) = refused {
-            return Err(problem);
-        }
-        if let Some(place) = &mut place {
+        let (room, bytes) = kept?;
+        if let Some(place) = place {
             place.arrived()?;
         }
         Ok(Received {
@@ -106,7 +98,11 @@ impl Buffers {
         })
     }
 
-    fn take(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Problem> {
+    /// Room for some more bytes, of the sender's share too.
+    fn take(&self, bytes: usize, place: Option<&mut Place>) -> Result<OwnedSemaphorePermit, Problem> {
+        if let Some(place) = place {
+            place.grow(bytes)?;
+        }
         let permits = u32::try_from(bytes).unwrap_or(u32::MAX);
         let room = Arc::clone(&self.room).try_acquire_many_owned(permits);
         room.map_err(|_| Problem::busy("too many large bodies at the moment"))

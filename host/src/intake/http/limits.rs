@@ -26,9 +26,9 @@ pub(super) const INLINE_BYTES: usize = 8 * 1024;
 /// How long an event may wait to be judged: 10 seconds, as long as SailPoint itself waits for an answer.
 pub(super) const JUDGE_WAIT: Duration = Duration::from_secs(10);
 
-/// Tenants that the rate limiter remembers before it forgets those that it would let through anyway: 20,000, twice the
-/// tenants that one host is built for.
-const REMEMBERED_TENANTS: usize = 20_000;
+/// Tenants that are remembered, by their rates and by what they have on its way, before those are forgotten that could do
+/// as they like anyway: 20,000, twice the tenants that one host is built for.
+pub(super) const REMEMBERED_TENANTS: usize = 20_000;
 
 /// How much the intake takes. The defaults are meant to be kept, but for what a contract with tenants says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,8 +50,8 @@ pub struct IntakeLimits {
     pub unproven_bytes: usize,
     /// Time for a body to arrive. Default 10 seconds, as long as SailPoint itself waits.
     pub body_time: Duration,
-    /// Large events that are judged at a time, of one tenant one. Default half of the processors, so that the other half stays free for
-    /// small events, whatever a tenant sends.
+    /// Large events that are judged at a time, of one tenant one. Default half of the processors, so that the other half
+    /// stays free for small events, whatever a tenant sends.
     pub judges: usize,
     /// Requests that wait for an outcome at a time; more are answered at once. Default 256: each asks the journal up to
     /// twice a second.

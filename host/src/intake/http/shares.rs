@@ -5,14 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::limits::REMEMBERED_TENANTS;
 use super::problem::Problem;
 
 /// What the smallest event counts for: 16 KiB, so that as many of them as fill a tenant's default share are half of the
 /// journal's queue, which has [4,096 places](crate::journal::Options::queue).
 pub(super) const PLACE_BYTES: usize = 16 * 1024;
-
-/// Tenants that are remembered before those with nothing on its way are forgotten.
-const REMEMBERED_TENANTS: usize = 20_000;
 
 /// The shares of all tenants.
 #[derive(Debug)]
