@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use exeunt::capability::CallLimits;
+use exeunt::capability::{CallLimits, TENANT_MEMORY};
+use exeunt::sandbox::SandboxLimits;
 
 use crate::attacks::Attack;
 use crate::house::{House, limits};
@@ -36,6 +37,29 @@ pub(crate) async fn an_endless_body_ends_at_the_body_limit() {
     assert!(report.told().contains("too large"), "{report:?}");
     let report = house.attack(Attack::EndlessBody).amount(4).run().await;
     assert_eq!(report.limit(), "received");
+}
+
+/// Two answers of a megabyte beside the guest, which has less than three.
+#[tokio::test]
+pub(crate) async fn answers_are_held_in_the_memory_of_the_tenant() {
+    const MIB: usize = 1024 * 1024;
+    let calls = CallLimits {
+        response_body: MIB,
+        ..CallLimits::default()
+    };
+    let sandbox = SandboxLimits {
+        tenant_memory: 5 * MIB,
+        ..limits()
+    };
+    let house = House::with(sandbox, calls).await;
+    for _ in 0..2 {
+        let fits = house.attack(Attack::HoardAnswers).amount(2).run().await;
+        assert!(fits.told().contains("too large"), "what was held is back: {fits:?}");
+        let past = house.attack(Attack::HoardAnswers).amount(5).run().await;
+        assert_eq!(past.limit(), TENANT_MEMORY);
+        let unread = past.record.exchanges.last().unwrap();
+        assert!(unread.error.as_ref().unwrap().contains(TENANT_MEMORY), "{unread:?}");
+    }
 }
 
 #[tokio::test]

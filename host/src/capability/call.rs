@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::descriptor::Verb;
 use super::grant::Grant;
 use super::http::HttpError;
+use super::memory::Held;
 use super::scrub::Scrubber;
 use super::token::Token;
 
@@ -150,6 +151,8 @@ pub struct Call {
     pub(super) minted: Option<Token>,
     /// Finds what this call sent or could send: the token lent to it or made in it, assertions.
     injected: Scrubber,
+    /// Answers of its targets.
+    pub(super) answers: Held,
     record: Arc<Mutex<CallRecord>>,
 }
 
@@ -164,6 +167,7 @@ impl Call {
             used: Used::default(),
             minted: None,
             injected: Scrubber::default(),
+            answers: Held::default(),
             record: Arc::default(),
         }
     }
@@ -184,6 +188,12 @@ impl Call {
     #[must_use]
     pub fn record(&self) -> Arc<Mutex<CallRecord>> {
         Arc::clone(&self.record)
+    }
+
+    /// Takes the room for targets' answers from a tenant's memory. It goes back with the call, since its record keeps
+    /// what the guest has read.
+    pub fn answers_are_held_in(&mut self, memory: Held) {
+        self.answers = memory;
     }
 
     /// Lends a token to the call. Whatever a target sends from here on is searched for it, also in answer to requests

@@ -45,6 +45,20 @@ pub struct Response {
     pub body: Vec<u8>,
 }
 
+/// Why an answer was not received.
+enum NotReceived {
+    /// The guest learns it.
+    Told(HttpError),
+    /// It ends the call.
+    Over(LimitReached),
+}
+
+impl From<HttpError> for NotReceived {
+    fn from(error: HttpError) -> Self {
+        Self::Told(error)
+    }
+}
+
 /// Why there is no response, as the guest learns it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HttpError {
@@ -102,17 +116,22 @@ impl Call {
         let limit = self.grant.limits.exchange;
         let answer = match tokio::time::timeout(limit, self.transmit(checked)).await {
             Ok(answer) => answer,
-            Err(_) => Err(HttpError::NoAnswer(format!(
+            Err(_) => Err(NotReceived::Told(HttpError::NoAnswer(format!(
                 "no whole answer within {} s",
                 limit.as_secs()
-            ))),
+            )))),
         };
         if is_unsafe_close {
             step::passed("close-answered");
         }
         let answer = match answer {
             Ok(response) => Ok(self.scrub(response).await),
-            Err(error) => Err(error),
+            Err(NotReceived::Told(error)) => Err(error),
+            Err(NotReceived::Over(reached)) => {
+                let unread = Err(HttpError::TooLarge(reached.to_string()));
+                self.end(&unread, started, is_unsafe_close, keep_bodies);
+                return Err(reached);
+            }
         };
         self.end(&answer, started, is_unsafe_close, keep_bodies);
         // What was cut off at the limit was received all the same.
@@ -131,7 +150,7 @@ impl Call {
         Ok(answer)
     }
 
-    async fn transmit(&self, checked: Checked) -> Result<Response, HttpError> {
+    async fn transmit(&mut self, checked: Checked) -> Result<Response, NotReceived> {
         let grant = &self.grant;
         if let Some(transport) = grant.network.transport() {
             let answer = transport.answer(&Outgoing {
@@ -143,7 +162,7 @@ impl Call {
                 headers: &checked.headers,
                 body: checked.body.as_ref().map(|body| body.as_slice()),
             });
-            return answer.and_then(|response| self.within_limits(response));
+            return Ok(answer.and_then(|response| self.within_limits(response))?);
         }
         let mut url = checked.url;
         let port = url.port_or_known_default().unwrap_or(443);
@@ -173,7 +192,7 @@ impl Call {
         self.receive(response).await
     }
 
-    async fn receive(&self, mut response: reqwest::Response) -> Result<Response, HttpError> {
+    async fn receive(&mut self, mut response: reqwest::Response) -> Result<Response, NotReceived> {
         let limits = &self.grant.limits;
         let status = response.status().as_u16();
         let head: usize = response
@@ -182,7 +201,7 @@ impl Call {
             .map(|(name, value)| name.as_str().len() + value.len())
             .sum();
         if head > limits.response_head {
-            return Err(head_too_large(limits.response_head));
+            return Err(head_too_large(limits.response_head).into());
         }
         let headers = headers::to_guest(response.headers());
         let mut body = Vec::new();
@@ -193,8 +212,9 @@ impl Call {
             .map_err(|error| HttpError::NoAnswer(causes(&error)))?
         {
             if body.len() + chunk.len() > limits.response_body {
-                return Err(body_too_large(limits.response_body));
+                return Err(body_too_large(limits.response_body).into());
             }
+            self.answers.grow(chunk.len()).map_err(NotReceived::Over)?;
             body.extend_from_slice(&chunk);
         }
         Ok(Response { status, headers, body })

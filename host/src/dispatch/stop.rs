@@ -4,7 +4,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use jiff::{Timestamp, ToSpan, Unit};
 
-use crate::sandbox::{Failure, Fault, Limit, LimitKind, TENANT_MEMORY};
+use crate::capability::TENANT_MEMORY;
+use crate::sandbox::{Failure, Fault, Limit, LimitKind};
 
 /// A burst allowance without a time is fresh after this; DocuSign counts bursts over 30 s.
 const BURST_SECONDS: i64 = 30;

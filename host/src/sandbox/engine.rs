@@ -67,7 +67,7 @@ impl Sandbox {
         Connector::add_to_linker::<_, wasmtime::component::HasSelf<_>>(&mut linker, |state: &mut State| state)
             .map_err(|error| anyhow!("cannot link the imports: {error:#}"))?;
         let processors = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
-        let pace = Arc::new(Pace::new(processors));
+        let pace = Arc::new(Pace::new(processors, limits.tenant_memory));
         tick(engine.weak(), Arc::clone(&pace))?;
         let permits = Arc::new(Semaphore::new(limits.concurrency as usize));
         Ok(Self {
@@ -101,8 +101,11 @@ impl Sandbox {
     }
 
     /// A store for one call of a tenant.
-    pub(super) fn store(&self, call: Option<Call>, tenant: Option<&Arc<Account>>) -> Store<State> {
-        let limiter = Limiter::new(&self.limits, tenant.map(Arc::clone));
+    pub(super) fn store(&self, mut call: Option<Call>, tenant: Option<&Account>) -> Store<State> {
+        if let (Some(call), Some(tenant)) = (&mut call, tenant) {
+            call.answers_are_held_in(tenant.memory());
+        }
+        let limiter = Limiter::new(&self.limits, tenant.map(Account::memory).unwrap_or_default());
         let mut table = ResourceTable::new();
         table.set_max_capacity(self.limits.handles);
         let handles = self.limits.handles;

@@ -3,18 +3,15 @@
 //! wasmtime's own `StoreLimits` looks at each memory alone: a component made of sixty modules would have sixty times
 //! the limit. It also ends a call without saying which limit it was.
 
-use std::sync::Arc;
-
 use wasmtime::ResourceLimiter;
 
-use super::limits::{SandboxLimits, TENANT_MEMORY};
-use super::pace::Account;
-use crate::capability::LimitReached;
+use super::limits::SandboxLimits;
+use crate::capability::{Held, LimitReached};
 
-/// What one store has of memories and tables, and may have. What it holds of its tenant's memory goes back with it.
+/// What one store has of memories and tables, and may have.
 #[derive(Debug)]
 pub(super) struct Limiter {
-    tenant: Option<(Arc<Account>, usize)>,
+    tenant: Held,
     memory: Quota,
     table_elements: Quota,
     instances: usize,
@@ -28,15 +25,15 @@ struct Quota {
 }
 
 impl Limiter {
-    /// For a call of a tenant; for none while a plugin describes itself.
-    pub(super) fn new(limits: &SandboxLimits, tenant: Option<Arc<Account>>) -> Self {
+    /// For a call of the tenant whose memory it is; of none while a plugin describes itself.
+    pub(super) fn new(limits: &SandboxLimits, tenant: Held) -> Self {
         let quota = |limit, allowed| Quota {
             limit,
             used: 0,
             allowed,
         };
         Self {
-            tenant: tenant.map(|account| (account, limits.tenant_memory)),
+            tenant,
             memory: quota("memory", limits.memory),
             table_elements: quota("table-elements", limits.table_elements),
             instances: limits.instances,
@@ -67,27 +64,13 @@ impl Quota {
     }
 }
 
-impl Drop for Limiter {
-    fn drop(&mut self) {
-        if let Some((account, _)) = &self.tenant {
-            account.give_back(self.memory.used);
-        }
-    }
-}
-
 impl ResourceLimiter for Limiter {
     fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
         let before = self.memory.used;
         let grows = self.memory.grow(current, desired, maximum)?;
-        if let Some((account, allowed)) = &self.tenant
-            && !account.hold(self.memory.used - before, *allowed)
-        {
+        if let Err(reached) = self.tenant.grow(self.memory.used - before) {
             self.memory.used = before;
-            return Err(LimitReached {
-                limit: TENANT_MEMORY,
-                allowed: *allowed as u64,
-            }
-            .into());
+            return Err(reached.into());
         }
         Ok(grows)
     }
@@ -112,6 +95,7 @@ impl ResourceLimiter for Limiter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::capability::TENANT_MEMORY;
     use crate::sandbox::pace::Pace;
 
     #[test]
@@ -120,7 +104,7 @@ mod tests {
             memory: 100,
             ..SandboxLimits::default()
         };
-        let mut limiter = Limiter::new(&limits, None);
+        let mut limiter = Limiter::new(&limits, Held::default());
         assert!(limiter.memory_growing(0, 60, None).unwrap());
         assert!(
             !limiter.memory_growing(0, 40, Some(39)).unwrap(),
@@ -135,11 +119,10 @@ mod tests {
     async fn calls_of_one_tenant_share_its_memory_and_give_it_back() {
         let limits = SandboxLimits {
             memory: 100,
-            tenant_memory: 150,
             ..SandboxLimits::default()
         };
-        let pace = Pace::new(1);
-        let of = |tenant| Limiter::new(&limits, Some(pace.account(tenant)));
+        let pace = Pace::new(1, 150);
+        let of = |tenant| Limiter::new(&limits, pace.account(tenant).memory());
         let (mut first, mut second, mut other) = (of("a"), of("a"), of("b"));
         assert!(first.memory_growing(0, 100, None).unwrap());
         assert!(second.memory_growing(0, 50, None).unwrap(), "at the limit");
@@ -152,6 +135,6 @@ mod tests {
         drop(first);
         assert!(second.memory_growing(50, 100, None).unwrap());
         drop(second);
-        assert!(pace.account("a").hold(150, 150), "nothing is left over");
+        assert!(pace.account("a").memory().grow(150).is_ok(), "nothing is left over");
     }
 }

@@ -6,10 +6,6 @@ use std::time::Duration;
 /// processor), coarser delays the neighbours: whoever is behind a guest on its thread waits that long.
 pub const TICK: Duration = Duration::from_millis(2);
 
-/// Name of the limit on the memory of all calls of a tenant. It passes when others of them have ended; any other limit
-/// would end the same call again.
-pub const TENANT_MEMORY: &str = "tenant-memory";
-
 /// Limits of a sandbox. Each ends that call alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SandboxLimits {
@@ -17,8 +13,9 @@ pub struct SandboxLimits {
     pub component: usize,
     /// Linear memory of one call, all memories together. A Rust guest needs 2 MiB, a Python guest about 40.
     pub memory: usize,
-    /// Linear memory of all calls of one tenant together: 1 GiB, eight calls at their limit or 25 of a Python guest. Its
-    /// jobs fill up to 64 places, and without this limit its guests could take 8 GiB, and with them the process.
+    /// Memory of all calls of one tenant together, that of the guests and the answers of targets: 1 GiB, eight calls at
+    /// their limit or 25 of a Python guest. Its jobs fill up to 64 places, and without this limit its guests could take
+    /// 8 GiB and answers 2 GiB, and with them the process.
     pub tenant_memory: usize,
     /// Entries of all tables of one call, for indirect calls.
     pub table_elements: usize,

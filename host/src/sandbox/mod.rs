@@ -27,4 +27,4 @@ pub use cache::{CacheError, PluginCache};
 pub use call::{Ended, Fault};
 pub use compiler::{CompileLimits, Compiler, compile_here};
 pub use engine::Sandbox;
-pub use limits::{SandboxLimits, TENANT_MEMORY, TICK};
+pub use limits::{SandboxLimits, TICK};

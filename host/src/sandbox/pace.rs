@@ -24,6 +24,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::Semaphore;
 
 use super::limits::TICK;
+use crate::capability::{Held, TenantMemory};
 
 /// Time that a tenant's guests may use at once. A verb of a Rust guest takes 20 microseconds, the first one of an
 /// interpreter some milliseconds.
@@ -47,6 +48,8 @@ pub(super) struct Pace {
     parts: AtomicUsize,
     /// One entry for each tenant whose guest ever ran: some hundred bytes.
     tenants: Mutex<HashMap<String, Arc<Account>>>,
+    /// Bytes that all calls of a tenant may hold.
+    tenant_memory: usize,
     now: fn() -> Instant,
 }
 
@@ -58,8 +61,7 @@ fn real() -> Instant {
 
 /// What one tenant has used of the processors, and holds of the memory.
 pub(super) struct Account {
-    /// Bytes of linear memory of all its guests.
-    memory: AtomicUsize,
+    memory: Arc<TenantMemory>,
     debt: Mutex<Debt>,
     /// One of a tenant's guests waits for the next turn, the others wait for that: so tenants take turns, not guests.
     queue: Semaphore,
@@ -78,13 +80,14 @@ impl fmt::Debug for Account {
 }
 
 impl Pace {
-    /// `processors` of the machine; a part of their time goes out in turns.
-    pub(super) fn new(processors: usize) -> Self {
-        Self::timed_by(processors, real)
+    /// `processors` of the machine; a part of their time goes out in turns. `tenant_memory` bytes for each tenant.
+    pub(super) fn new(processors: usize, tenant_memory: usize) -> Self {
+        Self::timed_by(processors, tenant_memory, real)
     }
 
-    fn timed_by(processors: usize, now: fn() -> Instant) -> Self {
+    fn timed_by(processors: usize, tenant_memory: usize, now: fn() -> Instant) -> Self {
         Self {
+            tenant_memory,
             now,
             turns: Semaphore::new(0),
             processors,
@@ -110,7 +113,7 @@ impl Pace {
             return Arc::clone(account);
         }
         let account = Arc::new(Account {
-            memory: AtomicUsize::new(0),
+            memory: Arc::new(TenantMemory::new(self.tenant_memory)),
             debt: Mutex::new(Debt {
                 used: Duration::ZERO,
                 at: (self.now)(),
@@ -151,17 +154,9 @@ impl Account {
         self.debt().used > ALLOWANCE
     }
 
-    /// Takes memory where all of the tenant's guests then have no more than `allowed`.
-    pub(super) fn hold(&self, bytes: usize, allowed: usize) -> bool {
-        let more = |held: usize| held.checked_add(bytes).filter(|held| *held <= allowed);
-        self.memory
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
-            .is_ok()
-    }
-
-    /// Gives memory back that was [held](Self::hold).
-    pub(super) fn give_back(&self, bytes: usize) {
-        self.memory.fetch_sub(bytes, Ordering::Relaxed);
+    /// A part of the tenant's memory, with nothing in it.
+    pub(super) fn memory(&self) -> Held {
+        Held::of(Arc::clone(&self.memory))
     }
 
     /// Does work for the tenant, at its expense.
@@ -204,7 +199,7 @@ mod tests {
     use super::*;
 
     fn pace() -> Arc<Pace> {
-        Arc::new(Pace::timed_by(4, || tokio::time::Instant::now().into_std()))
+        Arc::new(Pace::timed_by(4, usize::MAX, || tokio::time::Instant::now().into_std()))
     }
 
     /// Takes `each` of processor time with each poll, for ever.

@@ -30,14 +30,30 @@ impl Received {
 #[derive(Debug)]
 pub(super) struct Buffers {
     room: Arc<Semaphore>,
+    /// One body may have one part in so many of the room that is left.
+    parts: usize,
     time: Duration,
 }
 
+/// Of the room for senders whom nobody knows. The more of it is taken, the smaller is what still finds some: whoever
+/// holds megabytes there keeps out others with megabytes, and events of usual size come in beside ten thousand of them.
+const PARTS_FOR_STRANGERS: usize = 16;
+
 impl Buffers {
+    /// `bytes` for all, `time` for each.
     pub(super) fn new(bytes: usize, time: Duration) -> Self {
         Self {
             room: Arc::new(Semaphore::new(bytes.clamp(1, u32::MAX as usize))),
+            parts: 1,
             time,
+        }
+    }
+
+    /// The same for senders whom nobody knows: none of them can fill it.
+    pub(super) fn of_strangers(bytes: usize, time: Duration) -> Self {
+        Self {
+            parts: PARTS_FOR_STRANGERS,
+            ..Self::new(bytes, time)
         }
     }
 
@@ -66,7 +82,7 @@ impl Buffers {
     async fn collect(&self, mut body: Body, most: usize, mut place: Option<&mut Place>) -> Result<Received, Problem> {
         let mut length = 0;
         // Copied: a piece keeps the connection's whole buffer, so many small ones would hold far more than they are.
-        let mut kept = self.take(0, None).map(|room| (room, BytesMut::new()));
+        let mut kept = self.take(0, 0, None).map(|room| (room, BytesMut::new()));
         while let Some(frame) = body.frame().await {
             let broken = |_| Problem::new(StatusCode::BAD_REQUEST, "the body ended early");
             let Ok(piece) = frame.map_err(broken)?.into_data() else {
@@ -77,7 +93,7 @@ impl Buffers {
                 return Err(too_large(most));
             }
             let Ok((room, bytes)) = &mut kept else { continue };
-            match self.take(piece.len(), place.as_deref_mut()) {
+            match self.take(piece.len(), length, place.as_deref_mut()) {
                 Ok(more) => {
                     room.merge(more);
                     bytes.extend_from_slice(&piece);
@@ -98,14 +114,19 @@ impl Buffers {
         })
     }
 
-    /// Room for some more bytes, of the sender's share too.
-    fn take(&self, bytes: usize, place: Option<&mut Place>) -> Result<OwnedSemaphorePermit, Problem> {
+    /// Room for some more bytes of a body that then has `length`, of the sender's share too.
+    fn take(&self, bytes: usize, length: usize, place: Option<&mut Place>) -> Result<OwnedSemaphorePermit, Problem> {
         if let Some(place) = place {
             place.grow(bytes)?;
         }
+        let busy = || Problem::busy("too many large bodies at the moment");
+        let others_left = self.room.available_permits() + (length - bytes);
+        if length > others_left / self.parts {
+            return Err(busy());
+        }
         let permits = u32::try_from(bytes).unwrap_or(u32::MAX);
         let room = Arc::clone(&self.room).try_acquire_many_owned(permits);
-        room.map_err(|_| Problem::busy("too many large bodies at the moment"))
+        room.map_err(|_| busy())
     }
 }
 
@@ -145,6 +166,8 @@ fn too_large(most: usize) -> Problem {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::StreamExt as _;
+
     use super::*;
 
     #[test]
@@ -203,6 +226,30 @@ mod tests {
         assert!(futures_util::poll!(&mut refused).is_pending());
         drop(sender);
         assert_eq!(refused.await.unwrap_err().status, StatusCode::SERVICE_UNAVAILABLE);
+    }
+
+    /// Body after body that never ends, until none finds room any more.
+    #[tokio::test]
+    async fn whoever_holds_most_of_the_room_for_strangers_leaves_some_for_small_bodies() {
+        let buffers = Buffers::of_strangers(64 * 1024, Duration::from_secs(1));
+        let none = HeaderMap::new();
+        let endless = |length: usize| {
+            let piece = Ok::<_, std::io::Error>(Bytes::from(vec![b'1'; length]));
+            let body = futures_util::stream::iter([piece]).chain(futures_util::stream::pending());
+            Box::pin(buffers.receive(&none, Body::from_stream(body), 8192, None))
+        };
+        let take = |length: usize| buffers.receive(&none, Body::from("1".repeat(length)), 8192, None);
+        assert_eq!(take(4096).await.unwrap().bytes.len(), 4096);
+        assert_eq!(take(4097).await.unwrap_err().status, StatusCode::SERVICE_UNAVAILABLE);
+        let mut held: Vec<_> = (0..100).map(|_| endless(4096)).collect();
+        held.extend((0..100).map(|_| endless(2048)));
+        for body in &mut held {
+            assert!(futures_util::poll!(body).is_pending());
+        }
+        assert!(take(4096).await.is_err() && take(2048).await.is_err());
+        assert_eq!(take(1024).await.unwrap().bytes.len(), 1024);
+        drop(held);
+        assert_eq!(take(4096).await.unwrap().bytes.len(), 4096);
     }
 
     #[tokio::test]

@@ -46,7 +46,8 @@ pub struct IntakeLimits {
     /// Of one tenant's, until they are written, and of each at least 16 KiB. Default 32 MiB, and never less than the
     /// largest event: half of the journal's queue, by bytes as by events.
     pub tenant_bytes: usize,
-    /// Of bodies that claim to be signed, which are read before their sender is known. Default 32 MiB.
+    /// Of bodies that claim to be signed, which are read before their sender is known; of one at most a sixteenth of
+    /// what is left of it. Default 32 MiB, twice what the largest event needs there.
     pub unproven_bytes: usize,
     /// Time for a body to arrive. Default 10 seconds, as long as SailPoint itself waits.
     pub body_time: Duration,

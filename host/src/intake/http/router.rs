@@ -68,7 +68,7 @@ pub(super) fn shared(intake: Intake) -> Shared {
         rates: Rates::new(limits),
         shares: Shares::new(limits.tenant_bytes.max(limits.event_bytes)),
         buffers: Buffers::new(limits.buffered_bytes, limits.body_time),
-        unproven: Buffers::new(limits.unproven_bytes, limits.body_time),
+        unproven: Buffers::of_strangers(limits.unproven_bytes, limits.body_time),
         judges: Arc::new(Semaphore::new(limits.judges.max(1))),
         waiters: Semaphore::new(limits.waiters),
         intake,

@@ -67,7 +67,7 @@ impl<'a> Visit<'a> {
             Attack::UndeclaredPath => egress::undeclared_path(self),
             Attack::FollowRedirect => egress::fetch(self, "redirect"),
             Attack::CompressedBomb => egress::fetch(self, "bomb"),
-            Attack::EndlessBody => egress::fetch(self, "endless"),
+            Attack::EndlessBody | Attack::HoardAnswers => egress::fetch(self, "endless"),
             Attack::SlowBody => egress::fetch(self, "slow"),
             Attack::EndlessHead => egress::fetch(self, &self.settings.kind),
             Attack::EchoToken => secrets::echo(self),
