@@ -8,7 +8,7 @@ use axum::extract::{Path, Query, State};
 use serde::Deserialize;
 
 use super::access::Caller;
-use super::list::parse_limit;
+use super::list::{MAX_SCANS, parse_limit};
 use super::problem::Problem;
 use super::router::Shared;
 use super::view::{EventPage, EventView};
@@ -51,10 +51,20 @@ pub(super) async fn list(
             return Ok(Json(EventPage { events, next }));
         }
     };
-    let events = shared.console.journal.events(&tenant, decision, page).await?;
-    let is_full = events.len() as u64 >= u64::from(page.limit);
-    let next = events.last().filter(|_| is_full).map(|event| event.id.to_string());
-    let events = events.iter().map(EventView::from).collect();
+    let (mut events, mut before) = (Vec::new(), page.before);
+    for _ in 0..MAX_SCANS {
+        let limit = page
+            .limit
+            .saturating_sub(u32::try_from(events.len()).unwrap_or(u32::MAX));
+        let look = Page { before, limit };
+        let found = shared.console.journal.events(&tenant, decision, look).await?;
+        events.extend(found.items.iter().map(EventView::from));
+        before = found.next;
+        if before.is_none() || events.len() as u64 == u64::from(page.limit) {
+            break;
+        }
+    }
+    let next = before.map(|id| id.to_string());
     Ok(Json(EventPage { events, next }))
 }
 

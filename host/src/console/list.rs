@@ -9,8 +9,8 @@ use super::view::{JobPage, JobView, state_word};
 use crate::journal::{EventId, JobFilter, JobId, Journal, Lane, MAX_PAGE, Outcome, Page, State};
 use crate::tenant::did_you_mean;
 
-/// Most pages of the journal that one page of an answer is picked from. The journal does not tell parked jobs from
-/// queued ones, so a list of either is picked from both; ten pages are 5,000 jobs, some ten milliseconds.
+/// Most looks at the journal for one page of an answer. A look may end before the page is full: the journal does not tell
+/// parked jobs from queued ones, so a list of either is picked from both, and it passes over so many rows and no more.
 pub const MAX_SCANS: usize = 10;
 
 /// Longest query value: 512 bytes. The longest of them, an e-mail address, has 320.
@@ -126,20 +126,18 @@ impl JobQuery {
         let (mut jobs, mut before) = (Vec::new(), self.page.before);
         for _ in 0..MAX_SCANS {
             let found = journal.jobs(&self.filter, Page { before, limit: step }).await?;
-            for job in &found {
-                before = Some(job.id);
+            before = found.next;
+            for job in &found.items {
                 if self.state.is_none_or(|state| state == state_word(&job.state)) {
                     jobs.push(JobView::from(job));
                 }
                 if jobs.len() as u64 == u64::from(self.page.limit) {
-                    return Ok(JobPage {
-                        jobs,
-                        next: before.map(|id| id.to_string()),
-                    });
+                    before = Some(job.id);
+                    break;
                 }
             }
-            if (found.len() as u64) < u64::from(step) {
-                return Ok(JobPage { jobs, next: None });
+            if before.is_none() || jobs.len() as u64 == u64::from(self.page.limit) {
+                break;
             }
         }
         Ok(JobPage {

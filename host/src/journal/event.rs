@@ -4,11 +4,12 @@ use jiff::Timestamp;
 use sqlx::AnyConnection;
 use sqlx::AssertSqlSafe;
 use sqlx::any::AnyRow;
+use uuid::Uuid;
 
 use super::database::{Context, Step};
 use super::error::JournalError;
 use super::open::Journal;
-use super::query::{Conditions, MAX_PAGE, Page};
+use super::query::{Conditions, Listed, MAX_PAGE, Page, end_of_look};
 use super::sql::{Bind, Cells, fetch};
 use super::types::{Decision, EventId, JobId, date};
 
@@ -64,7 +65,7 @@ impl Journal {
         tenant: &str,
         decision: Option<Decision>,
         page: Page<EventId>,
-    ) -> Result<Vec<EventSummary>, JournalError> {
+    ) -> Result<Listed<EventSummary, EventId>, JournalError> {
         self.read((tenant.to_owned(), decision, page), events).await
     }
 }
@@ -104,20 +105,41 @@ fn event<'c>(tx: &'c mut AnyConnection, _: &'c Context, id: &'c EventId) -> Step
 
 type Events = (String, Option<Decision>, Page<EventId>);
 
-fn events<'c>(tx: &'c mut AnyConnection, _: &'c Context, wanted: &'c Events) -> Step<'c, Vec<EventSummary>> {
+fn events<'c>(
+    tx: &'c mut AnyConnection,
+    _: &'c Context,
+    wanted: &'c Events,
+) -> Step<'c, Listed<EventSummary, EventId>> {
     Box::pin(async move {
-        let (sql, bind) = list(wanted);
+        let (tenant, decision, page) = wanted;
+        let end = match decision {
+            Some(_) => end_of_look(tx, "event", of_tenant(tenant), page.before.map(|id| id.0)).await?,
+            None => None,
+        };
+        let (sql, bind) = list(wanted, end);
         let rows: Vec<AnyRow> = fetch(tx, AssertSqlSafe(sql), bind).await?;
-        rows.iter().map(|row| read(&mut Cells::of(row))).collect()
+        let events: Result<_, _> = rows.iter().map(|row| read(&mut Cells::of(row))).collect();
+        Ok(Listed::new(
+            events?,
+            page,
+            |event: &EventSummary| event.id,
+            end.map(EventId),
+        ))
     })
 }
 
-/// The list's statement.
-pub(super) fn list((tenant, decision, page): &Events) -> (String, Bind) {
+pub(super) fn of_tenant(tenant: &str) -> Conditions {
     let mut query = Conditions::default();
-    query.maybe("tenant =", Some(tenant), |bind, tenant| bind.text(tenant));
+    query.maybe("tenant =", Some(tenant), Bind::text);
+    query
+}
+
+/// The list's statement, to the `end` of the look.
+pub(super) fn list((tenant, decision, page): &Events, end: Option<Uuid>) -> (String, Bind) {
+    let mut query = of_tenant(tenant);
     query.maybe("decision =", decision.map(Decision::code), Bind::int);
     query.maybe("id <", page.before.map(|id| id.0), Bind::id);
+    query.maybe("id >=", end, Bind::id);
     let limit = query.next();
     let sql = format!(
         "SELECT {COLUMNS} FROM event WHERE 1 = 1 {} ORDER BY id DESC LIMIT {limit}",

@@ -58,7 +58,7 @@ pub use import::MAX_LINE_BYTES;
 pub use lane::{LaneStatus, Pause, Scope, Tally};
 pub use open::{Changes, Engine, Journal, Options};
 pub use operator::HeldFilter;
-pub use query::{JobFilter, JobState, JobSummary, MAX_PAGE, Page};
+pub use query::{JobFilter, JobState, JobSummary, Listed, MAX_LOOK, MAX_PAGE, Page};
 pub use random::{Random, SeededRandom, SharedRandom, SystemRandom};
 pub use reclaim::Reclaimed;
 pub use reconcile::Drift;

@@ -15,6 +15,10 @@ use super::types::{EventId, JobId, Lane, Outcome, State, date};
 /// Most rows of a page.
 pub const MAX_PAGE: u32 = 500;
 
+/// Most rows that are passed over for one page, 10,000: some fifty milliseconds. Readers are few, and a tenant can have
+/// any number of rows that do not fit; what it asks must not keep the others waiting.
+pub const MAX_LOOK: u32 = 10_000;
+
 /// Which jobs are meant. Nothing set means all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct JobFilter {
@@ -52,6 +56,24 @@ impl<Id> Default for Page<Id> {
             before: None,
             limit: 100,
         }
+    }
+}
+
+/// A part of a list, newest first. It may be short, and even empty, where there is more to come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed<T, Id> {
+    /// What fits, at most as many as were asked for.
+    pub items: Vec<T>,
+    /// Before which the list goes on. None at its end.
+    pub next: Option<Id>,
+}
+
+impl<T, Id> Listed<T, Id> {
+    /// `end` is how far was looked, where that was not to the end.
+    pub(super) fn new(items: Vec<T>, page: &Page<Id>, id: impl Fn(&T) -> Id, end: Option<Id>) -> Self {
+        let is_full = items.len() as u64 >= u64::from(page.limit.min(MAX_PAGE));
+        let next = items.last().filter(|_| is_full).map(id).or(end);
+        Self { items, next }
     }
 }
 
@@ -126,7 +148,7 @@ impl Journal {
     ///
     /// # Errors
     /// None of its own.
-    pub async fn jobs(&self, filter: &JobFilter, page: Page) -> Result<Vec<JobSummary>, JournalError> {
+    pub async fn jobs(&self, filter: &JobFilter, page: Page) -> Result<Listed<JobSummary, JobId>, JournalError> {
         self.read((filter.clone(), page), jobs).await
     }
 }
@@ -135,15 +157,42 @@ fn jobs<'c>(
     tx: &'c mut AnyConnection,
     context: &'c Context,
     (filter, page): &'c (JobFilter, Page),
-) -> Step<'c, Vec<JobSummary>> {
+) -> Step<'c, Listed<JobSummary, JobId>> {
     Box::pin(async move {
-        let (sql, bind) = list(filter, page);
-        read_summaries(tx, context, sql, bind).await
+        let end = match filter.walked() {
+            Some(rows) => end_of_look(tx, "job", rows, page.before.map(|id| id.0)).await?,
+            None => None,
+        };
+        let (sql, bind) = list(filter, page, end);
+        let jobs = read_summaries(tx, context, sql, bind).await?;
+        Ok(Listed::new(jobs, page, |job| job.id, end.map(JobId)))
     })
 }
 
-/// The list's statement, from its tables on.
-fn list(filter: &JobFilter, page: &Page) -> (String, Bind) {
+/// The last row of one look at rows of a table; none where it reaches their end.
+pub(super) async fn end_of_look(
+    tx: &mut AnyConnection,
+    table: &str,
+    rows: Conditions,
+    before: Option<Uuid>,
+) -> Result<Option<Uuid>, JournalError> {
+    let (sql, bind) = look(table, rows, before);
+    let found = fetch(tx, AssertSqlSafe(sql), bind).await?;
+    found.first().map(|row| Cells::of(row).id()).transpose()
+}
+
+fn look(table: &str, mut rows: Conditions, before: Option<Uuid>) -> (String, Bind) {
+    rows.maybe("id <", before, Bind::id);
+    let passed = MAX_LOOK - 1;
+    let sql = format!(
+        "SELECT id FROM {table} WHERE 1 = 1{} ORDER BY id DESC LIMIT 1 OFFSET {passed}",
+        rows.sql
+    );
+    (sql, rows.bind)
+}
+
+/// The list's statement, from its tables on; to the `end` of the look.
+fn list(filter: &JobFilter, page: &Page, end: Option<Uuid>) -> (String, Bind) {
     let mut query = Conditions::default();
     let limit = i64::from(page.limit.min(MAX_PAGE));
     if filter.is_of_the_queue() {
@@ -151,6 +200,7 @@ fn list(filter: &JobFilter, page: &Page) -> (String, Bind) {
     }
     filter.write(&mut query);
     query.maybe("job.id <", page.before.map(|id| id.0), Bind::id);
+    query.maybe("job.id >=", end, Bind::id);
     let mark = query.next();
     let sql = format!("{SELECT} {} ORDER BY job.id DESC LIMIT {mark}", query.sql);
     (sql, query.bind.int(limit))
@@ -284,6 +334,42 @@ impl JobFilter {
         self.state == Some(State::Queued) && self.event.is_none() && self.person.is_none()
     }
 
+    /// The rows that are walked through by their ids, where some of them may not fit. What is queued or runs, and what an
+    /// event or a person has, is found without passing over much else.
+    fn walked(&self) -> Option<Conditions> {
+        let is_found =
+            self.event.is_some() || self.person.is_some() || matches!(self.state, Some(State::Queued | State::Running));
+        // By tenant alone all fit, and so they do without a filter.
+        let is_narrowed = self.lane.is_some()
+            || self.state.is_some()
+            || self.outcome.is_some()
+            || self.dead.is_some()
+            || self.why.is_some();
+        if is_found || !is_narrowed {
+            return None;
+        }
+        let mut rows = Conditions::default();
+        if self.state == Some(State::Held) || self.why.is_some() {
+            rows.sql += " AND state = 2";
+        } else if let Some(tenant) = self.tenant() {
+            rows.maybe("tenant =", Some(tenant), |bind, tenant| bind.text(&tenant));
+        } else if let Some(outcome) = self.ended_as().next() {
+            rows.sql = format!(" AND state = 3 AND outcome = {}", outcome.code());
+        }
+        Some(rows)
+    }
+
+    fn tenant(&self) -> Option<String> {
+        let of_lane = || self.lane.as_ref().map(|lane| lane.tenant().to_owned());
+        self.tenant.clone().or_else(of_lane)
+    }
+
+    /// All that were given up have failed, and that has an index.
+    fn ended_as(&self) -> impl Iterator<Item = Outcome> {
+        let given_up = (self.dead == Some(true)).then_some(Outcome::Failed);
+        self.outcome.into_iter().chain(given_up)
+    }
+
     /// What waits has an index by lane, so it has to be sorted; by ids alone, without looking at the jobs.
     fn write_queued(&self, query: &mut Conditions, page: &Page, limit: i64) {
         let outer = std::mem::take(&mut query.sql);
@@ -308,10 +394,7 @@ impl JobFilter {
     /// passing over a million jobs for one page is what has to be avoided.
     fn write(&self, query: &mut Conditions) {
         let text = |bind: Bind, value: String| bind.text(&value);
-        let tenant = self
-            .tenant
-            .clone()
-            .or_else(|| self.lane.as_ref().map(|lane| lane.tenant().to_owned()));
+        let tenant = self.tenant();
         query.sql += match self.state {
             None => "",
             Some(State::Queued) => " AND job.state = 0",
@@ -320,9 +403,7 @@ impl JobFilter {
             Some(State::Held) => " AND job.state = 2",
             Some(State::Ended) => " AND job.state = 3",
         };
-        // All that were given up have failed, and that has an index.
-        let given_up = (self.dead == Some(true)).then_some(Outcome::Failed);
-        for outcome in self.outcome.into_iter().chain(given_up) {
+        for outcome in self.ended_as() {
             // As an expression where it would lead to all tenants' jobs.
             let column = if tenant.is_some() {
                 "job.outcome + 0"

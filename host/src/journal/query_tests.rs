@@ -9,7 +9,7 @@ use super::super::event;
 use super::super::schema::{MIGRATIONS, statements};
 use super::super::sql::{Bind, Cells, execute, fetch};
 use super::super::types::{Decision, EventId, JobId, Lane, Outcome, State};
-use super::{JobFilter, Page, list};
+use super::{JobFilter, Page, list, look};
 
 #[tokio::test]
 async fn each_list_is_found_by_an_index_that_gives_its_order() {
@@ -146,23 +146,31 @@ async fn each_list_is_found_by_an_index_that_gives_its_order() {
     ];
     for (filter, index) in filters {
         for before in [None, Some(JobId(Uuid::max()))] {
-            let (from, bind) = list(&filter, &Page { before, limit: 100 });
-            let plan = plan(&mut connection, format!("SELECT job.id {from}"), bind).await;
+            let end = before.map(|_| Uuid::nil());
+            let (from, bind) = list(&filter, &Page { before, limit: 100 }, end);
+            let plan = explain(&mut connection, format!("SELECT job.id {from}"), bind).await;
             assert!(plan.contains(index), "{filter:?}: {plan}");
             // Sorted is only what was found by event or person, or ids of the queue.
             let is_sorted = plan.contains("TEMP B-TREE");
             let may_be = ["job_event", "event_person", "job_queued (lane=?)"].contains(&index);
             assert!(may_be || !is_sorted, "{filter:?}: {plan}");
+            let Some(rows) = filter.walked() else { continue };
+            let (sql, bind) = look("job", rows, before.map(|id| id.0));
+            let plan = explain(&mut connection, sql, bind).await;
+            assert!(plan.contains(&format!("COVERING INDEX {index}")), "{filter:?}: {plan}");
         }
     }
     for decision in [None, Some(Decision::Leaver)] {
-        let (sql, bind) = event::list(&("acme".into(), decision, Page::default()));
-        let plan = plan(&mut connection, sql, bind).await;
+        let (sql, bind) = event::list(&("acme".into(), decision, Page::default()), Some(Uuid::nil()));
+        let plan = explain(&mut connection, sql, bind).await;
         assert!(plan.contains("event_tenant"), "{plan}");
     }
+    let (sql, bind) = look("event", event::of_tenant("acme"), None);
+    let plan = explain(&mut connection, sql, bind).await;
+    assert!(plan.contains("COVERING INDEX event_tenant"), "{plan}");
 }
 
-async fn plan(connection: &mut AnyConnection, sql: String, bind: Bind) -> String {
+async fn explain(connection: &mut AnyConnection, sql: String, bind: Bind) -> String {
     let rows = fetch(connection, AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")), bind)
         .await
         .expect("a plan");

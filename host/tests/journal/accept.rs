@@ -55,10 +55,10 @@ on_both! {
     async fn an_event_without_jobs_is_kept_too(rig: Rig) {
         let new = NewEvent { decision: Decision::NotALeaver, person: None, person_key: None, ..event("acme", vec![], rig.now()) };
         let accepted = rig.accept(new).await;
-        let listed = rig.journal.events("acme", Some(Decision::NotALeaver), Page::default()).await.expect("a query");
+        let listed = rig.journal.events("acme", Some(Decision::NotALeaver), Page::default()).await.expect("a query").items;
         assert_eq!(listed.iter().map(|event| event.id).collect::<Vec<_>>(), [accepted.event]);
-        assert_eq!(rig.journal.events("acme", Some(Decision::Leaver), Page::default()).await.expect("a query"), []);
-        assert_eq!(rig.journal.events("other", None, Page::default()).await.expect("a query"), []);
+        assert_eq!(rig.journal.events("acme", Some(Decision::Leaver), Page::default()).await.expect("a query").items, []);
+        assert_eq!(rig.journal.events("other", None, Page::default()).await.expect("a query").items, []);
     }
 
     async fn a_source_id_is_a_duplicate_for_ever(rig: Rig) {
@@ -196,7 +196,7 @@ on_both! {
         }
         assert!(accepted >= 4, "{accepted}");
         let page = Page { limit: 500, ..Page::default() };
-        assert_eq!(rig.journal.events("acme", None, page).await.expect("a query").len(), accepted);
+        assert_eq!(rig.journal.events("acme", None, page).await.expect("a query").items.len(), accepted);
     }
 
     async fn a_caller_that_hangs_up_keeps_its_place_until_its_event_is_written(rig: Rig) {
@@ -209,7 +209,7 @@ on_both! {
         assert_eq!(Arc::strong_count(&place), 2);
         blocker.execute("ROLLBACK").await.expect("the lock is released");
         until("the place is free", async || Arc::strong_count(&place) == 1).await;
-        assert_eq!(rig.journal.events("acme", None, Page::default()).await.expect("a query").len(), 1);
+        assert_eq!(rig.journal.events("acme", None, Page::default()).await.expect("a query").items.len(), 1);
         let twice = (with_id(&rig, "1"), with_id(&rig, "1"));
         let (one, two) = tokio::join!(
             rig.journal.accept_with(twice.0, place.clone()),

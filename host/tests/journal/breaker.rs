@@ -74,7 +74,7 @@ on_both! {
         let why = "3 closures within 1 h, 1 more would exceed the limit of 3".to_owned();
         assert_eq!(status.tripped, Some((rig.now(), why)));
         let withheld = JobFilter { state: Some(State::Held), why: Some(BREAKER_HOLD.into()), ..Default::default() };
-        assert_eq!(rig.journal.jobs(&withheld, Page::default()).await.expect("a query").len(), 2);
+        assert_eq!(rig.journal.jobs(&withheld, Page::default()).await.expect("a query").items.len(), 2);
     }
 
     async fn an_open_breaker_stays_open_until_it_is_released(rig: Rig) {
@@ -92,7 +92,7 @@ on_both! {
         rig.clock.advance(Duration::from_secs(1));
         assert_eq!(rig.journal.release_breaker(&docusign, "ops", "real").await, Ok(4));
         assert_eq!(work(&rig.journal, LIMIT).await, (3, 1), "its window starts anew");
-        let job = rig.journal.jobs(&JobFilter::default(), Page::default()).await.expect("a query").remove(0);
+        let job = rig.journal.jobs(&JobFilter::default(), Page::default()).await.expect("a query").items.remove(0);
         let actions = rig.journal.job(job.id).await.expect("a query").expect("the job").actions;
         assert!(actions.iter().all(|action| action.actor == "ops" && action.detail == "breaker: real"), "{actions:?}");
     }

@@ -202,7 +202,7 @@ on_both! {
         let closed: u64 = rig.journal.tallies().await.expect("a query").iter().map(|tally| tally.count).sum();
         assert_eq!(closed, 100);
         let filter = exeunt::journal::JobFilter { state: Some(State::Running), ..Default::default() };
-        assert_eq!(rig.journal.jobs(&filter, exeunt::journal::Page::default()).await.expect("a query"), []);
+        assert_eq!(rig.journal.jobs(&filter, exeunt::journal::Page::default()).await.expect("a query").items, []);
         assert_eq!(rig.journal.reconcile().await.expect("a check"), []);
     }
 

@@ -121,7 +121,12 @@ fn a_server_that_restarts_loses_nothing_and_is_found_again() {
                 limit: 500,
             },
         );
-        let all_ended = async || journal.jobs(&filter, page).await.is_ok_and(|jobs| jobs.len() == EVENTS);
+        let all_ended = async || {
+            journal
+                .jobs(&filter, page)
+                .await
+                .is_ok_and(|jobs| jobs.items.len() == EVENTS)
+        };
         until("all jobs end", all_ended).await;
         stop.store(true, Ordering::SeqCst);
         for worker in workers {
@@ -136,7 +141,8 @@ fn a_server_that_restarts_loses_nothing_and_is_found_again() {
                 },
             )
             .await
-            .expect("a query");
+            .expect("a query")
+            .items;
         let events: BTreeSet<EventId> = jobs.iter().map(|job| job.event).collect();
         assert_eq!((jobs.len(), events), (EVENTS, accepted));
         assert!(jobs.iter().all(|job| matches!(

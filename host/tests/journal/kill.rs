@@ -190,11 +190,13 @@ async fn drain(journal: &Journal, clock: &ManualClock) {
             .jobs(&open(State::Running), Page::default())
             .await
             .expect("a query")
+            .items
             .len();
         let queued = journal
             .jobs(&open(State::Queued), Page::default())
             .await
             .expect("a query")
+            .items
             .len();
         if running + queued == 0 {
             return;

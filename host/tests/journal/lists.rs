@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
-use exeunt::journal::{Finish, JobFilter, JobId, MAX_PAGE, NewEvent, Options, Outcome, Page, State};
+use exeunt::journal::{
+    Decision, Finish, JobFilter, JobId, MAX_LOOK, MAX_PAGE, NewEvent, Options, Outcome, Page, State,
+};
 
 use crate::on_both;
 use crate::rig::{Rig, end, event, held, lane, leaver, queued};
 
 async fn ids(rig: &Rig, filter: JobFilter) -> Vec<JobId> {
     let jobs = rig.journal.jobs(&filter, Page::default()).await.expect("a query");
-    jobs.iter().map(|job| job.id).collect()
+    jobs.items.iter().map(|job| job.id).collect()
 }
 
 on_both! {
@@ -28,13 +30,16 @@ on_both! {
             let (mut seen, mut before) = (Vec::new(), None);
             loop {
                 let page = rig.journal.jobs(&filter, Page { before, limit: 10 }).await.expect("a query");
-                let Some(last) = page.last() else { break };
-                before = Some(last.id);
-                seen.extend(page.iter().map(|job| job.id));
+                seen.extend(page.items.iter().map(|job| job.id));
+                before = page.next;
+                if before.is_none() {
+                    break;
+                }
             }
             assert_eq!(seen, all, "{filter:?}");
         }
-        assert_eq!(rig.journal.jobs(&JobFilter::default(), Page { before: None, limit: 0 }).await, Ok(vec![]));
+        let none = rig.journal.jobs(&JobFilter::default(), Page { before: None, limit: 0 }).await.expect("a query");
+        assert_eq!((none.items, none.next), (vec![], None));
     }
 
     async fn a_page_has_an_end(rig: Rig) {
@@ -43,7 +48,52 @@ on_both! {
             rig.accept(event("acme", jobs(), rig.now())).await;
         }
         let page = rig.journal.jobs(&JobFilter::default(), Page { before: None, limit: u32::MAX }).await;
-        assert_eq!(page.expect("a query").len(), MAX_PAGE as usize);
+        assert_eq!(page.expect("a query").items.len(), MAX_PAGE as usize);
+    }
+
+    async fn a_look_ends_after_so_many_rows_that_do_not_fit_and_says_where_to_go_on(rig: Rig) {
+        let wanted = rig.queue(&lane("acme", "wanted")).await;
+        rig.clock.advance(Duration::from_millis(1));
+        let jobs = |count| (0..count).map(|n| queued(&format!("c{n}"))).collect();
+        let others = MAX_LOOK as usize - 1;
+        for _ in 0..others / 64 {
+            rig.accept(event("acme", jobs(64), rig.now())).await;
+        }
+        rig.accept(event("acme", jobs(others % 64), rig.now())).await;
+        let filter = JobFilter { lane: Some(lane("acme", "wanted")), ..JobFilter::default() };
+        let look = async |before| rig.journal.jobs(&filter, Page { before, limit: 1 }).await.expect("a query");
+        let at_limit = look(None).await;
+        assert_eq!((at_limit.items[0].id, at_limit.next), (wanted, Some(wanted)));
+        assert_eq!(look(at_limit.next).await.next, None);
+
+        rig.accept(event("acme", jobs(1), rig.now())).await;
+        let past = look(None).await;
+        assert_eq!(past.items, []);
+        assert_eq!(look(past.next).await.items[0].id, wanted);
+        assert!(ids(&rig, JobFilter { tenant: Some("acme".into()), ..JobFilter::default() }).await.len() > 1);
+    }
+
+    async fn events_that_do_not_fit_are_passed_over_to_the_same_limit(rig: Rig) {
+        let other = || NewEvent { decision: Decision::NotALeaver, ..event("acme", vec![], rig.now()) };
+        let others = async |count| {
+            let accepted = futures_util::future::join_all((0..count).map(|_| rig.accept(other()))).await;
+            assert_eq!(accepted.len(), count);
+        };
+        let wanted = rig.accept(event("acme", vec![], rig.now())).await.event;
+        rig.clock.advance(Duration::from_millis(1));
+        for _ in 0..9 {
+            others(1111).await;
+        }
+        let look = async |before| {
+            let page = Page { before, limit: 1 };
+            rig.journal.events("acme", Some(Decision::Leaver), page).await.expect("a query")
+        };
+        let at_limit = look(None).await;
+        assert_eq!((at_limit.items[0].id, at_limit.next), (wanted, Some(wanted)));
+        others(1).await;
+        let past = look(None).await;
+        assert_eq!(past.items, []);
+        assert_eq!(look(past.next).await.items[0].id, wanted);
     }
 
     async fn each_filter_finds_its_own(rig: Rig) {

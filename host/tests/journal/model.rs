@@ -421,7 +421,8 @@ async fn compare(journal: &Journal, model: &Model) {
             },
         )
         .await
-        .expect("a query");
+        .expect("a query")
+        .items;
     assert_eq!(jobs.len(), model.jobs.len());
     for job in &jobs {
         let expected = &model.jobs[&job.id];

@@ -37,7 +37,7 @@ async fn states(house: &House, reply: &Reply) -> Vec<(String, JobState)> {
         event: Some(event),
         ..JobFilter::default()
     };
-    let jobs = house.journal.jobs(&filter, Page::default()).await.unwrap();
+    let jobs = house.journal.jobs(&filter, Page::default()).await.unwrap().items;
     let mut jobs: Vec<_> = jobs
         .into_iter()
         .map(|job| (job.lane.connector().to_owned(), job.state))
@@ -82,7 +82,16 @@ async fn a_leaver_from_sailpoint_is_on_disk_with_its_jobs_when_200_comes() {
         person: Some("Ann@acme.example".to_owned()),
         ..JobFilter::default()
     };
-    assert_eq!(house.journal.jobs(&by_person, Page::default()).await.unwrap().len(), 2);
+    assert_eq!(
+        house
+            .journal
+            .jobs(&by_person, Page::default())
+            .await
+            .unwrap()
+            .items
+            .len(),
+        2
+    );
 }
 
 #[tokio::test]

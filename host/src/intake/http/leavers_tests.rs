@@ -121,6 +121,7 @@ async fn a_key_makes_a_repetition_the_first_request() {
             .jobs(&JobFilter::default(), Page::default())
             .await
             .unwrap()
+            .items
             .len(),
         2
     );

@@ -170,6 +170,7 @@ impl House {
             .events("acme", None, Default::default())
             .await
             .unwrap()
+            .items
             .len()
     }
 }

@@ -128,7 +128,7 @@ async fn look(shared: &Shared, event: EventId, deadline: Instant) -> Result<Stan
     let found = shared.intake.journal.jobs(&filter, Page::default()).await?;
     let end = shared.intake.clock.now() + deadline.saturating_duration_since(Instant::now());
     // Newest first in the journal; here in the order in which they were made.
-    let jobs = found.into_iter().rev().map(|job| describe(job, end)).collect();
+    let jobs = found.items.into_iter().rev().map(|job| describe(job, end)).collect();
     Ok(Standing { jobs, is_known: true })
 }
 
