@@ -345,3 +345,40 @@ impl std::fmt::Display for Problem {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sandbox::Refusal;
+
+    #[test]
+    fn only_a_clear_no_to_a_closure_leaves_nothing_open() {
+        let refused = || {
+            let (code, message) = ("NO".to_owned(), "no".to_owned());
+            Problem::Failure(Failure::Refused(Refusal { code, message }))
+        };
+        let misconfigured = || Problem::Failure(Failure::Misconfigured("its setting".to_owned()));
+        let trapped = || Problem::Fault(Fault::Trap("unreachable".to_owned()));
+        let cases = [
+            (refused(), Effect::None, None, false),
+            (trapped(), Effect::None, None, false),
+            (refused(), Effect::Unknown, None, true),
+            (refused(), Effect::Answered, Some(400), false),
+            (refused(), Effect::Answered, Some(499), false),
+            (refused(), Effect::Answered, Some(500), true),
+            (refused(), Effect::Answered, Some(200), false),
+            (misconfigured(), Effect::Answered, Some(500), true),
+            (misconfigured(), Effect::Answered, Some(200), true),
+            (misconfigured(), Effect::Answered, Some(300), false),
+            (misconfigured(), Effect::Answered, Some(400), false),
+            (trapped(), Effect::Answered, Some(400), true),
+        ];
+        for (problem, effect, status, open) in cases {
+            assert_eq!(
+                may_have_happened(&problem, effect, status),
+                open,
+                "{problem:?}, {effect:?}, {status:?}"
+            );
+        }
+    }
+}
