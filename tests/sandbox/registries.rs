@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -16,8 +17,9 @@ use futures_util::stream;
 use secrecy::SecretString;
 use serde_json::json;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
+use crate::house::settings;
 use crate::plugin::{hostile, noted};
 use crate::served::Served;
 
@@ -26,6 +28,8 @@ use crate::served::Served;
 enum Page {
     Holds(Vec<u8>),
     Endless,
+    /// Nothing, until the test lets go, and then an error.
+    Silence,
     Redirect(String),
     /// Only for those who have this authorization; others are told how to get it.
     For {
@@ -47,6 +51,7 @@ struct Inside {
     pages: Mutex<HashMap<String, Page>>,
     /// Paths that were asked for, with the authorization that came along.
     asked: Mutex<Vec<(String, String)>>,
+    lets_go: Notify,
 }
 
 impl Registry {
@@ -118,6 +123,10 @@ async fn answer(State(inside): State<Arc<Inside>>, uri: Uri, headers: HeaderMap)
         Some(Page::Endless) => {
             let endless = stream::repeat_with(|| Ok::<_, std::io::Error>(vec![b' '; 65_536]));
             answer.body(Body::from_stream(endless))
+        }
+        Some(Page::Silence) => {
+            inside.lets_go.notified().await;
+            answer.status(StatusCode::BAD_GATEWAY).body(Body::empty())
         }
         Some(Page::Redirect(to)) => answer
             .status(StatusCode::FOUND)
@@ -230,6 +239,48 @@ pub(crate) async fn an_endless_answer_of_a_registry_ends_at_its_limit() {
             .unwrap_err()
             .contains("at most 33554432 are allowed")
     );
+}
+
+#[tokio::test]
+async fn a_registry_that_does_not_answer_holds_up_its_own_tenant_alone() {
+    let served = Served::new().await;
+    let registry = Registry::start(None).await;
+    let plugin = registry.push(&hostile(), None);
+    let manifest = format!("manifests/{}", plugin.split_once('@').unwrap().1);
+    let page = registry.inside.pages.lock().unwrap()[&format!("/v2/acme/hostile/{manifest}")].clone();
+    registry.answers(&manifest, Page::Silence);
+    served.house.configure(&registry.granted("insecure = true"), "");
+    served.house.write("neighbour", &settings(), "");
+    let file = served.house.write("hostile", &settings(), "");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace("hostile.wasm", &plugin)).unwrap();
+    served.registry.refresh().await.unwrap();
+    assert!(served.registry.is_loading());
+    assert!(
+        served.problem().contains("hostile.toml is still being loaded"),
+        "{}",
+        served.problem()
+    );
+    served.runs_this("neighbour", &hostile());
+    // It takes events all the same, and their jobs wait.
+    assert!(served.registry.tenant("hostile").is_some());
+    let why = served.runs("hostile").unwrap_err();
+    assert!(why.contains("still being loaded"), "{why}");
+
+    served.house.write("neighbour", &settings(), "concurrency = 3");
+    let looked = tokio::time::timeout(Duration::from_secs(5), served.registry.refresh()).await;
+    looked.expect("the others are not held up").unwrap();
+    assert!(served.registry.is_loading());
+    let neighbour = served.registry.tenant("neighbour").unwrap();
+    assert_eq!(neighbour.tenant.connectors["target"].concurrency, Some(3));
+
+    registry.answers(&manifest, page);
+    registry.inside.lets_go.notify_one();
+    served.write("neighbour", "").await;
+    assert!(served.runs("hostile").unwrap_err().contains("502"));
+    served.look_again().await;
+    served.runs_this("hostile", &hostile());
+    served.is_well();
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! A host that serves, for what only shows when files are looked at again and again.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use exeunt::clock::SystemClock;
 use exeunt::dispatch::{Connector, Connectors, Lookup, Registry, Runtime};
@@ -41,7 +42,7 @@ impl Served {
     /// Writes a tenant's file with further lines, and looks at the files.
     pub(crate) async fn write(&self, tenant: &str, lines: &str) {
         self.house.write(tenant, &settings(), lines);
-        self.registry.refresh().await.unwrap();
+        look(&self.registry).await;
     }
 
     /// The same with another plugin than the house's file.
@@ -49,7 +50,7 @@ impl Served {
         let file = self.house.write(tenant, &settings(), "");
         let text = std::fs::read_to_string(&file).unwrap();
         std::fs::write(file, text.replace("hostile.wasm", plugin)).unwrap();
-        self.registry.refresh().await.unwrap();
+        look(&self.registry).await;
     }
 
     /// Looks at the files although none has changed, as after the time that a failure is left alone.
@@ -57,7 +58,7 @@ impl Served {
         let file = self.house.path("tenants/hostile.toml");
         let text = std::fs::read_to_string(&file).unwrap();
         std::fs::write(file, text + "\n").unwrap();
-        self.registry.refresh().await.unwrap();
+        look(&self.registry).await;
     }
 
     /// The same with lines at the top of the tenant's file.
@@ -65,18 +66,18 @@ impl Served {
         let file = self.house.write(tenant, &settings(), "");
         let text = std::fs::read_to_string(&file).unwrap();
         std::fs::write(file, format!("{top}\n{text}")).unwrap();
-        self.registry.refresh().await.unwrap();
+        look(&self.registry).await;
     }
 
     /// Writes lines at the top of the host's file, and one into what is granted to the hostile tenant.
     pub(crate) async fn configure(&self, top: &str, granted: &str) {
         self.house.configure(top, granted);
-        self.registry.refresh().await.unwrap();
+        look(&self.registry).await;
     }
 
     pub(crate) async fn install(&self, component: &[u8]) {
         self.house.install(component);
-        self.registry.refresh().await.unwrap();
+        look(&self.registry).await;
     }
 
     /// How many components were compiled, as the cache has it.
@@ -122,6 +123,15 @@ async fn open(house: &House) -> (Registry, Journal) {
     let address = format!("sqlite:{}", house.path("journal.db").display());
     let journal = Journal::open(&address, Options::default()).await.unwrap();
     let registry = Registry::new(runtime, host, journal.clone());
-    registry.refresh().await.unwrap();
+    look(&registry).await;
     (registry, journal)
+}
+
+/// Looks at the files until nothing is on its way: what takes long to compile is not waited for.
+async fn look(registry: &Registry) {
+    registry.refresh().await.unwrap();
+    while registry.is_loading() {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        registry.refresh().await.unwrap();
+    }
 }

@@ -95,7 +95,9 @@ fn start(json: bool, traces: Option<Traces>) -> anyhow::Result<()> {
 }
 
 fn filter() -> anyhow::Result<EnvFilter> {
-    let mut filter = EnvFilter::try_from_env("EXEUNT_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    let wanted = std::env::var("EXEUNT_LOG").unwrap_or_else(|_| "warn".to_owned());
+    let mut filter = EnvFilter::try_new(&wanted)
+        .with_context(|| format!("EXEUNT_LOG is `{wanted}`; write a level, such as info, or levels by target"))?;
     for compiler in COMPILER {
         filter = filter.add_directive(compiler.parse().context("a fixed directive")?);
     }

@@ -1,10 +1,12 @@
-//! What a request brings: a small JSON object, most of all a reason.
+//! What a request brings: an id in its path, and a small JSON object, most of all a reason.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::{FromRequest, Request};
+use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::StatusCode;
+use axum::http::request::Parts;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
@@ -19,6 +21,19 @@ const BODY_TIME: Duration = Duration::from_secs(10);
 
 /// Longest reason: 1,000 bytes. It is shown in tables, and kept for ever.
 pub const MAX_REASON_BYTES: usize = 1000;
+
+/// The id in a path; nobody's where it is not UTF-8 once decoded.
+#[derive(Debug)]
+pub(super) struct Id(pub(super) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Id {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
+        let path = Path::from_request_parts(parts, state).await;
+        Ok(Self(path.map(|Path(id)| id).unwrap_or_default()))
+    }
+}
 
 /// A JSON object of a known form.
 #[derive(Debug)]

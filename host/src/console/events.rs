@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use serde::Deserialize;
 
 use super::access::Caller;
+use super::body::Id;
 use super::list::{MAX_SCANS, parse_limit};
 use super::problem::Problem;
 use super::router::Shared;
@@ -78,7 +79,7 @@ fn parse_decision(text: &str) -> Result<Decision, Problem> {
 pub(super) async fn show(
     State(shared): State<Arc<Shared>>,
     caller: Caller,
-    Path(id): Path<String>,
+    Id(id): Id,
 ) -> Result<Json<EventView>, Problem> {
     let none = || Problem::not_found("event");
     let record = shared.console.journal.event(id.parse().map_err(|_| none())?).await?;

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
 use serde::Deserialize;
 
 use super::access::Caller;
-use super::body::{Body, Reason};
+use super::body::{Body, Id, Reason};
 use super::lane_view::Released;
 use super::list::{JobQuery, lane, query_text};
 use super::problem::Problem;
@@ -39,7 +39,7 @@ pub(super) async fn list(
 pub(super) async fn show(
     State(shared): State<Arc<Shared>>,
     caller: Caller,
-    Path(id): Path<String>,
+    Id(id): Id,
 ) -> Result<Json<JobDetail>, Problem> {
     let (_, record) = find(&shared, &caller, &id).await?;
     Ok(Json(JobDetail::new(&record, caller.has(Role::Audit))))
@@ -56,7 +56,7 @@ pub(super) struct Act {
 pub(super) async fn retry(
     State(shared): State<Arc<Shared>>,
     caller: Caller,
-    Path(id): Path<String>,
+    Id(id): Id,
     Body(act): Body<Act>,
 ) -> Result<Json<JobDetail>, Problem> {
     caller.require(Role::Operate)?;
@@ -73,7 +73,7 @@ pub(super) async fn retry(
 pub(super) async fn cancel(
     State(shared): State<Arc<Shared>>,
     caller: Caller,
-    Path(id): Path<String>,
+    Id(id): Id,
     Body(act): Body<Act>,
 ) -> Result<Json<JobDetail>, Problem> {
     caller.require(Role::Operate)?;
@@ -90,7 +90,7 @@ pub(super) async fn cancel(
 pub(super) async fn release(
     State(shared): State<Arc<Shared>>,
     caller: Caller,
-    Path(id): Path<String>,
+    Id(id): Id,
     Body(act): Body<Act>,
 ) -> Result<Json<JobDetail>, Problem> {
     caller.require(Role::Approve)?;

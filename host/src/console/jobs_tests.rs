@@ -198,6 +198,10 @@ async fn what_belongs_to_another_tenant_looks_as_if_it_did_not_exist() {
     let stand = Stand::new().await;
     let id = stand.leaver("acme", "a@acme.example", held("old-event")).await;
     let none = "00000000-0000-7000-8000-000000000000";
+    for path in ["/v1/jobs/%FF", "/v1/events/%FF"] {
+        let (status, body) = stand.get(path, "other-all").await;
+        assert_eq!((status, &body["status"]), (404, &json!(404)), "{path}");
+    }
     let acts = ["retry", "cancel", "release"];
     for act in acts {
         let reason = json!({"reason": "because"}).to_string();

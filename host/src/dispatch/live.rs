@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use futures_util::future::join_all;
+
 use super::connector::Runtime;
 use super::look::{Seen, look};
 use super::service::Lookup;
@@ -59,7 +61,15 @@ pub(super) struct Loaded {
 ///
 /// What was ready before must be ready again, or the old tenant goes on as a whole. What was not, or is new, may be
 /// unready alone: at the start, and where one connector waits for its key, the others work.
-pub(super) async fn load(runtime: &Runtime, file: &Path, host: &HostConfig, old: Option<&LiveTenant>) -> Loaded {
+///
+/// `begun` is given what is new, before its connectors are loaded, which may take long.
+pub(super) async fn load(
+    runtime: &Runtime,
+    file: &Path,
+    host: &HostConfig,
+    old: Option<&LiveTenant>,
+    begun: impl FnOnce(LiveTenant),
+) -> Loaded {
     let tenant = match Tenant::load(file, host) {
         Ok(tenant) => tenant,
         Err(error) => {
@@ -82,11 +92,16 @@ pub(super) async fn load(runtime: &Runtime, file: &Path, host: &HostConfig, old:
     plugins.sort();
     plugins.dedup();
     let plugins = plugins.into_iter().map(|path| (path.clone(), look(&path))).collect();
-    let tenant = open(runtime, tenant, old).await;
+    let tenant = open(runtime, tenant, old, begun).await;
     Loaded { plugins, tenant }
 }
 
-async fn open(runtime: &Runtime, tenant: Tenant, old: Option<&LiveTenant>) -> Result<LiveTenant, ConfigError> {
+async fn open(
+    runtime: &Runtime,
+    tenant: Tenant,
+    old: Option<&LiveTenant>,
+    begun: impl FnOnce(LiveTenant),
+) -> Result<LiveTenant, ConfigError> {
     let (mut sources, mut unready) = (BTreeMap::new(), BTreeMap::new());
     for (name, config) in &tenant.sources {
         match OpenSource::open(config) {
@@ -95,10 +110,27 @@ async fn open(runtime: &Runtime, tenant: Tenant, old: Option<&LiveTenant>) -> Re
             Err(error) => drop(unready.insert(name.clone(), error.to_string())),
         }
     }
+    if old.is_none() {
+        begun(LiveTenant {
+            tenant: tenant.clone(),
+            sources: sources.clone(),
+            unready: unready.clone(),
+            connectors: BTreeMap::new(),
+            draining: false,
+        });
+    }
     let mut connectors = BTreeMap::new();
-    for (name, config) in &tenant.connectors {
+    // Together, so that many that wait for a registry take as long as one.
+    let loaded = join_all(
+        tenant
+            .connectors
+            .values()
+            .map(|config| runtime.connector(&tenant, config)),
+    )
+    .await;
+    for (name, loaded) in tenant.connectors.keys().zip(loaded) {
         let before = old.and_then(|old| old.connectors.get(name));
-        let lookup = match (runtime.connector(&tenant, config).await, before) {
+        let lookup = match (loaded, before) {
             (Ok(mut connector), before) => {
                 if let Some(Lookup::Ready(before)) = before {
                     connector.inherit(before);

@@ -15,6 +15,7 @@ mod history;
 mod job;
 mod leases;
 mod live;
+mod loads;
 mod look;
 mod plugins;
 mod probe;

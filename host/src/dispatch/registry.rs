@@ -8,27 +8,25 @@
 //! secret stores that swap links, and the look costs a millisecond for a thousand tenants. What files look like is
 //! noted before they are read, so that a change while they are read is seen the next time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
-use tokio::task::JoinSet;
+use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::chores::Chores;
 use super::connector::Runtime;
-use super::find::{File, Found, HostFile, RETRY_AFTER, find, tenant_name};
-use super::live::{LiveTenant, Loaded, load};
+use super::find::{File, Found, HostFile, find, tenant_name};
+use super::live::LiveTenant;
+use super::loads::{Loads, One};
 use super::service::{Connectors, Lookup};
 use crate::intake::http::{Directory, OpenSource};
 use crate::journal::Journal;
 use crate::tenant::{DEFAULT_MAX_AGE, HostConfig};
-
-/// Tenants loaded at a time. Loading is mostly checking keys, which is work for a processor.
-const LOADS_AT_ONCE: usize = 8;
 
 /// How long a tenant's file must be away before it counts as removed: 10 seconds. Editors and `rsync` replace files by
 /// taking them away for a moment.
@@ -41,6 +39,7 @@ pub struct Registry {
     config: Option<PathBuf>,
     journal: Journal,
     live: ArcSwap<Live>,
+    loads: Mutex<Loads>,
     chores: Chores,
 }
 
@@ -52,6 +51,8 @@ pub(super) struct Live {
     pub(super) files: BTreeMap<PathBuf, File>,
     /// Mistakes by tenant.
     problems: BTreeMap<String, String>,
+    /// Tenants whose file is being loaded for long.
+    loading: BTreeSet<String>,
     /// Since when files of tenants are away.
     absent: BTreeMap<String, Instant>,
     /// What is wrong with all tenants at once.
@@ -72,9 +73,11 @@ impl Registry {
                 tenants: BTreeMap::new(),
                 files: BTreeMap::new(),
                 problems: BTreeMap::new(),
+                loading: BTreeSet::new(),
                 absent: BTreeMap::new(),
                 folder_problem: None,
             }),
+            loads: Mutex::default(),
             chores: Chores::new(),
         }
     }
@@ -92,6 +95,12 @@ impl Registry {
         self.live.load().tenants.values().filter(|live| !live.draining).count()
     }
 
+    /// Whether some of them are still being loaded.
+    #[must_use]
+    pub fn is_loading(&self) -> bool {
+        !self.live.load().loading.is_empty()
+    }
+
     /// What does not run as its files say: (tenant, connector where it is one, mistake).
     #[must_use]
     pub fn problems(&self) -> Vec<(Option<String>, Option<String>, String)> {
@@ -103,6 +112,10 @@ impl Registry {
             .map(|problem| (None, None, problem.clone()));
         let of_files = live.problems.iter();
         let of_files = of_files.map(|(tenant, problem)| (Some(tenant.clone()), None, problem.clone()));
+        let loading = live.loading.iter().map(|tenant| {
+            let problem = format!("{}; what ran before goes on", still_loading(tenant));
+            (Some(tenant.clone()), None, problem)
+        });
         let of_parts = live.tenants.iter().flat_map(|(name, live)| {
             let sources = live.unready.iter();
             let sources = sources.map(move |(source, problem)| {
@@ -118,15 +131,17 @@ impl Registry {
                 });
             sources.chain(connectors)
         });
-        of_host.chain(of_files).chain(of_parts).collect()
+        of_host.chain(of_files).chain(loading).chain(of_parts).collect()
     }
 
-    /// Looks at the files and loads what has changed. One caller at a time.
+    /// Looks at the files and loads what has changed. One caller at a time. What takes long to load is not waited for, and
+    /// taken by a later look.
     ///
     /// # Errors
     ///
     /// The folder of tenants cannot be read; nothing has changed then.
     pub async fn refresh(&self) -> anyhow::Result<()> {
+        let mut loads = self.loads.lock().await;
         let before = self.live.load_full();
         let now = Instant::now();
         let found = self.find(&before, now).await;
@@ -137,7 +152,7 @@ impl Registry {
                 return Err(error);
             }
         };
-        if is_quiet(&before, &found) {
+        if is_quiet(&before, &found) && loads.is_empty() {
             self.chores.run(&self.journal, self).await;
             return Ok(());
         }
@@ -145,17 +160,24 @@ impl Registry {
         (next.host, next.host_file) = (Arc::clone(&found.host), found.host_file);
         next.folder_problem = None;
         next.files.retain(|file, _| found.files.binary_search(file).is_ok());
-        let loads = self.load(found.changed, &next, now).await;
-        self.take(&mut next, loads);
+        let old = |tenant: &str| before.tenants.get(tenant).cloned();
+        let loaded = loads.run(&self.runtime, &found.host, found.changed, old).await;
+        self.take(&mut next, loaded);
+        next.loading = loads.tenants();
+        for begun in loads.begun() {
+            next.tenants.entry(begun.tenant.name.clone()).or_insert(Arc::new(begun));
+        }
         self.drain(&mut next, &found.files, now).await;
         next.problems.retain(|tenant, _| {
             let file = next.host.server.tenant_files.join(format!("{tenant}.toml"));
             found.files.binary_search(&file).is_ok()
         });
         self.live.store(Arc::new(next));
-        // Before it is asked which plugins are used.
+        // Before it is asked which plugins are used; not while some are still fetched or compiled.
         drop(before);
-        self.runtime.prune();
+        if loads.is_empty() {
+            self.runtime.prune();
+        }
         self.chores.run(&self.journal, self).await;
         Ok(())
     }
@@ -167,41 +189,9 @@ impl Registry {
         found.await.context("looking at the files failed")?
     }
 
-    async fn load(&self, changed: Vec<(PathBuf, u64)>, next: &Live, now: Instant) -> Vec<(PathBuf, File, Loaded)> {
-        let mut loads = JoinSet::new();
-        let mut loaded = Vec::with_capacity(changed.len());
-        let mut changed = changed.into_iter();
-        loop {
-            while loads.len() < LOADS_AT_ONCE
-                && let Some((path, stamp)) = changed.next()
-            {
-                let (runtime, host) = (Arc::clone(&self.runtime), Arc::clone(&next.host));
-                let old = next.tenants.get(tenant_name(&path)).cloned();
-                let handle = tokio::runtime::Handle::current();
-                // Files are read and keys are checked: nothing for a thread that answers requests.
-                loads.spawn_blocking(move || {
-                    let loaded = handle.block_on(load(&runtime, &path, &host, old.as_deref()));
-                    let is_whole = loaded.tenant.as_ref().is_ok_and(|tenant| !tenant.is_partial());
-                    let file = File {
-                        stamp,
-                        plugins: loaded.plugins.clone(),
-                        again: (!is_whole).then_some(now + RETRY_AFTER),
-                    };
-                    (path, file, loaded)
-                });
-            }
-            match loads.join_next().await {
-                Some(Ok(one)) => loaded.push(one),
-                // Its file is not noted as seen, so it is tried again.
-                Some(Err(error)) => tracing::error!("loading a tenant failed: {error}"),
-                None => return loaded,
-            }
-        }
-    }
-
     /// Puts in place what was loaded.
-    fn take(&self, next: &mut Live, loads: Vec<(PathBuf, File, Loaded)>) {
-        for (path, file, loaded) in loads {
+    fn take(&self, next: &mut Live, loaded: Vec<One>) {
+        for (path, file, loaded) in loaded {
             let name = tenant_name(&path).to_owned();
             let same = |known: &File| known.stamp == file.stamp && known.plugins == file.plugins;
             let is_retry = next.files.get(&path).is_some_and(same);
@@ -315,9 +305,11 @@ impl Connectors for Registry {
             };
         };
         known.connectors.get(connector).cloned().unwrap_or_else(|| {
-            Lookup::Absent(format!(
-                "tenants/{tenant}.toml has no [connectors.{connector}]; add it, or cancel its jobs"
-            ))
+            Lookup::Absent(if live.loading.contains(tenant) {
+                still_loading(tenant)
+            } else {
+                format!("tenants/{tenant}.toml has no [connectors.{connector}]; add it, or cancel its jobs")
+            })
         })
     }
 
@@ -329,6 +321,12 @@ impl Connectors for Registry {
             .and_then(|live| live.tenant.sources.get(source));
         config.map_or(DEFAULT_MAX_AGE, |source| source.max_age)
     }
+}
+
+fn still_loading(tenant: &str) -> String {
+    format!(
+        "tenants/{tenant}.toml is still being loaded: its registry does not answer, or its plugin takes long to compile"
+    )
 }
 
 /// Whether everything is as it was, which it nearly always is.

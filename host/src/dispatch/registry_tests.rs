@@ -4,6 +4,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::time::advance;
 
+use super::super::find::RETRY_AFTER;
 use super::*;
 use crate::clock::SystemClock;
 use crate::journal::{Lane, Options};

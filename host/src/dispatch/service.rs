@@ -225,7 +225,8 @@ impl Service {
 
     fn start(&mut self, job: ClaimedJob, asked: Instant) {
         let lease = Arc::new(Lease::new(job.fence.clone()));
-        let span = tracing::info_span!(
+        // Of the highest level, so that whatever is logged within has them.
+        let span = tracing::error_span!(
             "attempt",
             event = %job.event,
             job = %job.id(),

@@ -24,7 +24,7 @@ pub const MAX_EVENT_MEMBERS: usize = 64;
 const MAX_WRAPPINGS: usize = 3;
 
 /// What a workflow engine leaves behind where it could not fill in a value.
-const PLACEHOLDER: &str = "{{$";
+pub(crate) const PLACEHOLDER: &str = "{{$";
 
 /// Parses an event: one JSON object, no name twice, no placeholder left in it.
 ///

@@ -25,6 +25,7 @@ mod tokens;
 
 pub use age::{AGE_HOLD, MAX_AHEAD, OLD_HOLD, Occurred};
 pub use decision::{Decision, Mark, Reading, Source, sources};
+pub(crate) use json::PLACEHOLDER;
 pub use json::{MAX_EVENT_BYTES, MAX_EVENT_DEPTH, MAX_EVENT_MEMBERS, MAX_EVENT_VALUES};
 pub use jsonpath::{MAX_PATH_BYTES, MAX_PATH_NESTING};
 pub use person::{MAX_PERSON_FIELD_BYTES, Person};

@@ -39,7 +39,8 @@ impl Journal {
         self.act(job, actor, reason, cancel).await
     }
 
-    /// Runs a job once more that ended without closing anything, with all its attempts.
+    /// Runs a job once more that ended without closing anything, with all its attempts. One that was held when it was
+    /// cancelled is held again.
     ///
     /// # Errors
     /// [`JournalError::NoSuchJob`]; [`JournalError::WrongState`] unless it ended otherwise than closed.
@@ -137,7 +138,11 @@ fn cancel<'c>(tx: &'c mut AnyConnection, context: &'c Context, act: &'c Act) -> 
         if !matches!(row.state, State::Queued | State::Held) {
             return Err(refuse(&row, "cancelled"));
         }
-        unit.change(row.id, |job| job.end(Outcome::Cancelled, &act.reason, context.now()));
+        unit.change(row.id, |job| {
+            job.end(Outcome::Cancelled, &act.reason, context.now());
+            // Remembered for a retry.
+            job.why = row.why;
+        });
         unit.act(context, &act.actor, "cancel", (&row.lane, Some(row.id)), &act.reason);
         unit.store(tx).await
     })
@@ -150,7 +155,14 @@ fn retry<'c>(tx: &'c mut AnyConnection, context: &'c Context, act: &'c Act) -> S
         if row.state != State::Ended || closed {
             return Err(refuse(&row, "retried"));
         }
-        unit.change(row.id, |job| job.renew(context.now()));
+        // What was held when it was cancelled is held again: otherwise the two would let go what nobody has approved.
+        let hold = row.why.clone().filter(|why| !row.released_holds().contains(why));
+        unit.change(row.id, |job| {
+            job.renew(context.now());
+            if let Some(why) = hold {
+                job.hold(&why, Some("it was held when it was cancelled"), None);
+            }
+        });
         unit.act(context, &act.actor, "retry", (&row.lane, Some(row.id)), &act.reason);
         unit.store(tx).await
     })

@@ -1,6 +1,6 @@
 //! Random histories against a model that fits on two pages.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use exeunt::journal::{
@@ -107,6 +107,9 @@ enum Phase {
 struct ModelJob {
     lane: usize,
     phase: Phase,
+    /// Why it is held, or was when it was cancelled.
+    hold: Option<&'static str>,
+    released: BTreeSet<&'static str>,
     due: i64,
     attempts: u32,
     lapses: u32,
@@ -219,6 +222,8 @@ async fn apply(rig: &Rig, model: &mut Model, step: &Step) {
                 ModelJob {
                     lane: *lane,
                     phase,
+                    hold: is_held.then_some("approval"),
+                    released: BTreeSet::new(),
                     due: now,
                     attempts: 0,
                     lapses: 0,
@@ -335,6 +340,7 @@ async fn finish(rig: &Rig, model: &mut Model, which: usize, how: How, now: i64) 
         }
         How::Hold => {
             (job.phase, job.attempts) = (Phase::Held, job.attempts - 1);
+            job.hold = Some("approval");
             Finished::Held
         }
         How::GiveBack { .. } | How::Park | How::Release => {
@@ -388,7 +394,9 @@ async fn operate(journal: &Journal, model: &mut Model, step: &Step, which: usize
         Step::Retry { .. } => {
             let closed = matches!(job.phase, Phase::Ended(Outcome::Closed | Outcome::AlreadyClosed));
             let allowed = matches!(job.phase, Phase::Ended(_)) && !closed;
-            (journal.retry(*id, "ops", "").await, allowed.then_some(Phase::Queued))
+            let is_held = job.hold.is_some_and(|why| !job.released.contains(why));
+            let phase = if is_held { Phase::Held } else { Phase::Queued };
+            (journal.retry(*id, "ops", "").await, allowed.then_some(phase))
         }
         _ => (
             journal.release(*id, "ops", "").await,
@@ -403,6 +411,12 @@ async fn operate(journal: &Journal, model: &mut Model, step: &Step, which: usize
         Some(phase) => {
             assert_eq!(result, Ok(()), "{step:?} of {job:?}");
             job.phase = phase;
+            if matches!(step, Step::Release { .. }) {
+                job.released.extend(job.hold);
+            }
+            if job.phase == Phase::Queued {
+                job.hold = None;
+            }
             if matches!(step, Step::Retry { .. }) {
                 (job.due, job.attempts, job.lapses) = (now, 0, 0);
             }

@@ -33,6 +33,20 @@ on_both! {
         assert_eq!(rig.claim(10).await, []);
     }
 
+    async fn what_was_held_when_it_was_cancelled_is_held_again_until_it_is_released(rig: Rig) {
+        let job = rig.accept(event("acme", vec![held("docusign", "sample-event")], rig.now())).await.jobs[0];
+        for _ in 0..2 {
+            rig.journal.cancel(job, "ann", "no").await.expect("cancelled");
+            rig.journal.retry(job, "ann", "yes").await.expect("retried");
+            assert_eq!(rig.state(job).await, JobState::Held { why: "sample-event".into() });
+        }
+        assert_eq!(rig.claim(10).await, []);
+        rig.journal.release(job, "bob", "it is real").await.expect("released");
+        rig.journal.cancel(job, "ann", "no").await.expect("cancelled");
+        rig.journal.retry(job, "ann", "yes").await.expect("retried");
+        assert_eq!(rig.claim_one().await.id(), job);
+    }
+
     async fn a_running_job_cannot_be_cancelled(rig: Rig) {
         let id = rig.queue(&lane("acme", "docusign")).await;
         let job = rig.claim_one().await;

@@ -29,8 +29,8 @@ pub(super) async fn handle(shared: &Shared, tenant: &str, source: &str, request:
     let found = shared.intake.directory.source(tenant, source);
     // Only names that exist: whatever else is written to an address does not belong into a log.
     let span = match &found {
-        Some(_) => tracing::info_span!("request", tenant, source, event = tracing::field::Empty),
-        None => tracing::info_span!("request"),
+        Some(_) => tracing::error_span!("request", tenant, source, event = tracing::field::Empty),
+        None => tracing::error_span!("request"),
     };
     let answer = take(shared, tenant, found, (started, request)).instrument(span).await?;
     metrics::histogram!("exeunt_accept_seconds").record(started.elapsed().as_secs_f64());

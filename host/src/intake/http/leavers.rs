@@ -13,6 +13,7 @@ use super::leaver::LeaverRequest;
 use super::limits::{MAX_IDEMPOTENCY_KEY_BYTES, MAX_LEAVER_BYTES};
 use super::problem::Problem;
 use super::router::{Shared, only};
+use crate::intake::PLACEHOLDER;
 use crate::journal::{Accepted, Decision, Dedupe, NewEvent};
 use crate::tenant::Role;
 
@@ -28,7 +29,7 @@ pub(super) async fn handle(shared: &Shared, tenant: &str, request: Request) -> R
     let missing = || Problem::new(StatusCode::NOT_FOUND, "there is no such tenant");
     let known = shared.intake.directory.connectors(tenant).ok_or_else(missing)?;
     shared.rates.check_tenant(tenant)?;
-    let span = tracing::info_span!("request", tenant, token, event = tracing::field::Empty);
+    let span = tracing::error_span!("request", tenant, token, event = tracing::field::Empty);
     let answer = take(shared, tenant, &token, &known, (started, request))
         .instrument(span)
         .await?;
@@ -120,6 +121,13 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
         (1..=MAX_IDEMPOTENCY_KEY_BYTES).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic() || b == b' ')
     };
     match key.filter(fits) {
+        Some(key) if key.contains(PLACEHOLDER) => {
+            // The same for each person who leaves: all but the first would count as repetitions.
+            let detail = format!(
+                "Idempotency-Key holds `{PLACEHOLDER}`: the workflow that sent it did not fill in a value; correct its step"
+            );
+            Err(Problem::new(StatusCode::BAD_REQUEST, detail))
+        }
         Some(key) => Ok(Some(key)),
         None => {
             let detail =

@@ -142,6 +142,7 @@ async fn a_key_may_have_its_limit_and_not_a_byte_more() {
         (String::new(), 400),
         ("\"\"".to_owned(), 400),
         ("kéy".to_owned(), 400),
+        ("{{$.trigger.id}}".to_owned(), 400),
     ] {
         let reply = leaver(&house, &[("idempotency-key", &key)], &ann()).await;
         assert_eq!(reply.status, status, "{key:?}");
