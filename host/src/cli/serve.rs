@@ -21,7 +21,7 @@ use super::watched::{Looks, Watched, look};
 use super::{Exit, telemetry};
 use crate::clock::{SharedClock, SystemClock};
 use crate::console::{self, Console, Health, HealthProblem, HealthReport, Phase};
-use crate::dispatch::{Registry, Runtime, Service, ServiceOptions};
+use crate::dispatch::{Connectors as _, Lookup, Registry, Runtime, Service, ServiceOptions};
 use crate::intake::http::{ConnectionLimits, Intake, IntakeLimits, Server, router};
 use crate::journal::{Journal, Lane, Options};
 use crate::sandbox::PluginCache;
@@ -300,6 +300,13 @@ impl Health for State {
         self.registry
             .tenant(tenant)
             .is_some_and(|live| connector.is_none_or(|connector| live.tenant.connectors.contains_key(connector)))
+    }
+
+    fn absent(&self, tenant: &str, connector: &str) -> Option<String> {
+        match self.registry.connector(tenant, connector) {
+            Lookup::Absent(why) => Some(why),
+            Lookup::Ready(_) | Lookup::Unready(_) => None,
+        }
     }
 }
 

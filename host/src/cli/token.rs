@@ -77,7 +77,14 @@ impl Token {
 
 impl New {
     fn make(self) -> anyhow::Result<String> {
-        let file = self.config.file()?;
+        let server = HostConfig::here(self.config.config.as_deref())?.server;
+        let file = server.tokens;
+        if let Some(tenant) = &self.tenant {
+            let tenant_file = server.tenant_files.join(format!("{tenant}.toml"));
+            if !tenant_file.exists() {
+                eprintln!("note: there is no {} yet", tenant_file.display());
+            }
+        }
         let mut random = [0; 32];
         aws_lc_rs::rand::fill(&mut random).map_err(|_| anyhow::anyhow!("the system gives no random numbers"))?;
         let new = NewToken {

@@ -25,6 +25,10 @@ pub trait Health: Debug + Send + Sync {
 
     /// Whether this tenant, or this connector of it, is configured here.
     fn knows(&self, tenant: &str, connector: Option<&str>) -> bool;
+
+    /// Why jobs of this connector do not run here, where nothing here is called so: a tenant or a connector was taken
+    /// away before its jobs were done.
+    fn absent(&self, tenant: &str, connector: &str) -> Option<String>;
 }
 
 /// How a host is.
@@ -95,13 +99,14 @@ pub(super) async fn live() -> &'static str {
 ///
 /// Counts for everybody, names and reasons for holders of a token: those of the host see all, a tenant's its own.
 pub(super) async fn ready(State(shared): State<Arc<Shared>>, Anyone(caller): Anyone) -> (StatusCode, Json<Value>) {
-    let report = shared.console.health.report();
+    let mut report = shared.console.health.report();
     let snapshot = shared.snapshot().await;
     let ready = report.phase == Phase::Serving && snapshot.is_ok();
     let lanes = snapshot
         .as_ref()
         .as_ref()
         .map_or(&[][..], |snapshot| &snapshot.lanes[..]);
+    report.problems.extend(orphaned(lanes, &*shared.console.health));
     let count = |is: fn(&LaneStatus) -> bool| lanes.iter().filter(|lane| is(lane)).count();
     let mut body = json!({
         "ready": ready,
@@ -122,6 +127,22 @@ pub(super) async fn ready(State(shared): State<Arc<Shared>>, Anyone(caller): Any
         StatusCode::SERVICE_UNAVAILABLE
     };
     (status, Json(body))
+}
+
+/// Lanes whose jobs nobody here will run.
+fn orphaned(lanes: &[LaneStatus], health: &dyn Health) -> impl Iterator<Item = HealthProblem> {
+    let with_jobs = lanes.iter().filter(|lane| lane.queued + lane.held > 0);
+    with_jobs.filter_map(|lane| {
+        let (tenant, connector) = (lane.lane.tenant().to_owned(), lane.lane.connector().to_owned());
+        let why = health.absent(&tenant, &connector)?;
+        let message = format!("{} of its jobs wait: {why}", lane.queued + lane.held);
+        let (tenant, connector) = (Some(tenant), Some(connector));
+        Some(HealthProblem {
+            tenant,
+            connector,
+            message,
+        })
+    })
 }
 
 fn details(caller: &Caller, report: &HealthReport, lanes: &[LaneStatus], shared: &Shared) -> Value {

@@ -57,6 +57,24 @@ async fn strangers_get_counts_and_holders_of_tokens_what_concerns_them() {
 }
 
 #[tokio::test]
+async fn jobs_that_nobody_here_will_run_are_a_problem() {
+    let stand = Stand::new().await;
+    stand.leaver("gone", "a@gone.example", NewState::Queued).await;
+    let ready = stand.get("/readyz", "ops").await.1;
+    assert_eq!(ready["problems"], 1);
+    let problem = &ready["details"]["problems"][0];
+    assert_eq!(
+        (&problem["tenant"], &problem["connector"]),
+        (&json!("gone"), &json!("docusign"))
+    );
+    assert_eq!(problem["message"], "1 of its jobs wait: there is no tenant `gone`");
+    assert_eq!(
+        stand.get("/readyz", "acme-all").await.1["details"]["problems"],
+        json!([])
+    );
+}
+
+#[tokio::test]
 async fn metrics_show_what_the_journal_holds() {
     let stand = Stand::new().await;
     stand.leaver("acme", "a@acme.example", NewState::Queued).await;

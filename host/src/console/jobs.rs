@@ -10,11 +10,12 @@ use serde::Deserialize;
 use super::access::Caller;
 use super::body::{Body, Id, Reason};
 use super::lane_view::Released;
+use super::lanes::check_known;
 use super::list::{JobQuery, lane, query_text};
 use super::problem::Problem;
 use super::router::Shared;
 use super::view::{JobDetail, JobPage};
-use crate::journal::{HeldFilter, JobId, JobRecord, JobState, Lane, LaneStatus};
+use crate::journal::{HeldFilter, JobId, JobRecord, JobState, Lane, LaneStatus, Scope};
 use crate::tenant::Role;
 
 /// The word for jobs that the breaker holds.
@@ -146,6 +147,13 @@ pub(super) async fn release_held(
         .journal
         .release_held(&filter, caller.name(), wanted.reason.as_str())
         .await?;
+    // Who lets go what was never held has probably mistyped it.
+    if released == 0 {
+        let of_tenant = filter.tenant.clone().map(Scope::Tenant);
+        if let Some(scope) = filter.lane.clone().map(Scope::Connector).or(of_tenant) {
+            check_known(&shared, &scope).await?;
+        }
+    }
     tracing::info!(actor = caller.name(), ?filter, released, "held jobs were released");
     Ok(Json(Released { released }))
 }

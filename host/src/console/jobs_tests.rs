@@ -318,6 +318,8 @@ async fn held_jobs_are_released_by_filter_and_never_all_by_accident() {
     );
     let (status, problem) = release("acme-all", json!({"reason": "x"})).await;
     assert_eq!(status, 400, "that its token has one tenant is no choice: {problem}");
+    let (status, _) = release("boss", json!({"tenant": "acem", "reason": "x"})).await;
+    assert_eq!(status, 404, "there is no such tenant");
     let (_, released) = release("acme-all", json!({"why": "old-event", "reason": "x"})).await;
     assert_eq!(released, json!({"released": 1}), "only its own");
     let (_, released) = release(

@@ -185,7 +185,7 @@ async fn check_pause(shared: &Shared, caller: &Caller, scope: &Scope) -> Result<
 }
 
 /// Refuses names that are neither configured on this host nor in the journal.
-async fn check_known(shared: &Shared, scope: &Scope) -> Result<(), Problem> {
+pub(super) async fn check_known(shared: &Shared, scope: &Scope) -> Result<(), Problem> {
     let health = &shared.console.health;
     match scope {
         Scope::All => Ok(()),

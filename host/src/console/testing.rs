@@ -59,6 +59,10 @@ impl Health for FixedHealth {
             ("acme" | "other", None | Some("docusign" | "zoom"))
         )
     }
+
+    fn absent(&self, tenant: &str, connector: &str) -> Option<String> {
+        (!self.knows(tenant, Some(connector))).then(|| format!("there is no tenant `{tenant}`"))
+    }
 }
 
 impl Stand {

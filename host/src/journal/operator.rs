@@ -76,7 +76,7 @@ impl Journal {
     }
 
     /// Closes an open breaker: its window starts anew, and what it withheld goes on, until the limit is reached again.
-    /// Returns how many jobs were let go.
+    /// Returns how many jobs were let go. Of one that is not open the window goes on as it is.
     ///
     /// # Errors
     /// None of its own.
@@ -265,11 +265,13 @@ fn reset_breaker<'c>(
 ) -> Step<'c, ()> {
     Box::pin(async move {
         let mut unit = Unit::lock(tx, context, [key.clone()]).await?;
-        unit.change_lane(key, |lane| {
-            lane.tripped = None;
-            lane.tripped_at = None;
-            lane.breaker_since = context.now();
-        });
+        if unit.lane(key).is_some_and(|lane| lane.tripped.is_some()) {
+            unit.change_lane(key, |lane| {
+                lane.tripped = None;
+                lane.tripped_at = None;
+                lane.breaker_since = context.now();
+            });
+        }
         unit.act(context, actor, "release_breaker", (key, None), reason);
         unit.store(tx).await
     })

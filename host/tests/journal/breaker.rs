@@ -97,6 +97,20 @@ on_both! {
         assert!(actions.iter().all(|action| action.actor == "ops" && action.detail == "breaker: real"), "{actions:?}");
     }
 
+    async fn a_breaker_that_is_not_open_goes_on_counting_when_it_is_released(rig: Rig) {
+        let docusign = lane("acme", "docusign");
+        for _ in 0..2 {
+            rig.queue(&docusign).await;
+        }
+        assert_eq!(work(&rig.journal, LIMIT).await, (2, 0));
+        rig.clock.advance(Duration::from_millis(1));
+        assert_eq!(rig.journal.release_breaker(&docusign, "ops", "to be sure").await, Ok(0));
+        for _ in 0..2 {
+            rig.queue(&docusign).await;
+        }
+        assert_eq!(work(&rig.journal, LIMIT).await, (1, 1));
+    }
+
     async fn a_clock_that_ticks_all_the_time_lets_none_too_many_pass(rig: Rig) {
         let docusign = lane("acme", "docusign");
         for _ in 0..5 {
