@@ -255,7 +255,6 @@ async fn a_registry_that_does_not_answer_holds_up_its_own_tenant_alone() {
     let text = std::fs::read_to_string(&file).unwrap();
     std::fs::write(&file, text.replace("hostile.wasm", &plugin)).unwrap();
     served.registry.refresh().await.unwrap();
-    assert!(served.registry.is_loading());
     assert!(
         served.problem().contains("hostile.toml is still being loaded"),
         "{}",
@@ -270,7 +269,7 @@ async fn a_registry_that_does_not_answer_holds_up_its_own_tenant_alone() {
     served.house.write("neighbour", &settings(), "concurrency = 3");
     let looked = tokio::time::timeout(Duration::from_secs(5), served.registry.refresh()).await;
     looked.expect("the others are not held up").unwrap();
-    assert!(served.registry.is_loading());
+    assert!(served.problem().contains("still being loaded"));
     let neighbour = served.registry.tenant("neighbour").unwrap();
     assert_eq!(neighbour.tenant.connectors["target"].concurrency, Some(3));
 

@@ -130,8 +130,13 @@ async fn open(house: &House) -> (Registry, Journal) {
 /// Looks at the files until nothing is on its way: what takes long to compile is not waited for.
 async fn look(registry: &Registry) {
     registry.refresh().await.unwrap();
-    while registry.is_loading() {
+    while is_loading(registry) {
         tokio::time::sleep(Duration::from_millis(100)).await;
         registry.refresh().await.unwrap();
     }
+}
+
+fn is_loading(registry: &Registry) -> bool {
+    let mut problems = registry.problems().into_iter();
+    problems.any(|(_, _, problem)| problem.contains("still being loaded"))
 }

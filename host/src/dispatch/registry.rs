@@ -95,12 +95,6 @@ impl Registry {
         self.live.load().tenants.values().filter(|live| !live.draining).count()
     }
 
-    /// Whether some of them are still being loaded.
-    #[must_use]
-    pub fn is_loading(&self) -> bool {
-        !self.live.load().loading.is_empty()
-    }
-
     /// What does not run as its files say: (tenant, connector where it is one, mistake).
     #[must_use]
     pub fn problems(&self) -> Vec<(Option<String>, Option<String>, String)> {
