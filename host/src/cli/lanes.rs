@@ -5,7 +5,7 @@ use clap::Args;
 use super::Exit;
 use super::client::{Client, ServerArgs, read};
 use super::jobs::pretty;
-use super::table::{show, table};
+use super::table::{show, table, whole_table};
 use crate::console::{LaneView, Lanes as Answer};
 
 /// Shows what waits at each connector, and what is paused, parked or withheld.
@@ -44,7 +44,7 @@ impl Lanes {
                 note(lane),
             ]
         });
-        let mut text = table(["CONNECTOR", "QUEUED", "RUNNING", "HELD", "NOTE"], rows);
+        let mut text = whole_table(["CONNECTOR", "QUEUED", "RUNNING", "HELD", "NOTE"], rows);
         if !pauses.is_empty() {
             let rows = pauses.into_iter().map(|pause| {
                 let scope = [pause.tenant, pause.connector]

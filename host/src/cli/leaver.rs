@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::Exit;
 use super::client::{Client, ServerArgs, read};
 use super::jobs::pretty;
-use super::table::{show, table};
+use super::table::{show, whole_table};
 use super::timeline::clean;
 
 /// Reports a leaver to the server.
@@ -77,6 +77,7 @@ struct Answer {
 
 #[derive(Debug, Deserialize)]
 struct Job {
+    id: String,
     connector: String,
     state: String,
     outcome: Option<String>,
@@ -167,9 +168,10 @@ fn describe(answer: &Answer) -> String {
     if !answer.jobs.is_empty() {
         let rows = answer.jobs.iter().map(|job| {
             let state = job.outcome.as_ref().unwrap_or(&job.state).clone();
-            [job.connector.clone(), state, job.reason.clone().unwrap_or_default()]
+            let reason = job.reason.clone().unwrap_or_default();
+            [job.connector.clone(), job.id.clone(), state, reason]
         });
-        text.push_str(&table(["CONNECTOR", "STATE", "REASON"], rows));
+        text.push_str(&whole_table(["CONNECTOR", "JOB", "STATE", "REASON"], rows));
     }
     text
 }

@@ -49,7 +49,7 @@ async fn report(words: &[&str], status: u16, answer: Value) -> anyhow::Result<(S
 }
 
 fn with_jobs(jobs: &[(&str, Option<&str>)]) -> Value {
-    let job = |(state, outcome): &(&str, Option<&str>)| json!({"connector": "docusign", "state": state, "outcome": outcome, "reason": "r"});
+    let job = |(state, outcome): &(&str, Option<&str>)| json!({"id": "j", "connector": "docusign", "state": state, "outcome": outcome, "reason": "r"});
     json!({"event": "e", "jobs": jobs.iter().map(job).collect::<Vec<_>>()})
 }
 
@@ -176,7 +176,7 @@ async fn the_intake_takes_what_the_command_sends() {
         again.contains("reported before") && again.contains(text.lines().next().unwrap()),
         "{again}"
     );
-    stand.close().await;
+    let job = stand.close().await;
     let waiting = [
         "--tenant",
         "acme",
@@ -191,7 +191,8 @@ async fn the_intake_takes_what_the_command_sends() {
     ];
     let (text, exit) = report(&waiting, "acme-all").await.unwrap();
     assert_eq!(exit, Exit::Success, "{text}");
-    assert!(text.contains("docusign   closed  closed and verified"), "{text}");
+    assert!(text.contains("  closed  closed and verified"), "{text}");
+    assert!(text.contains(&job.to_string()), "its id leads to `jobs show`: {text}");
     for (token, expected) in [("other-all", "403"), ("auditor", "403")] {
         let error = report(&known, token).await.unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");

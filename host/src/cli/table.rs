@@ -10,8 +10,17 @@ const MAX_CELL: usize = 100;
 
 /// A head and rows, in columns that are as wide as they must be.
 pub(super) fn table<const N: usize>(head: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
+    columns(head, rows.into_iter().map(|row| row.map(|cell| shorten(&clean(&cell)))))
+}
+
+/// The same with cells of any length: where a reason says what to do, it is shown to its end.
+pub(super) fn whole_table<const N: usize>(head: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
+    columns(head, rows.into_iter().map(|row| row.map(|cell| clean(&cell))))
+}
+
+fn columns<const N: usize>(head: [&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
     let mut all = vec![head.map(str::to_owned)];
-    all.extend(rows.into_iter().map(|row| row.map(|cell| shorten(&clean(&cell)))));
+    all.extend(rows);
     let widths: [usize; N] = std::array::from_fn(|column| {
         let width = |row: &[String; N]| row[column].chars().count();
         all.iter().map(width).max().unwrap_or(0)
@@ -59,7 +68,9 @@ mod tests {
             ["ä".to_owned(), "x\u{1b}[2J\ny".to_owned()],
             ["long".to_owned(), String::new()],
         ];
-        assert_eq!(table(["A", "B"], rows), "A     B\nä     x\u{fffd}[2J\u{fffd}y\nlong\n");
+        let shown = "A     B\nä     x\u{fffd}[2J\u{fffd}y\nlong\n";
+        assert_eq!(table(["A", "B"], rows.clone()), shown);
+        assert_eq!(whole_table(["A", "B"], rows), shown);
     }
 
     #[test]
@@ -67,5 +78,7 @@ mod tests {
         assert_eq!(shorten(&"x".repeat(MAX_CELL)).chars().count(), MAX_CELL);
         let cut = shorten(&"x".repeat(MAX_CELL + 1));
         assert!(cut.ends_with('…') && cut.chars().count() == MAX_CELL);
+        let long = "x".repeat(MAX_CELL + 1);
+        assert_eq!(whole_table(["A"], [[long.clone()]]), format!("A\n{long}\n"));
     }
 }

@@ -6,6 +6,7 @@
 //! event it is when it has been read.
 
 use std::fmt;
+use std::io::IsTerminal as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
@@ -74,7 +75,9 @@ fn is_json_by_environment() -> bool {
 
 fn start(json: bool, traces: Option<Traces>) -> anyhow::Result<()> {
     // Standard output is for results.
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt::layer()
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     let lines: Box<dyn Layer<Registry> + Send + Sync> = if json {
         Box::new(
             lines

@@ -55,8 +55,13 @@ fn escaped(text: &str) -> String {
 }
 
 /// Appends what the journal says at `now`, or that it says nothing.
-pub(super) fn write(text: &mut String, snapshot: Option<&Snapshot>, now: Timestamp) {
+pub(super) fn write(text: &mut String, snapshot: Option<&Snapshot>, problems: usize, now: Timestamp) {
     let mut out = Exposition(text);
+    out.family(
+        "exeunt_problems",
+        "What does not run as its files say; /readyz names it.",
+    );
+    out.line("exeunt_problems", &[], problems);
     out.family(
         "exeunt_journal_up",
         "Whether the journal could be read for this scrape.",
@@ -155,7 +160,7 @@ mod tests {
             ..Snapshot::default()
         };
         let mut text = String::new();
-        write(&mut text, Some(&snapshot), now);
+        write(&mut text, Some(&snapshot), 0, now);
         let labels = r#"{tenant="acme",connector="do\"cu\\sign"}"#;
         assert_eq!(text.matches("# TYPE exeunt_lane_jobs gauge").count(), 1);
         assert!(
@@ -181,7 +186,7 @@ mod tests {
             ..Snapshot::default()
         };
         let mut text = String::new();
-        write(&mut text, Some(&snapshot), Timestamp::from_second(100).unwrap());
+        write(&mut text, Some(&snapshot), 0, Timestamp::from_second(100).unwrap());
         assert!(text.contains("connector=\"do\\\"cu\\\\sign\"} 0\n"), "{text}");
     }
 }

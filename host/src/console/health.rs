@@ -99,14 +99,13 @@ pub(super) async fn live() -> &'static str {
 ///
 /// Counts for everybody, names and reasons for holders of a token: those of the host see all, a tenant's its own.
 pub(super) async fn ready(State(shared): State<Arc<Shared>>, Anyone(caller): Anyone) -> (StatusCode, Json<Value>) {
-    let mut report = shared.console.health.report();
     let snapshot = shared.snapshot().await;
+    let report = problems(&*shared.console.health, snapshot.as_ref().as_ref().ok());
     let ready = report.phase == Phase::Serving && snapshot.is_ok();
     let lanes = snapshot
         .as_ref()
         .as_ref()
         .map_or(&[][..], |snapshot| &snapshot.lanes[..]);
-    report.problems.extend(orphaned(lanes, &*shared.console.health));
     let count = |is: fn(&LaneStatus) -> bool| lanes.iter().filter(|lane| is(lane)).count();
     let mut body = json!({
         "ready": ready,
@@ -127,6 +126,14 @@ pub(super) async fn ready(State(shared): State<Arc<Shared>>, Anyone(caller): Any
         StatusCode::SERVICE_UNAVAILABLE
     };
     (status, Json(body))
+}
+
+/// What the host says of itself, with what the journal adds.
+pub(super) fn problems(health: &dyn Health, snapshot: Option<&Snapshot>) -> HealthReport {
+    let mut report = health.report();
+    let lanes = snapshot.map_or(&[][..], |snapshot| &snapshot.lanes[..]);
+    report.problems.extend(orphaned(lanes, health));
+    report
 }
 
 /// Lanes whose jobs nobody here will run.

@@ -198,6 +198,9 @@ async fn what_belongs_to_another_tenant_looks_as_if_it_did_not_exist() {
     let stand = Stand::new().await;
     let id = stand.leaver("acme", "a@acme.example", held("old-event")).await;
     let none = "00000000-0000-7000-8000-000000000000";
+    let (status, body) = stand.get("/v1/jobs?state=closed", "other-all").await;
+    let detail = body["detail"].as_str().unwrap_or_default();
+    assert!(status == 400 && detail.contains("--outcome closed"), "{body}");
     for path in ["/v1/jobs/%FF", "/v1/events/%FF"] {
         let (status, body) = stand.get(path, "other-all").await;
         assert_eq!((status, &body["status"]), (404, &json!(404)), "{path}");

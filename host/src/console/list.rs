@@ -159,6 +159,11 @@ pub(super) fn lane(tenant: Option<&str>, connector: Option<String>) -> Result<Op
 }
 
 fn parse_state(text: &str) -> Result<&'static str, Problem> {
+    if text.parse::<Outcome>().is_ok() {
+        return Err(Problem::invalid(format!(
+            "`{text}` is no state but an outcome; ask for `outcome` (--outcome {text})"
+        )));
+    }
     STATES
         .into_iter()
         .find(|state| *state == text)

@@ -10,6 +10,7 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 
 use super::access::Anyone;
 use super::exposition;
+use super::health::problems;
 use super::problem::Problem;
 use super::router::Shared;
 
@@ -58,7 +59,7 @@ const COUNTERS: &[(&str, &str)] = &[
 const HISTOGRAMS: &[(&str, &str, &[f64])] = &[
     (
         "exeunt_accept_seconds",
-        "From a request to its answer, the commit included.",
+        "From a request to its commit; waiting for an outcome is not included.",
         ACCEPT_SECONDS,
     ),
     (
@@ -123,6 +124,8 @@ pub(super) async fn show(
     let handle = &shared.console.metrics;
     let mut text = handle.render();
     let snapshot = shared.snapshot().await;
-    exposition::write(&mut text, snapshot.as_ref().as_ref().ok(), shared.console.clock.now());
+    let snapshot = snapshot.as_ref().as_ref().ok();
+    let problems = problems(&*shared.console.health, snapshot).problems.len();
+    exposition::write(&mut text, snapshot, problems, shared.console.clock.now());
     Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], text))
 }

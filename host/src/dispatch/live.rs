@@ -45,7 +45,21 @@ impl LiveTenant {
 
     /// Whether something of it does not run.
     pub(super) fn is_partial(&self) -> bool {
-        !self.unready.is_empty() || self.connectors.keys().any(|name| !self.is_ready(name))
+        self.problems().next().is_some()
+    }
+
+    /// What of it does not run: the connector where it is one, and what an operator has to change.
+    pub(super) fn problems(&self) -> impl Iterator<Item = (Option<&str>, String)> {
+        let sources = self.unready.iter();
+        let sources = sources.map(|(source, problem)| {
+            let problem = format!("the source `{source}` takes no events: {problem}");
+            (None, problem)
+        });
+        let connectors = self.connectors.iter().filter_map(|(name, lookup)| match lookup {
+            Lookup::Unready(reason) => Some((Some(name.as_str()), reason.clone())),
+            Lookup::Ready(_) | Lookup::Absent(_) => None,
+        });
+        sources.chain(connectors)
     }
 }
 

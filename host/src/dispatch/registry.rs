@@ -45,6 +45,8 @@ pub struct Registry {
 
 #[derive(Debug, Clone)]
 pub(super) struct Live {
+    /// As it was when the process started.
+    started: Arc<HostConfig>,
     pub(super) host: Arc<HostConfig>,
     pub(super) host_file: HostFile,
     pub(super) tenants: BTreeMap<String, Arc<LiveTenant>>,
@@ -59,16 +61,31 @@ pub(super) struct Live {
     folder_problem: Option<String>,
 }
 
+impl Live {
+    /// What is read at the start only and has changed since.
+    fn restart_for(&self) -> Option<String> {
+        let changed = self.host.server.needs_restart(&self.started.server);
+        (!changed.is_empty()).then(|| {
+            format!(
+                "{} of exeunt.toml is read at the start only and has changed since; restart the host",
+                changed.join(", ")
+            )
+        })
+    }
+}
+
 impl Registry {
     /// A registry without tenants; [`Registry::refresh`] loads them.
     #[must_use]
     pub fn new(runtime: Arc<Runtime>, host: HostConfig, journal: Journal) -> Self {
+        let host = Arc::new(host);
         Self {
             runtime,
             config: host.file.clone(),
             journal,
             live: ArcSwap::from_pointee(Live {
-                host: Arc::new(host),
+                started: Arc::clone(&host),
+                host,
                 host_file: HostFile::default(),
                 tenants: BTreeMap::new(),
                 files: BTreeMap::new(),
@@ -99,7 +116,8 @@ impl Registry {
     #[must_use]
     pub fn problems(&self) -> Vec<(Option<String>, Option<String>, String)> {
         let live = self.live.load();
-        let of_host = [&live.host_file.problem, &live.folder_problem];
+        let restart = live.restart_for();
+        let of_host = [&live.host_file.problem, &live.folder_problem, &restart];
         let of_host = of_host
             .into_iter()
             .flatten()
@@ -111,19 +129,8 @@ impl Registry {
             (Some(tenant.clone()), None, problem)
         });
         let of_parts = live.tenants.iter().flat_map(|(name, live)| {
-            let sources = live.unready.iter();
-            let sources = sources.map(move |(source, problem)| {
-                let problem = format!("the source `{source}` takes no events: {problem}");
-                (Some(name.clone()), None, problem)
-            });
-            let connectors = live
-                .connectors
-                .iter()
-                .filter_map(move |(connector, lookup)| match lookup {
-                    Lookup::Unready(reason) => Some((Some(name.clone()), Some(connector.clone()), reason.clone())),
-                    Lookup::Ready(_) | Lookup::Absent(_) => None,
-                });
-            sources.chain(connectors)
+            let problems = live.problems();
+            problems.map(|(connector, problem)| (Some(name.clone()), connector.map(str::to_owned), problem))
         });
         of_host.chain(of_files).chain(loading).chain(of_parts).collect()
     }
@@ -206,6 +213,11 @@ impl Registry {
                     self.chores.set_caps(&live.tenant);
                     if !is_retry {
                         tracing::info!(tenant = name, "loaded");
+                    }
+                    // Said once, not at each try.
+                    let said: Vec<_> = old.iter().flat_map(|old| old.problems()).collect();
+                    for (connector, problem) in live.problems().filter(|problem| !said.contains(problem)) {
+                        tracing::error!(tenant = name, connector, "{problem}");
                     }
                     next.tenants.insert(name, Arc::new(live));
                 }

@@ -165,6 +165,31 @@ async fn what_failed_is_tried_again_after_a_while_though_no_file_has_changed() {
 }
 
 #[tokio::test]
+async fn what_is_read_at_the_start_only_is_said_when_it_changes() {
+    let place = Place::with(&["acme"]).await;
+    let said = |place: &Place| {
+        let problems = place.registry.problems().into_iter();
+        let of_host = problems.filter(|(tenant, ..)| tenant.is_none());
+        of_host.map(|(_, _, problem)| problem).collect::<Vec<_>>()
+    };
+    place.look().await;
+    assert_eq!(said(&place), Vec::<String>::new());
+    place.write(
+        "exeunt.toml",
+        "listen = '127.0.0.1:9'\n[limits]\nconnections = 7\n[telemetry]\nlogs = 'json'",
+    );
+    place.look().await;
+    let problems = said(&place);
+    assert!(
+        problems.len() == 1 && problems[0].starts_with("listen, limits, telemetry of exeunt.toml is read at the start"),
+        "{problems:?}"
+    );
+    place.write("exeunt.toml", "# as it was");
+    place.look().await;
+    assert_eq!(said(&place), Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn a_tenant_that_cannot_be_loaded_says_so_where_its_jobs_wait() {
     let place = Place::with(&["acme"]).await;
     place.write("tenants/bad.toml", "[sources.hr]\nkin = 'webhook'");

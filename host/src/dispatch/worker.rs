@@ -81,6 +81,8 @@ impl Worker {
 
     /// Parks the job's lane for what its operator has to change. `used` is the connector that ran into it.
     async fn park(&self, job: &ClaimedJob, reason: String, used: Option<&Arc<Connector>>, said: Option<Vec<u8>>) {
+        let (tenant, connector) = (job.tenant(), job.connector());
+        tracing::warn!(tenant, connector, "parked until somebody changes something: {reason}");
         put_down(&self.journal, job, Finish::Park { reason }, said).await;
         // It may have been loaded anew while the job ran, and what lets the lane run again have come before this. Asked
         // afterwards: asked before, it could still be loaded in between.
@@ -245,7 +247,12 @@ async fn put_down(journal: &Journal, job: &ClaimedJob, finish: Finish, said: Opt
                     (_, Finished::Held) => "held",
                     _ => "queued",
                 };
-                tracing::info!(job = %job.id(), tenant, connector, attempt = job.attempt, outcome, "put down");
+                // Why stands in the job: it may name people, and logs go further than journals.
+                if matches!(outcome, "failed" | "dead") {
+                    tracing::warn!(job = %job.id(), tenant, connector, attempt = job.attempt, outcome, "put down");
+                } else {
+                    tracing::info!(job = %job.id(), tenant, connector, attempt = job.attempt, outcome, "put down");
+                }
                 return Some(finished);
             }
             Err(JournalError::LeaseLost(_)) => {

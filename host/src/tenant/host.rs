@@ -342,8 +342,9 @@ fn parse_proxy(text: &str) -> Result<SocketAddr, String> {
     let address = address.and_then(|address| parse_address(address).ok());
     address.ok_or_else(|| {
         format!(
-            "{} is not a proxy; write \"http://IP:PORT\", the address of an HTTP proxy that lets CONNECT through",
-            quoted(text)
+            "{} is not a proxy; write \"http://IP:PORT\", the address of an HTTP proxy that lets CONNECT through, \
+             without a user",
+            shown(text)
         )
     })
 }
@@ -363,8 +364,17 @@ fn parse_address(text: &str) -> Result<SocketAddr, String> {
         }
         _ => Err(format!(
             "{} is not an address with a port; write \"10.0.0.5:443\"",
-            quoted(text)
+            shown(text)
         )),
+    }
+}
+
+/// What is wrong, in quotes; not where a user stands in it, since a password would stand beside.
+fn shown(text: &str) -> String {
+    if text.contains('@') {
+        "what has a user in it (not shown)".to_owned()
+    } else {
+        quoted(text)
     }
 }
 

@@ -108,6 +108,14 @@ fn mistakes_name_their_line_and_what_to_write() {
         ("[tenants.a]\nprivate = ['10.0.0.0/8']", "is not an address with a port"),
         ("[tenants.a]\nprivate = ['10.0.0.5:0']", "is not an address with a port"),
         (
+            "[tenants.a]\nproxy = 'http://user:sekret@10.0.0.5:1'",
+            "tenants.a.proxy: what has a user in it (not shown) is not a proxy",
+        ),
+        (
+            "[tenants.a]\nconnect_to = { 'h.example' = 'user:sekret@10.0.0.5:1' }",
+            "what has a user in it (not shown) is not an address",
+        ),
+        (
             "[tenants.a]\nprivate = '10.0.0.5:443'",
             "must be a list in square brackets, is a string",
         ),

@@ -69,7 +69,7 @@ pub struct ServerLimits {
 }
 
 /// The server's certificate.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct TlsConfig {
     /// PEM file with the chain, the server's own certificate first.
     pub certificate: PathBuf,
@@ -78,7 +78,7 @@ pub struct TlsConfig {
 }
 
 /// Where the journal is.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum JournalAddress {
     /// A SQLite file.
     Sqlite(PathBuf),
@@ -95,13 +95,41 @@ pub struct HostSecret {
     location: Location,
 }
 
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 enum Place {
     File(PathBuf),
     Env(String),
 }
 
+impl PartialEq for HostSecret {
+    /// Whether it stands in the same place; in which line that is said does not count.
+    fn eq(&self, other: &Self) -> bool {
+        self.place == other.place
+    }
+}
+
 impl ServerConfig {
+    /// The keys that differ from those of `started`, and count from the next start on. Where tenants are looked for is not
+    /// among them.
+    #[must_use]
+    pub fn needs_restart(&self, started: &Self) -> Vec<&'static str> {
+        let same = [
+            ("listen", self.listen == started.listen),
+            ("tls", self.tls == started.tls),
+            ("journal", self.journal == started.journal),
+            ("tokens", self.tokens == started.tokens),
+            ("cache", self.cache == started.cache),
+            ("limits", self.limits == started.limits),
+            ("retention", self.transcript_retention == started.transcript_retention),
+            (
+                "telemetry",
+                (&self.otlp, self.json_logs, self.metrics_token)
+                    == (&started.otlp, started.json_logs, started.metrics_token),
+            ),
+        ];
+        same.into_iter().filter(|(_, same)| !same).map(|(key, _)| key).collect()
+    }
+
     /// What holds where the file says nothing.
     #[must_use]
     pub fn default_for(root: &Path) -> Self {

@@ -14,6 +14,7 @@ const REACH: &str = r#"reach = [
     "read GET esign /restapi/v2.1/accounts/{settings:/account_id}/users/{account}",
     "read GET esign /restapi/v2.1/accounts/{settings:/account_id}/users/{settings:/user_id}",
     "close DELETE account /restapi/v2.1/accounts/{settings:/account_id}/users/{account}",
+    "page GET esign /restapi/v2.1/accounts/{settings:/account_id}/users",
 ]"#;
 
 async fn world(article: bool, granted: &[&str]) -> (World, String) {
@@ -34,6 +35,8 @@ async fn world(article: bool, granted: &[&str]) -> (World, String) {
 #[tokio::test]
 async fn the_articles_requests_are_sent_as_written() {
     let (world, ann) = world(true, &["max_assertion = \"3650d\"", REACH]).await;
+    let checked = world.exeunt(&["check", "--tenant", "tenants/acme.toml"], b"").await;
+    assert_eq!(checked.code, 0, "{checked:?}");
     world.run(&event(ANN)).await.ended("closed", 0);
     assert_eq!(world.status(&ann), Status::Closed);
     let token = &world.seen("POST", "/oauth/token")[0];
@@ -117,7 +120,8 @@ async fn what_the_article_cannot_remove_is_not_promised() {
 
 #[tokio::test]
 async fn a_reach_that_the_plugin_does_not_have_is_refused_with_the_nearest_line() {
-    let reach = REACH.replace("/users/{account}\",\n]", "/users/{acount}\",\n]");
+    let close = "close DELETE account /restapi/v2.1/accounts/{settings:/account_id}/users/";
+    let reach = REACH.replace(&format!("{close}{{account}}"), &format!("{close}{{acount}}"));
     let (world, _) = world(true, &["max_assertion = \"3650d\"", &reach]).await;
     let said = ["connectors.docusign.reach", "did you mean `close DELETE account"];
     world.run(&event(ANN)).await.was_misused(&said);

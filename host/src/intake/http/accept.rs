@@ -123,6 +123,8 @@ pub(super) async fn answer(
     (received, at_once): (Instant, StatusCode),
 ) -> Result<Response, Problem> {
     const APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+    // Without what a sender prefers to wait.
+    metrics::histogram!("exeunt_accept_seconds").record(received.elapsed().as_secs_f64());
     let Some(most) = super::prefer::wait(headers) else {
         return Ok(answer.response(at_once));
     };

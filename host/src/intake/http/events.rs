@@ -32,9 +32,7 @@ pub(super) async fn handle(shared: &Shared, tenant: &str, source: &str, request:
         Some(_) => tracing::error_span!("request", tenant, source, event = tracing::field::Empty),
         None => tracing::error_span!("request"),
     };
-    let answer = take(shared, tenant, found, (started, request)).instrument(span).await?;
-    metrics::histogram!("exeunt_accept_seconds").record(started.elapsed().as_secs_f64());
-    Ok(answer)
+    take(shared, tenant, found, (started, request)).instrument(span).await
 }
 
 async fn take(
