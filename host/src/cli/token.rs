@@ -8,7 +8,7 @@ use secrecy::ExposeSecret as _;
 use super::Exit;
 use super::table::{show, table};
 use crate::clock::{Clock as _, SystemClock};
-use crate::tenant::{HostConfig, NewToken, Role, Tokens};
+use crate::tenant::{HostConfig, NewToken, Role, ServerConfig, Tokens};
 
 /// Makes, lists and revokes API tokens. Works on the server's file; the server re-reads it within seconds.
 #[derive(Debug, Subcommand)]
@@ -55,8 +55,12 @@ pub(super) struct Revoke {
 }
 
 impl Config {
+    fn server(&self) -> anyhow::Result<ServerConfig> {
+        Ok(HostConfig::here(self.config.as_deref())?.server)
+    }
+
     fn file(&self) -> anyhow::Result<PathBuf> {
-        Ok(HostConfig::here(self.config.as_deref())?.server.tokens)
+        Ok(self.server()?.tokens)
     }
 }
 
@@ -77,14 +81,12 @@ impl Token {
 
 impl New {
     fn make(self) -> anyhow::Result<String> {
-        let server = HostConfig::here(self.config.config.as_deref())?.server;
-        let file = server.tokens;
-        if let Some(tenant) = &self.tenant {
-            let tenant_file = server.tenant_files.join(format!("{tenant}.toml"));
-            if !tenant_file.exists() {
-                eprintln!("note: there is no {} yet", tenant_file.display());
-            }
+        let server = self.config.server()?;
+        let tenant_file = self.tenant.as_deref().map(|tenant| server.tenant_file(tenant));
+        if let Some(missing) = tenant_file.filter(|file| !file.exists()) {
+            eprintln!("note: there is no {} yet", missing.display());
         }
+        let file = server.tokens;
         let mut random = [0; 32];
         aws_lc_rs::rand::fill(&mut random).map_err(|_| anyhow::anyhow!("the system gives no random numbers"))?;
         let new = NewToken {

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::access::Caller;
 use super::body::Id;
-use super::list::{MAX_SCANS, parse_limit};
+use super::list::{Picked, parse_limit};
 use super::problem::Problem;
 use super::router::Shared;
 use super::view::{EventPage, EventView};
@@ -52,21 +52,17 @@ pub(super) async fn list(
             return Ok(Json(EventPage { events, next }));
         }
     };
-    let (mut events, mut before) = (Vec::new(), page.before);
-    for _ in 0..MAX_SCANS {
-        let limit = page
-            .limit
-            .saturating_sub(u32::try_from(events.len()).unwrap_or(u32::MAX));
-        let look = Page { before, limit };
+    let mut events = Picked::new(page);
+    while let Some(before) = events.look() {
+        let look = Page { before, ..page };
         let found = shared.console.journal.events(&tenant, decision, look).await?;
-        events.extend(found.items.iter().map(EventView::from));
-        before = found.next;
-        if before.is_none() || events.len() as u64 == u64::from(page.limit) {
-            break;
-        }
+        events.take(&found, |event| (event.id, Some(EventView::from(event))));
     }
-    let next = before.map(|id| id.to_string());
-    Ok(Json(EventPage { events, next }))
+    let next = events.next();
+    Ok(Json(EventPage {
+        events: events.items,
+        next,
+    }))
 }
 
 fn parse_decision(text: &str) -> Result<Decision, Problem> {

@@ -100,7 +100,7 @@ pub(super) async fn live() -> &'static str {
 /// Counts for everybody, names and reasons for holders of a token: those of the host see all, a tenant's its own.
 pub(super) async fn ready(State(shared): State<Arc<Shared>>, Anyone(caller): Anyone) -> (StatusCode, Json<Value>) {
     let snapshot = shared.snapshot().await;
-    let report = problems(&*shared.console.health, snapshot.as_ref().as_ref().ok());
+    let report = report(&*shared.console.health, snapshot.as_ref().as_ref().ok());
     let ready = report.phase == Phase::Serving && snapshot.is_ok();
     let lanes = snapshot
         .as_ref()
@@ -129,7 +129,7 @@ pub(super) async fn ready(State(shared): State<Arc<Shared>>, Anyone(caller): Any
 }
 
 /// What the host says of itself, with what the journal adds.
-pub(super) fn problems(health: &dyn Health, snapshot: Option<&Snapshot>) -> HealthReport {
+pub(super) fn report(health: &dyn Health, snapshot: Option<&Snapshot>) -> HealthReport {
     let mut report = health.report();
     let lanes = snapshot.map_or(&[][..], |snapshot| &snapshot.lanes[..]);
     report.problems.extend(orphaned(lanes, health));

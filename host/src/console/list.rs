@@ -1,12 +1,14 @@
 //! `GET /v1/jobs`: the query, and a page of what fits.
 
+use std::fmt::Display;
+
 use axum::extract::RawQuery;
 use axum::http::StatusCode;
 
 use super::access::Caller;
 use super::problem::Problem;
 use super::view::{JobPage, JobView, state_word};
-use crate::journal::{EventId, JobFilter, JobId, Journal, Lane, MAX_PAGE, Outcome, Page, State};
+use crate::journal::{EventId, JobFilter, JobId, Journal, Lane, Listed, MAX_PAGE, Outcome, Page, State};
 use crate::tenant::did_you_mean;
 
 /// Most looks at the journal for one page of an answer. A look may end before the page is full: the journal does not tell
@@ -123,27 +125,62 @@ impl JobQuery {
     pub(super) async fn run(&self, journal: &Journal) -> Result<JobPage, Problem> {
         let picks = matches!(self.state, Some("queued" | "parked"));
         let step = if picks { MAX_PAGE } else { self.page.limit };
-        let (mut jobs, mut before) = (Vec::new(), self.page.before);
-        for _ in 0..MAX_SCANS {
+        let mut jobs = Picked::new(self.page);
+        while let Some(before) = jobs.look() {
             let found = journal.jobs(&self.filter, Page { before, limit: step }).await?;
-            before = found.next;
-            for job in &found.items {
-                if self.state.is_none_or(|state| state == state_word(&job.state)) {
-                    jobs.push(JobView::from(job));
-                }
-                if jobs.len() as u64 == u64::from(self.page.limit) {
-                    before = Some(job.id);
-                    break;
-                }
-            }
-            if before.is_none() || jobs.len() as u64 == u64::from(self.page.limit) {
-                break;
+            jobs.take(&found, |job| {
+                let fits = self.state.is_none_or(|state| state == state_word(&job.state));
+                (job.id, fits.then(|| JobView::from(job)))
+            });
+        }
+        let next = jobs.next();
+        Ok(JobPage { jobs: jobs.items, next })
+    }
+}
+
+/// A page of an answer, picked from several looks at the journal.
+pub(super) struct Picked<V, Id> {
+    pub(super) items: Vec<V>,
+    limit: usize,
+    /// Before which the list goes on; none at its end.
+    before: Option<Id>,
+    looks: usize,
+}
+
+impl<V, Id: Copy + Display> Picked<V, Id> {
+    pub(super) fn new(page: Page<Id>) -> Self {
+        Self {
+            items: Vec::new(),
+            limit: page.limit as usize,
+            before: page.before,
+            looks: 0,
+        }
+    }
+
+    /// Before which to look next; none where the page is full, the list at its end, or enough was looked at.
+    pub(super) fn look(&mut self) -> Option<Option<Id>> {
+        let is_first = self.looks == 0;
+        let goes_on = self.items.len() < self.limit && self.before.is_some() && self.looks < MAX_SCANS;
+        self.looks += 1;
+        (is_first || goes_on).then_some(self.before)
+    }
+
+    /// Takes what `pick` makes of the rows, with their ids, until the page is full.
+    pub(super) fn take<T>(&mut self, found: &Listed<T, Id>, pick: impl Fn(&T) -> (Id, Option<V>)) {
+        self.before = found.next;
+        for row in &found.items {
+            let (id, picked) = pick(row);
+            self.items.extend(picked);
+            if self.items.len() == self.limit {
+                self.before = Some(id);
+                return;
             }
         }
-        Ok(JobPage {
-            jobs,
-            next: before.map(|id| id.to_string()),
-        })
+    }
+
+    /// Where the next page begins.
+    pub(super) fn next(&self) -> Option<String> {
+        self.before.map(|id| id.to_string())
     }
 }
 

@@ -10,7 +10,7 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 
 use super::access::Anyone;
 use super::exposition;
-use super::health::problems;
+use super::health::report;
 use super::problem::Problem;
 use super::router::Shared;
 
@@ -125,7 +125,7 @@ pub(super) async fn show(
     let mut text = handle.render();
     let snapshot = shared.snapshot().await;
     let snapshot = snapshot.as_ref().as_ref().ok();
-    let problems = problems(&*shared.console.health, snapshot).problems.len();
+    let problems = report(&*shared.console.health, snapshot).problems.len();
     exposition::write(&mut text, snapshot, problems, shared.console.clock.now());
     Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], text))
 }

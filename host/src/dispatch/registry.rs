@@ -37,6 +37,8 @@ const ABSENT_FOR: Duration = Duration::from_secs(10);
 pub struct Registry {
     runtime: Arc<Runtime>,
     config: Option<PathBuf>,
+    /// The host's file as it was when the process started.
+    started: Arc<HostConfig>,
     journal: Journal,
     live: ArcSwap<Live>,
     loads: Mutex<Loads>,
@@ -45,8 +47,6 @@ pub struct Registry {
 
 #[derive(Debug, Clone)]
 pub(super) struct Live {
-    /// As it was when the process started.
-    started: Arc<HostConfig>,
     pub(super) host: Arc<HostConfig>,
     pub(super) host_file: HostFile,
     pub(super) tenants: BTreeMap<String, Arc<LiveTenant>>,
@@ -61,19 +61,6 @@ pub(super) struct Live {
     folder_problem: Option<String>,
 }
 
-impl Live {
-    /// What is read at the start only and has changed since.
-    fn restart_for(&self) -> Option<String> {
-        let changed = self.host.server.needs_restart(&self.started.server);
-        (!changed.is_empty()).then(|| {
-            format!(
-                "{} of exeunt.toml is read at the start only and has changed since; restart the host",
-                changed.join(", ")
-            )
-        })
-    }
-}
-
 impl Registry {
     /// A registry without tenants; [`Registry::refresh`] loads them.
     #[must_use]
@@ -82,9 +69,9 @@ impl Registry {
         Self {
             runtime,
             config: host.file.clone(),
+            started: Arc::clone(&host),
             journal,
             live: ArcSwap::from_pointee(Live {
-                started: Arc::clone(&host),
                 host,
                 host_file: HostFile::default(),
                 tenants: BTreeMap::new(),
@@ -116,7 +103,7 @@ impl Registry {
     #[must_use]
     pub fn problems(&self) -> Vec<(Option<String>, Option<String>, String)> {
         let live = self.live.load();
-        let restart = live.restart_for();
+        let restart = self.restart_for(&live.host);
         let of_host = [&live.host_file.problem, &live.folder_problem, &restart];
         let of_host = of_host
             .into_iter()
@@ -170,7 +157,7 @@ impl Registry {
         }
         self.drain(&mut next, &found.files, now).await;
         next.problems.retain(|tenant, _| {
-            let file = next.host.server.tenant_files.join(format!("{tenant}.toml"));
+            let file = next.host.server.tenant_file(tenant);
             found.files.binary_search(&file).is_ok()
         });
         self.live.store(Arc::new(next));
@@ -181,6 +168,17 @@ impl Registry {
         }
         self.chores.run(&self.journal, self).await;
         Ok(())
+    }
+
+    /// What is read at the start only and has changed since.
+    fn restart_for(&self, host: &HostConfig) -> Option<String> {
+        let changed = host.server.needs_restart(&self.started.server);
+        (!changed.is_empty()).then(|| {
+            format!(
+                "{} of exeunt.toml is read at the start only and has changed since; restart the host",
+                changed.join(", ")
+            )
+        })
     }
 
     /// Looks at all files, on a thread where that may take long.

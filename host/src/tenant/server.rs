@@ -109,6 +109,12 @@ impl PartialEq for HostSecret {
 }
 
 impl ServerConfig {
+    /// Where a tenant's file is.
+    #[must_use]
+    pub fn tenant_file(&self, tenant: &str) -> PathBuf {
+        self.tenant_files.join(format!("{tenant}.toml"))
+    }
+
     /// The keys that differ from those of `started`, and count from the next start on. Where tenants are looked for is not
     /// among them.
     #[must_use]
