@@ -31,7 +31,7 @@ impl Check {
     pub(super) async fn run(self) -> anyhow::Result<Exit> {
         let host = HostConfig::locate(self.config.as_deref(), &self.tenant)?;
         let tenant = Tenant::load(&self.tenant, &host)?;
-        println!("tenant     {}: {} reads well", tenant.name, tenant.file.display());
+        println!("tenant     {}: {}", tenant.name, tenant.file.display());
         // One mistake must not hide the next: errors are gathered, and what is well is tried all the same.
         let mut errors = Vec::new();
         for config in tenant.sources.values() {

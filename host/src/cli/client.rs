@@ -1,12 +1,12 @@
 //! The server's API, as commands use it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Method, StatusCode};
+use reqwest::{Certificate, Method, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -62,12 +62,19 @@ impl ServerArgs {
                 ),
             },
         };
-        let ca = self
-            .ca
-            .as_ref()
-            .map(|file| std::fs::read(file).with_context(|| format!("cannot read {}", file.display())));
-        Client::new(server, &token, ca.transpose()?.as_deref())
+        let ca = self.ca.as_deref().map(read_authorities).transpose()?;
+        Client::new(server, &token, ca)
     }
+}
+
+fn read_authorities(file: &Path) -> anyhow::Result<Vec<Certificate>> {
+    let shown = file.display();
+    let pem = std::fs::read(file).with_context(|| format!("cannot read {shown}"))?;
+    let found = Certificate::from_pem_bundle(&pem).with_context(|| format!("{shown} is not a PEM file"))?;
+    if found.is_empty() {
+        bail!("{shown} holds no certificate; --ca names a PEM file with `-----BEGIN CERTIFICATE-----`");
+    }
+    Ok(found)
 }
 
 fn parse_server(text: &str, plain_http: bool) -> anyhow::Result<Url> {
@@ -102,7 +109,7 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub(super) fn new(server: Url, token: &SecretString, ca: Option<&[u8]>) -> anyhow::Result<Self> {
+    pub(super) fn new(server: Url, token: &SecretString, ca: Option<Vec<Certificate>>) -> anyhow::Result<Self> {
         // reqwest takes the process's provider; a second call changes nothing.
         rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
         let mut bearer = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret().trim()))
@@ -115,8 +122,7 @@ impl Client {
             .no_proxy()
             .connect_timeout(CONNECT_WITHIN)
             .default_headers(HeaderMap::from_iter([(AUTHORIZATION, bearer)]));
-        if let Some(pem) = ca {
-            let roots = reqwest::Certificate::from_pem_bundle(pem).context("--ca is not a PEM file of certificates")?;
+        if let Some(roots) = ca {
             builder = builder.tls_certs_only(roots);
         }
         let http = builder.build().context("cannot prepare the connection")?;
@@ -182,10 +188,10 @@ impl Client {
         for (name, value) in headers {
             request = request.header(name, value);
         }
-        let unreachable = || format!("no answer from {}; is `exeunt serve` running there?", self.server);
-        let response = request.send().await.with_context(unreachable)?;
+        let no_answer = |error| no_answer(error, &self.server);
+        let response = request.send().await.map_err(no_answer)?;
         let status = response.status();
-        let bytes = response.bytes().await.with_context(unreachable)?;
+        let bytes = response.bytes().await.map_err(no_answer)?;
         let body = match serde_json::from_slice(&bytes) {
             Ok(body) => body,
             Err(_) if bytes.is_empty() || !status.is_success() => Value::Null,
@@ -207,6 +213,35 @@ impl Client {
         };
         Ok(url)
     }
+}
+
+/// What a request without an answer ran into, and what to write instead.
+fn no_answer(error: reqwest::Error, server: &Url) -> anyhow::Error {
+    let advice = match tls_error(&error) {
+        Some(rustls::Error::InvalidCertificate(_)) => format!(
+            "the certificate of {server} is not accepted; write the name that it is made out for, and name its \
+             authority's PEM file with --ca where this machine does not know it"
+        ),
+        Some(rustls::Error::InvalidMessage(_)) => {
+            format!("{server} does not speak TLS; write http:// where `exeunt serve` has no certificate")
+        }
+        Some(_) => format!("no secure connection to {server}"),
+        None if server.scheme() == "http" && !error.is_connect() && !error.is_timeout() => {
+            format!("{server} does not answer in HTTP; write https:// where `exeunt serve` has a certificate")
+        }
+        None => format!("no answer from {server}; is `exeunt serve` running there?"),
+    };
+    anyhow::Error::new(error).context(advice)
+}
+
+/// What TLS said. It travels inside errors of input and output, which do not name it as their source.
+fn tls_error<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e rustls::Error> {
+    let carried = error
+        .downcast_ref::<std::io::Error>()
+        .and_then(std::io::Error::get_ref)
+        .and_then(|inner| tls_error(inner));
+    let said = error.downcast_ref().or(carried);
+    said.or_else(|| tls_error(error.source()?))
 }
 
 /// An answer as what it should be.

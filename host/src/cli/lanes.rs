@@ -75,11 +75,12 @@ fn note(lane: &LaneView) -> String {
         .resting
         .as_ref()
         .map(|rest| format!("rests until {}: {}", rest.until, rest.why));
-    [parked, breaker, resting]
-        .into_iter()
-        .flatten()
-        .collect::<Vec<_>>()
-        .join("; ")
+    let notes: Vec<_> = [parked, breaker, resting].into_iter().flatten().collect();
+    match lane.next_try {
+        // What stands still tries nothing.
+        Some(at) if notes.is_empty() => format!("next try at {at}"),
+        _ => notes.join("; "),
+    }
 }
 
 #[cfg(test)]

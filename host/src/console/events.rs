@@ -9,11 +9,12 @@ use serde::Deserialize;
 
 use super::access::Caller;
 use super::body::Id;
+use super::lanes::check_empty;
 use super::list::{Picked, parse_limit};
 use super::problem::Problem;
 use super::router::Shared;
 use super::view::{EventPage, EventView};
-use crate::journal::{Decision, EventId, Page};
+use crate::journal::{Decision, EventId, Page, Scope};
 use crate::tenant::{Role, did_you_mean};
 
 /// The query of a list of events.
@@ -59,6 +60,9 @@ pub(super) async fn list(
         events.take(&found, |event| (event.id, Some(EventView::from(event))));
     }
     let next = events.next();
+    if events.items.is_empty() && next.is_none() {
+        check_empty(&shared, &caller, &Scope::Tenant(tenant)).await?;
+    }
     Ok(Json(EventPage {
         events: events.items,
         next,

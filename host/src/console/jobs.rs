@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::access::Caller;
 use super::body::{Body, Id, Reason};
 use super::lane_view::Released;
-use super::lanes::check_known;
+use super::lanes::{check_empty, check_known};
 use super::list::{JobQuery, lane, query_text};
 use super::problem::Problem;
 use super::router::Shared;
@@ -33,7 +33,11 @@ pub(super) async fn list(
             next: None,
         }));
     };
-    query.run(&shared.console.journal).await.map(Json)
+    let page = query.run(&shared.console.journal).await?;
+    if page.jobs.is_empty() && page.next.is_none() {
+        check_empty(&shared, &caller, &query.scope()).await?;
+    }
+    Ok(Json(page))
 }
 
 /// `GET /v1/jobs/{id}`

@@ -31,6 +31,8 @@ pub struct LaneView {
     pub held: u64,
     /// Since when the first of the queued jobs could have run.
     pub oldest_due: Option<Timestamp>,
+    /// When the first of the queued jobs is tried again, where all of them wait for that.
+    pub next_try: Option<Timestamp>,
     /// Until when the target wants peace.
     pub resting: Option<Until>,
     /// Since when nothing runs until an operator has changed something.
@@ -102,7 +104,8 @@ impl LaneView {
             queued: lane.queued,
             running: lane.running,
             held: lane.held,
-            oldest_due: lane.oldest_due,
+            oldest_due: lane.oldest_due.filter(|due| *due <= now),
+            next_try: lane.oldest_due.filter(|due| *due > now),
             resting: resting.map(|(until, why)| Until {
                 until: *until,
                 why: why.clone(),

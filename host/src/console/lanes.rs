@@ -38,6 +38,9 @@ pub(super) async fn list(
     };
     let (journal, now) = (&shared.console.journal, shared.console.clock.now());
     let lanes = journal.lanes(tenant.as_deref()).await?;
+    if let (Some(tenant), true) = (&tenant, lanes.is_empty()) {
+        check_empty(&shared, &caller, &Scope::Tenant(tenant.clone())).await?;
+    }
     let pauses = journal.pauses().await?;
     let concerns = |pause: &&Pause| match (&tenant, &pause.scope) {
         (None, _) | (_, Scope::All) => true,
@@ -197,6 +200,15 @@ pub(super) async fn check_known(shared: &Shared, scope: &Scope) -> Result<(), Pr
             let known = health.knows(lane.tenant(), Some(lane.connector())) || has_lane(shared, lane).await?;
             known.then_some(()).ok_or_else(|| Problem::not_found("connector"))
         }
+    }
+}
+
+/// Refuses an empty list where the host asked for a name that nobody here knows: what was mistyped must not look as if
+/// nothing waited there.
+pub(super) async fn check_empty(shared: &Shared, caller: &Caller, scope: &Scope) -> Result<(), Problem> {
+    match caller.tenant() {
+        Some(_) => Ok(()),
+        None => check_known(shared, scope).await,
     }
 }
 

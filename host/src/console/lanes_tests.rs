@@ -225,3 +225,45 @@ async fn the_breaker_is_closed_by_those_who_may_approve() {
     let action = stand.journal.job(id).await.unwrap().unwrap().actions.remove(0);
     assert_eq!((action.actor.as_str(), action.verb.as_str()), ("boss", "release"));
 }
+
+#[tokio::test]
+async fn a_lane_all_of_whose_jobs_wait_says_when_the_next_try_is() {
+    let stand = Stand::new().await;
+    stand.leaver("acme", "a@acme.example", NewState::Queued).await;
+    let job = stand.claim().await;
+    let at = stand.journal.after(std::time::Duration::from_secs(60));
+    let reason = "the target is away".to_owned();
+    stand
+        .journal
+        .finish(&job.fence, Finish::Retry { at, reason }, None)
+        .await
+        .unwrap();
+    let seen = &lanes(&stand, "", "ops").await.lanes[0];
+    assert_eq!((seen.queued, seen.oldest_due, seen.next_try), (1, None, Some(at)));
+    stand.leaver("acme", "b@acme.example", NewState::Queued).await;
+    let seen = &lanes(&stand, "", "ops").await.lanes[0];
+    assert_eq!((seen.queued, seen.next_try), (2, None), "one of them may run now");
+    assert!(seen.oldest_due.is_some());
+}
+
+#[tokio::test]
+async fn a_name_that_nobody_knows_is_not_an_empty_list_for_the_host() {
+    let stand = Stand::new().await;
+    stand.leaver("acme", "a@acme.example", NewState::Queued).await;
+    let lists = ["/v1/lanes?tenant=", "/v1/jobs?tenant=", "/v1/events?tenant="];
+    for list in lists {
+        assert_eq!(stand.get(&format!("{list}nobody"), "ops").await.0, 404, "{list}");
+        assert_eq!(stand.get(&format!("{list}acme"), "ops").await.0, 200, "{list}");
+        // A tenant's token learns nothing of others, nor that there are none.
+        assert_eq!(stand.get(&format!("{list}nobody"), "other-all").await.0, 200, "{list}");
+    }
+    let (status, body) = stand.get("/v1/jobs?tenant=acme&connector=zom", "ops").await;
+    assert_eq!(
+        (status, body["detail"].as_str()),
+        (404, Some("there is no such connector"))
+    );
+    let ended = stand
+        .get("/v1/jobs?tenant=acme&connector=docusign&state=ended", "ops")
+        .await;
+    assert_eq!((ended.0, &ended.1["jobs"]), (200, &json!([])));
+}

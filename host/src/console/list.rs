@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use super::access::Caller;
 use super::problem::Problem;
 use super::view::{JobPage, JobView, state_word};
-use crate::journal::{EventId, JobFilter, JobId, Journal, Lane, Listed, MAX_PAGE, Outcome, Page, State};
+use crate::journal::{EventId, JobFilter, JobId, Journal, Lane, Listed, MAX_PAGE, Outcome, Page, Scope, State};
 use crate::tenant::did_you_mean;
 
 /// Most looks at the journal for one page of an answer. A look may end before the page is full: the journal does not tell
@@ -119,6 +119,15 @@ impl JobQuery {
             ));
         }
         Ok(Some(Self { filter, state, page }))
+    }
+
+    /// Whose jobs are asked for.
+    pub(super) fn scope(&self) -> Scope {
+        match (&self.filter.lane, &self.filter.tenant) {
+            (Some(lane), _) => Scope::Connector(lane.clone()),
+            (None, Some(tenant)) => Scope::Tenant(tenant.clone()),
+            (None, None) => Scope::All,
+        }
     }
 
     /// A page of what fits.

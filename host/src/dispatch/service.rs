@@ -27,15 +27,20 @@ const RECONCILE: Duration = Duration::from_secs(60);
 /// cheaper than many for one. Short enough that jobs which hang, and never make room, do not slow the others.
 const GATHER: Duration = Duration::from_millis(10);
 
+/// How often to say that the database does not answer, while it does not.
+const COMPLAIN: Duration = Duration::from_secs(10);
+
 /// How the dispatcher behaves. The defaults are meant to be kept.
 #[derive(Debug, Clone)]
 pub struct ServiceOptions {
     /// Names this host to operators.
     pub owner: String,
-    /// Jobs that run at a time in this process. The sandbox holds 256; a job waits for its target most of the time.
+    /// Jobs that run at a time in this process. The sandbox holds a few more. A job waits for its target and for commits
+    /// most of the time: of 128 too many waited at once, and a sixth of two processors had nothing to do. Above 256 little
+    /// is left to win.
     pub concurrency: usize,
-    /// Jobs of one tenant that run at a time in this process, over all of its connectors. Half of all: a tenant whose
-    /// targets hang leaves the other half, and a tenant that is alone does not notice, since its connectors' own caps
+    /// Jobs of one tenant that run at a time in this process, over all of its connectors. A quarter of all: a tenant
+    /// whose targets hang leaves the rest, and a tenant that is alone does not notice, since its connectors' own caps
     /// are lower.
     pub per_tenant: usize,
     /// For how long a claimed job is ours without a heartbeat. Long enough for a slow database, short enough that a
@@ -51,7 +56,7 @@ impl Default for ServiceOptions {
     fn default() -> Self {
         Self {
             owner: "exeunt".to_owned(),
-            concurrency: 128,
+            concurrency: 256,
             per_tenant: 64,
             lease: Duration::from_secs(30),
             poll: Duration::from_millis(250),
@@ -93,6 +98,8 @@ pub struct Service {
     leases: Arc<Leases>,
     last: Claim,
     claimed_at: Instant,
+    /// When it was last said that the database does not do it; none while it does.
+    complained_at: Option<Instant>,
 }
 
 /// What the last claim came to.
@@ -118,6 +125,7 @@ impl Service {
             leases: Arc::new(Leases::new(options.lease)),
             last: Claim::Some,
             claimed_at: Instant::now(),
+            complained_at: None,
             options,
         }
     }
@@ -210,17 +218,27 @@ impl Service {
             .claim_within(&self.options.owner, self.options.lease, self.room(), shares)
             .await;
         self.claimed_at = Instant::now();
-        self.last = match claimed {
-            Ok(jobs) if jobs.is_empty() => Claim::None,
-            Ok(jobs) => {
-                jobs.into_iter().for_each(|job| self.start(job, asked));
-                Claim::Some
-            }
-            Err(error) => {
-                tracing::error!("cannot claim jobs: {error}");
-                Claim::Failed
-            }
+        let jobs = match claimed {
+            Ok(jobs) => jobs,
+            Err(error) => return self.complain(&error),
         };
+        if self.complained_at.take().is_some() {
+            tracing::info!("jobs can be claimed again");
+        }
+        self.last = match jobs.is_empty() {
+            true => Claim::None,
+            false => Claim::Some,
+        };
+        jobs.into_iter().for_each(|job| self.start(job, asked));
+    }
+
+    /// Notes that a claim failed, and says so at once and then now and again: it is tried four times a second.
+    fn complain(&mut self, error: &JournalError) {
+        self.last = Claim::Failed;
+        if self.complained_at.is_none_or(|at| at.elapsed() >= COMPLAIN) {
+            tracing::error!("cannot claim jobs: {error}");
+            self.complained_at = Some(Instant::now());
+        }
     }
 
     fn start(&mut self, job: ClaimedJob, asked: Instant) {

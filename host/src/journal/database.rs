@@ -269,8 +269,21 @@ impl Database {
             Ok(connection)
         };
         match timeout(CONNECT_TIMEOUT, opened).await {
+            Ok(Err(JournalError::Unavailable(why))) => Err(JournalError::unavailable(format!("{}{why}", self.at()))),
             Ok(connection) => connection,
-            Err(_) => Err(JournalError::unavailable("no connection within 5 s")),
+            Err(_) => Err(JournalError::unavailable(format!(
+                "{}no connection within 5 s",
+                self.at()
+            ))),
+        }
+    }
+
+    /// Where PostgreSQL is, for a message that says it is not there. SQLite's file is on this machine.
+    fn at(&self) -> String {
+        let url = &self.connect.database_url;
+        match (self.context.dialect, url.host_str()) {
+            (Dialect::Postgres, Some(host)) => format!("{host}:{}: ", url.port().unwrap_or(5432)),
+            _ => String::new(),
         }
     }
 

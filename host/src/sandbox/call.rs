@@ -277,7 +277,7 @@ pub(super) fn root_cause(error: &wasmtime::Error) -> String {
 type Slot = Option<OwnedSemaphorePermit>;
 
 /// Memory above which a store is not taken down on the worker that ran it: 48 MiB, which is above what a Rust guest sets
-/// aside without touching it (the DocuSign connector 33 MiB). The kernel takes back a gigabyte in a tenth of a second, and
+/// aside without touching it (the DocuSign connector 13 MiB). The kernel takes back a gigabyte in a tenth of a second, and
 /// whoever is behind the guest on its worker would wait for that; for a small store the way to another thread costs more
 /// than it saves.
 const LARGE: usize = 48 * 1024 * 1024;

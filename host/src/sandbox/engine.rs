@@ -179,7 +179,7 @@ fn pool(limits: &SandboxLimits) -> PoolingAllocationConfig {
     pool.table_elements(limits.table_elements);
     pool.max_component_instance_size(4 * 1024 * 1024);
     pool.max_core_instance_size(4 * 1024 * 1024);
-    // Keeping 1 MiB resident saves a small guest all its page faults and costs at most 256 MiB when all slots are warm.
+    // Keeping 1 MiB resident saves a small guest all its page faults and costs at most 320 MiB when all slots are warm.
     pool.linear_memory_keep_resident(1024 * 1024);
     pool.table_keep_resident(64 * 1024);
     // Asking the kernel which pages a guest touched and resetting only those, instead of all that is kept: halves the

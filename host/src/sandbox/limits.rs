@@ -11,11 +11,12 @@ pub const TICK: Duration = Duration::from_millis(2);
 pub struct SandboxLimits {
     /// Bytes of a component file. A Rust guest has 0.2 MB, a JavaScript guest 12, a Python guest 19.
     pub component: usize,
-    /// Linear memory of one call, all memories together. A Rust guest needs 2 MiB, a Python guest about 40.
+    /// Linear memory of one call, all memories together. A Rust guest needs 2 MiB (DocuSign's sets 13 aside), a Python
+    /// guest about 40.
     pub memory: usize,
     /// Memory of all calls of one tenant together, that of the guests and the answers of targets: 1 GiB, eight calls at
-    /// their limit or 25 of a Python guest. Its jobs fill up to 64 places, and without this limit its guests could take
-    /// 8 GiB and answers 2 GiB, and with them the process.
+    /// their limit, 25 of a Python guest, or the 64 of the DocuSign connector that may run at once. Without this limit its
+    /// guests could take 8 GiB and answers 2 GiB, and with them the process.
     pub tenant_memory: usize,
     /// Entries of all tables of one call, for indirect calls.
     pub table_elements: usize,
@@ -31,7 +32,8 @@ pub struct SandboxLimits {
     pub handed_over: usize,
     /// Handles that a guest may hold.
     pub handles: usize,
-    /// Calls at once. Those above wait; the pool is sized for this many.
+    /// Calls at once. Those above wait; the pool is sized for this many: a host's 256 jobs, and 64 that ask plugins beside
+    /// them what they are, whatever the jobs' targets do.
     pub concurrency: u32,
     /// Accounts in one answer of `find`.
     pub accounts_found: usize,
@@ -62,7 +64,7 @@ impl Default for SandboxLimits {
             stack: 512 * 1024,
             handed_over: 4 * 1024 * 1024,
             handles: 64,
-            concurrency: 256,
+            concurrency: 320,
             accounts_found: 100,
             accounts_paged: 1000,
             account_id: 256,

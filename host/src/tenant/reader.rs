@@ -16,8 +16,9 @@ use toml::de::{DeTable, DeValue};
 use super::error::{ConfigError, Location, Problem};
 use super::names::did_you_mean;
 
-/// Largest configuration file: 1 MiB. A tenant with 10,000 protected addresses needs a third of it.
-pub const MAX_CONFIG_BYTES: u64 = 1024 * 1024;
+/// Largest configuration file: 2 MiB. A tenant with 10,000 protected addresses needs a sixth of it, and a host that grants
+/// 10,000 tenants something each two thirds.
+pub const MAX_CONFIG_BYTES: u64 = 2 * 1024 * 1024;
 
 /// Reads a configuration file.
 pub(crate) fn read_text(file: &Path) -> Result<String, ConfigError> {

@@ -23,8 +23,8 @@ use crate::numbers::{micros, processor_time, rate};
 use crate::target::{Target, hire, token};
 use crate::world::{Server, World, event};
 
-/// A lane runs 8 jobs at a time, so 16 tenants fill the service's 128 places.
-const TENANTS: usize = 16;
+/// A lane runs 8 jobs at a time, so 32 tenants fill the service's 256 places.
+const TENANTS: usize = 32;
 const WARM: usize = 500;
 /// As many as the bar for accepting has.
 const SENDERS: usize = 64;

@@ -9,6 +9,7 @@ mod accept;
 mod bare;
 mod call;
 mod client;
+mod depth;
 mod guests;
 mod latency;
 mod leavers;
@@ -52,6 +53,12 @@ enum Which {
         #[arg(long, default_value_t = QUEUED)]
         queued: usize,
     },
+    /// Leavers a second and time to verified by queued jobs and tenants.
+    Depth {
+        /// Queued jobs at most.
+        #[arg(long, default_value_t = QUEUED)]
+        queued: usize,
+    },
     /// What a hostile tenant costs its neighbours.
     Neighbours,
     /// Start to ready and resident memory by tenants.
@@ -80,6 +87,7 @@ async fn main() -> anyhow::Result<()> {
             leavers::run(LEAVERS).await?;
             latency::run().await?;
             scale::run(QUEUED).await?;
+            depth::run(QUEUED).await?;
             tenants::run(&TENANTS, false).await?;
             tenants::run(&TENANTS[..1], true).await?;
             neighbours::run().await
@@ -90,6 +98,7 @@ async fn main() -> anyhow::Result<()> {
         Some(Which::Leavers { count }) => leavers::run(count).await,
         Some(Which::Latency) => latency::run().await,
         Some(Which::Scale { queued }) => scale::run(queued).await,
+        Some(Which::Depth { queued }) => depth::run(queued).await,
         Some(Which::Neighbours) => neighbours::run().await,
         Some(Which::Tenants { tenants, plugin_each }) => tenants::run(&tenants, plugin_each).await,
     }

@@ -2,7 +2,7 @@
 //!
 //! The journal is called by functions, as the server does; the file is SQLite with `synchronous=FULL`. Accepting fills
 //! it, so the rate of the last events of a filling is the rate at that depth. Dispatch claims and finishes in rounds, as
-//! the service does with its 128 places; the cap of a lane is 128 too, so that one tenant may use them all.
+//! the service does with its 256 places; the cap of a lane is 256 too, so that one tenant may use them all.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,7 +19,7 @@ use crate::world::EVENT;
 
 /// Events that wait for a commit: four batches of it.
 const WAITING: usize = 1024;
-const PLACES: usize = 128;
+const PLACES: usize = 256;
 const DISPATCHED_FOR: Duration = Duration::from_secs(3);
 /// Events at the end of a filling whose rate is shown.
 const MEASURED: usize = 10_000;
@@ -32,7 +32,7 @@ pub(crate) async fn run(most: usize) -> anyhow::Result<()> {
         let folder = tempfile::tempdir()?;
         let url = format!("sqlite:{}", folder.path().join("journal.db").display());
         let options = Options {
-            default_cap: 128,
+            default_cap: 256,
             ..Options::default()
         };
         let journal = Journal::open(&url, options).await?;

@@ -5,9 +5,9 @@ use std::time::Duration;
 use crate::client::{Until, load};
 use crate::heading;
 use crate::numbers::{millis, processor_time};
-use crate::world::{GRANTED, World, event, simulator};
+use crate::world::{World, event, simulator};
 
-/// A leaver for each tenant that may reach the simulator, so that each has its token, its grant and its lane in use.
+/// A leaver for each tenant, so that each has its token, its grant and its lane in use.
 const WORKED_WITHIN: Duration = Duration::from_secs(120);
 
 pub(crate) async fn run(counts: &[usize], is_each: bool) -> anyhow::Result<()> {
@@ -37,20 +37,19 @@ pub(crate) async fn run(counts: &[usize], is_each: bool) -> anyhow::Result<()> {
         );
         println!("  processor time for that                {:>8.0} ms", millis(used));
         println!("  resident when ready                    {idle:>8} MiB   (bar: 300 with 10,000 tenants)");
-        let working = tenants.min(GRANTED);
-        for number in 0..working {
+        for number in 0..tenants {
             sim.add_user(docusign_sim::User::new(&format!("leaver{number}@acme.example")));
         }
-        load(server.address, 16, Until::Count(working), |number| {
+        load(server.address, 16, Until::Count(tenants), |number| {
             event(number, &format!("leaver{number}@acme.example"))
         })
         .await?;
-        let closed = || u64::try_from(working).is_ok_and(|working| sim.counters().closes >= working);
+        let closed = || u64::try_from(tenants).is_ok_and(|tenants| sim.counters().closes >= tenants);
         let done = crate::leavers::wait_until(WORKED_WITHIN, closed).await;
         let (now, highest) = server.resident();
         let closes = sim.counters().closes;
-        println!("  resident after {working:>5} leavers' jobs      {now:>8} MiB, at most {highest} ({closes} closed)");
-        anyhow::ensure!(done, "only {closes} of {working} leavers were closed in time");
+        println!("  resident after {tenants:>5} leavers' jobs      {now:>8} MiB, at most {highest} ({closes} closed)");
+        anyhow::ensure!(done, "only {closes} of {tenants} leavers were closed in time");
         server.kill().await?;
     }
     Ok(())

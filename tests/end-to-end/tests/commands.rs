@@ -19,7 +19,7 @@ async fn a_check_of_what_is_well_says_what_it_did() {
     says(
         &ran.stdout,
         &[
-            "tenant     acme: tenants/acme.toml reads well\n",
+            "tenant     acme: tenants/acme.toml\n",
             "source     hr: feeds docusign\n",
             "connector  docusign: docusign 0.1.0, sha256:",
             "POST account /oauth/token: 200\n",

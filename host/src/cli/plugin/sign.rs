@@ -60,7 +60,13 @@ impl Keygen {
             .create_new(true)
             .mode(0o600)
             .open(&self.output);
-        let mut file = file.with_context(cannot)?;
+        let mut file = file.map_err(|error| match error.kind() {
+            ErrorKind::AlreadyExists => anyhow!(
+                "{} exists, and a key is never written over another; name a new file, or move that one away",
+                self.output.display()
+            ),
+            _ => anyhow!(error).context(cannot()),
+        })?;
         file.write_all(pem.expose_secret().as_bytes()).with_context(cannot)?;
         println!("{}", key.public());
         Ok(Exit::Success)

@@ -160,3 +160,31 @@ async fn a_job_is_replayed_by_its_id_with_a_token_for_audit_and_nobody_is_asked(
     house.ask(&host, &arguments).await.was_misused(&["role `audit`"]);
     host.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_speaks_otherwise_than_asked_is_named_with_what_to_write() {
+    let house = House::sqlite().await;
+    let host = house.start().await;
+    let tls = format!("https://{}", house.world.simulator.esign_addr());
+    let plain = format!("https://{}", host.address());
+    let wrong = tls.replace("https", "http");
+    house.world.write("empty.pem", "nothing\n");
+    for (server, ca, says) in [
+        (&tls, None, "is not accepted; write the name that it is made out for"),
+        (
+            &tls,
+            Some("ca.pem"),
+            "is not accepted; write the name that it is made out for",
+        ),
+        (&plain, None, "does not speak TLS; write http://"),
+        (&wrong, None, "does not answer in HTTP; write https://"),
+        (&tls, Some("empty.pem"), "empty.pem holds no certificate"),
+    ] {
+        let mut line = vec!["lanes", "--server", server.as_str()];
+        line.extend(ca.iter().flat_map(|file| ["--ca", *file]));
+        let ran = house.ask(&host, &line).await;
+        assert_eq!(ran.code, 2, "{line:?}: {ran:?}");
+        lines(&ran.stderr, &[says]);
+        assert!(!ran.stderr.contains(house.token.as_str()), "{ran:?}");
+    }
+}

@@ -87,8 +87,8 @@ on_both! {
         host.kill().await;
     }
 
-    // A lane runs 8 jobs, so these could hold all 128 places of the host.
-    async fn a_tenant_all_of_whose_sixteen_targets_hang_leaves_half_of_the_host(house: House) {
+    // A lane runs 8 jobs, so these could hold 128 of the 256 places of the host.
+    async fn a_tenant_all_of_whose_sixteen_targets_hang_leaves_three_quarters_of_the_host(house: House) {
         let simulator = &house.world.simulator;
         let hanging = add_tenants(&house).await;
         give_connectors(&house, "stuck", 16);
@@ -113,6 +113,27 @@ on_both! {
         assert!(running().await <= 64, "{}", running().await);
         let jobs = client.jobs("tenant=stuck").await;
         assert_eq!((jobs.len(), ended_by(&jobs, "9")), (160, 0), "its jobs wait for its targets");
+        host.kill().await;
+    }
+
+    async fn one_tenant_may_use_all_its_places_at_once(house: House) {
+        let simulator = &house.world.simulator;
+        simulator.fault(Fault::new(FaultKind::Latency { ms: 300 }).forever());
+        let tenant = house.tenant_text().replace("[connectors.docusign]\n", "[connectors.docusign]\nconcurrency = 64\n");
+        house.replace("tenants/acme.toml", &tenant);
+        let host = house.start().await;
+        let client = Client::new(&house, &host);
+        assert_eq!(client.post("/v1/pause", &json!({ "reason": "a test" })).await.expect("an answer").0, 204);
+        let books = Books::default();
+        books.add(simulator, "acme", 64).await;
+        books.send_all(&client).await;
+        assert_eq!(client.post("/v1/resume", &json!({})).await.expect("an answer").0, 200);
+        crate::until("all run", async || client.lane("acme").await["running"] == 64).await;
+        done(&client, "acme").await;
+        let jobs = client.jobs("tenant=acme").await;
+        let at_once = |job: &&Value| job["state"] == "ended" && job["attempts"] == 1;
+        assert_eq!(jobs.iter().filter(at_once).count(), 64, "none ran into a limit and was tried again");
+        books.balance(&client, simulator).await;
         host.kill().await;
     }
 }
