@@ -158,8 +158,9 @@ async fn all_that_were_given_up_of_a_tenant_are_retried_at_once() {
             .await;
         dead.push(stand.give_up().await);
     }
-    let nothing = ["retry", "--dead", "--tenant", "nobody", "--reason", "mended"];
-    assert_eq!(print(&stand, "ops", &nothing).await.unwrap(), "no jobs were given up\n");
+    let unknown = ["retry", "--dead", "--tenant", "nobody", "--reason", "mended"];
+    let error = print(&stand, "ops", &unknown).await.unwrap_err().to_string();
+    assert!(error.ends_with("there is no such tenant"), "{error}");
     let text = print(
         &stand,
         "ops",

@@ -93,9 +93,16 @@ impl Serve {
             ..Options::default()
         };
         let journal = Journal::open(address.expose_secret(), options).await?;
+        let mut dispatching = ServiceOptions {
+            owner: name,
+            ..ServiceOptions::default()
+        };
+        if let Some(lease) = host.server.limits.lease {
+            dispatching.lease = lease;
+        }
         if owned.is_some() {
             // Whoever had these jobs was the process before this one; waiting for most of its leases would help nobody.
-            let back = journal.reclaim_all().await?.len();
+            let back = journal.reclaim_all(dispatching.lease).await?.len();
             tracing::info!(back, "the journal is this process's; took back what was running");
         }
         let sandbox = super::sandbox()?.with_cache(cache);
@@ -122,14 +129,7 @@ impl Serve {
         if let Some((_, certificates)) = &watched.tls {
             server = server.tls(certificates);
         }
-        let mut options = ServiceOptions {
-            owner: name,
-            ..ServiceOptions::default()
-        };
-        if let Some(lease) = host.server.limits.lease {
-            options.lease = lease;
-        }
-        let dispatcher = Service::new(journal.clone(), registry.clone(), options);
+        let dispatcher = Service::new(journal.clone(), registry.clone(), dispatching);
         parts.spawn(server.run(stopped.clone()));
         parts.spawn(dispatcher.run(stopped.clone()));
         parts.spawn(look(watched, hangup, stopped.clone()));

@@ -86,7 +86,7 @@ pub struct Released {
 pub struct Resumed {
     /// Whether there was a pause of exactly this scope.
     pub resumed: bool,
-    /// Whether the connector, or one of the tenant's, was parked.
+    /// Whether the connector, or one of the tenant's, was parked; the connector, where it was named, may have rested.
     pub unparked: bool,
 }
 

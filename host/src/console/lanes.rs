@@ -92,7 +92,8 @@ pub(super) struct ResumeWanted {
     connector: Option<String>,
 }
 
-/// `POST /v1/resume`: the role `operate`. Of a tenant or connector, also lets what is parked try again. What a token of the
+/// `POST /v1/resume`: the role `operate`. Of a tenant or connector, also lets what is parked try again,
+/// and of a connector what rests. What a token of the
 /// host has paused, only another one resumes.
 pub(super) async fn resume(
     State(shared): State<Arc<Shared>>,
@@ -105,7 +106,7 @@ pub(super) async fn resume(
     let journal = &shared.console.journal;
     let resumed = journal.resume(&scope, caller.name()).await?;
     let unparked = match &scope {
-        Scope::Connector(lane) => journal.unpark(lane, caller.name()).await?,
+        Scope::Connector(lane) => journal.wake(lane, caller.name()).await?,
         Scope::Tenant(tenant) => unpark_all(journal, tenant, caller.name()).await?,
         // Everybody's parked connectors at once would be a storm of errors at everybody's targets.
         Scope::All => false,

@@ -62,6 +62,13 @@ impl<'a> Gate<'a> {
         self.intended.contains(&account.to_ascii_lowercase())
     }
 
+    /// Accounts whose closure an earlier attempt has tried, in small letters and in order.
+    pub(super) fn intended(&self) -> Vec<String> {
+        let mut intended = self.journal.map_or_else(Vec::new, |(_, job, _)| job.intents.clone());
+        intended.sort_unstable();
+        intended
+    }
+
     /// Verb calls whose transcript is kept already.
     #[must_use]
     pub fn kept(&self) -> usize {

@@ -27,6 +27,9 @@ const VERIFY_PAUSE: Duration = Duration::from_millis(250);
 /// Longest pause between two reads.
 const VERIFY_PAUSE_MOST: Duration = Duration::from_secs(5);
 
+/// Why an account counts as closed by us that this attempt did not close.
+const CLOSED_EARLIER: &str = "closed by an earlier attempt, as an independent read shows";
+
 /// What one attempt came to.
 #[derive(Debug)]
 pub struct Attempt {
@@ -77,10 +80,7 @@ impl Procedure<'_, '_> {
             .cloned()
             .collect();
         if found.is_empty() {
-            return Ok((
-                Outcome::NoAccount,
-                "the target knows no account of this person".to_owned(),
-            ));
+            return self.nowhere_found().await;
         }
         if open.is_empty() {
             return self.closed_before(&found).await;
@@ -127,13 +127,37 @@ impl Procedure<'_, '_> {
         Ok(found)
     }
 
+    /// Where the search finds nobody. It is no proof of what this job has set out to close before: a target's search may
+    /// leave out what is closed, or not know it yet.
+    async fn nowhere_found(&mut self) -> Result<(Outcome, String), Stop> {
+        let mut has_closed = false;
+        for id in self.gate.intended() {
+            self.verbs.may_go_on()?;
+            let Some(account) = self.verbs.read(&id).await? else {
+                continue;
+            };
+            let status = account.native_status.as_str();
+            if account.standing != Standing::Closed {
+                let reason = format!("account {id} was found before and is {status}, and a search does not find it");
+                return Err(Stop::Unavailable(reason));
+            }
+            self.accounts.push(AccountChange {
+                after: Some(status.to_owned()),
+                ..change(&account)
+            });
+            has_closed = true;
+        }
+        if has_closed {
+            return Ok((Outcome::Closed, CLOSED_EARLIER.to_owned()));
+        }
+        let reason = "the target knows no account of this person".to_owned();
+        Ok((Outcome::NoAccount, reason))
+    }
+
     async fn closed_before(&mut self, found: &[Account]) -> Result<(Outcome, String), Stop> {
         self.verify_closed(found).await?;
         if found.iter().any(|account| self.gate.was_intended(&account.id)) {
-            return Ok((
-                Outcome::Closed,
-                "closed by an earlier attempt, as an independent read shows".to_owned(),
-            ));
+            return Ok((Outcome::Closed, CLOSED_EARLIER.to_owned()));
         }
         Ok((
             Outcome::AlreadyClosed,

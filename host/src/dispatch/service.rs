@@ -308,7 +308,8 @@ async fn reclaim(journal: &Journal) {
 }
 
 async fn release(journal: &Journal, fence: &Fence) {
-    match journal.finish(fence, Finish::Release, None).await {
+    let reason = "the host stopped".to_owned();
+    match journal.finish(fence, Finish::Release { reason }, None).await {
         Ok(_) | Err(JournalError::LeaseLost(_)) => {}
         Err(error) => tracing::error!(job = %fence.job(), "cannot release a job, its lease will end: {error}"),
     }

@@ -141,7 +141,7 @@ pub(super) async fn work(worker: Arc<Worker>, job: ClaimedJob, lease: Arc<Lease>
         _ => Outcome::Failed,
     };
     // The history says nothing of a job that only waits, unless it has closed something before that.
-    let said = said.filter(|_| !matches!(finish, Finish::Defer { .. }) || has_acted);
+    let said = said.filter(|_| !matches!(finish, Finish::Defer { .. } | Finish::GiveBack { .. }) || has_acted);
     step::passed("finishing");
     let finished = put_down(&worker.journal, &job, finish, said).await;
     step::passed("finished");
@@ -225,7 +225,7 @@ fn finish(
             at: journal.backoff(job.attempt),
             reason,
         },
-        Err(Stop::Paused(_)) => Finish::Release,
+        Err(Stop::Paused(reason)) => Finish::Release { reason },
         Err(Stop::Busy(reason) | Stop::JournalAway(reason)) => Finish::Defer {
             until: journal.after(BUSY_PAUSE),
             reason,

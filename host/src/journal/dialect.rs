@@ -65,6 +65,17 @@ impl Dialect {
         }
     }
 
+    /// Lets a transaction wait for its input, which may come from a slow pipe.
+    pub(super) async fn wait_for_input(self, tx: &mut AnyConnection) -> Result<(), JournalError> {
+        match self {
+            Self::Sqlite => Ok(()),
+            Self::Postgres => {
+                let sql = "SET LOCAL idle_in_transaction_session_timeout = 0";
+                execute(tx, sql, Bind::new()).await.map(drop)
+            }
+        }
+    }
+
     /// The time by which leases are measured, in milliseconds. On PostgreSQL the database's, since hosts' clocks differ; on
     /// SQLite one that nobody can set, since the process that gave them is the one that takes them back.
     pub(super) async fn lease_time(self, tx: &mut AnyConnection, clock: &dyn Clock) -> Result<i64, JournalError> {
@@ -202,8 +213,9 @@ async fn prepare_postgres(connection: &mut AnyConnection) -> Result<(), JournalE
         execute(connection, "SET synchronous_commit = on", Bind::new()).await?;
     }
     for (setting, value) in [
-        // A host that hangs in a transaction must not hold its lanes for long.
-        ("idle_in_transaction_session_timeout", "'30s'"),
+        // A host that lost its power or its network in a transaction holds its lanes until this is over, and the others'
+        // heartbeats wait for them: it has to be far less than a lease.
+        ("idle_in_transaction_session_timeout", "'5s'"),
         ("statement_timeout", "'30s'"),
         ("lock_timeout", "'20s'"),
         ("jit", "off"),

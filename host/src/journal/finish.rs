@@ -64,8 +64,12 @@ pub enum Finish {
         /// Why.
         reason: String,
     },
-    /// The host stops. Somebody else may have it at once; the attempt is given back.
-    Release,
+    /// Nothing was done, since the host stops or the connector is paused. Somebody else may have it at once; the attempt
+    /// is given back.
+    Release {
+        /// Which of the two, in words.
+        reason: String,
+    },
 }
 
 /// What became of it.
@@ -165,17 +169,16 @@ pub(super) fn is_last(job: &JobRow, context: &Context) -> bool {
 fn judge_lane(unit: &mut Unit, key: &str, finish: &Finish, was_asked: bool, now: i64) {
     match finish {
         Finish::Retry { reason, .. } => unit.change_lane(key, |lane| lane.fail(reason, now)),
-        Finish::GiveBack { until, reason } => unit.change_lane(key, |lane| {
-            lane.failures = 0;
-            lane.wait_until(until.as_millisecond(), reason);
-        }),
+        Finish::GiveBack { until, reason } => {
+            unit.change_lane(key, |lane| lane.limit(until.as_millisecond(), reason, now));
+        }
         Finish::Park { reason } => unit.change_lane(key, |lane| lane.park(reason, now)),
         // Only where it changes something: a lane's whole row is more to write than its counters.
         Finish::Hold { .. } if !was_asked => {}
         Finish::End { .. } | Finish::Hold { .. } if unit.lane(key).is_some_and(|lane| lane.failures > 0) => {
             unit.change_lane(key, |lane| lane.failures = 0);
         }
-        Finish::End { .. } | Finish::Hold { .. } | Finish::Defer { .. } | Finish::Release => {}
+        Finish::End { .. } | Finish::Hold { .. } | Finish::Defer { .. } | Finish::Release { .. } => {}
     }
 }
 
@@ -212,11 +215,18 @@ fn set_down(job: &mut JobRow, finish: &Finish, now: i64) {
             job.attempts -= 1;
             job.queue(until.as_millisecond());
         }
-        Finish::GiveBack { reason, .. } | Finish::Park { reason } => {
+        Finish::GiveBack { reason, .. } => {
             job.reason = Some(reason.clone());
             give_back(job);
         }
-        Finish::Release => give_back(job),
+        // Behind those that wait: where it is this job alone that the target refuses so, the others get their turn when the
+        // lane goes on.
+        Finish::Park { reason } => {
+            job.reason = Some(reason.clone());
+            job.attempts -= 1;
+            job.queue(now);
+        }
+        Finish::Release { .. } => give_back(job),
     }
 }
 
@@ -234,7 +244,7 @@ fn result_of(finish: &Finish) -> &str {
         Finish::GiveBack { .. } => "rate_limited",
         Finish::Park { .. } => "parked",
         Finish::Defer { .. } => "deferred",
-        Finish::Release => "released",
+        Finish::Release { .. } => "released",
     }
 }
 
@@ -245,7 +255,7 @@ fn reason_of(finish: &Finish) -> &str {
         | Finish::Hold { reason, .. }
         | Finish::GiveBack { reason, .. }
         | Finish::Defer { reason, .. }
-        | Finish::Park { reason } => reason,
-        Finish::Release => "the host stopped",
+        | Finish::Park { reason }
+        | Finish::Release { reason } => reason,
     }
 }

@@ -85,10 +85,11 @@ fn refuse(line: u64, reason: impl Into<String>) -> JournalError {
 /// Taken at the first run. A transaction that PostgreSQL asks to repeat cannot read the input again.
 type Lines = Arc<Mutex<Option<mpsc::Receiver<Line>>>>;
 
-fn write_all<'c>(tx: &'c mut AnyConnection, _: &'c Context, lines: &'c Lines) -> Step<'c, Exported> {
+fn write_all<'c>(tx: &'c mut AnyConnection, context: &'c Context, lines: &'c Lines) -> Step<'c, Exported> {
     Box::pin(async move {
         let taken = lines.lock().await.take();
         let mut lines = taken.ok_or_else(|| refuse(1, "interrupted by another host; import once more"))?;
+        context.dialect.wait_for_input(tx).await?;
         check_empty(tx).await?;
         let mut seal = Seal::default();
         let (number, first) = next(&mut lines).await?.ok_or_else(|| refuse(1, "the input is empty"))?;

@@ -136,7 +136,17 @@ impl Journal {
     /// # Errors
     /// None of its own.
     pub async fn unpark(&self, lane: &Lane, actor: &str) -> Result<bool, JournalError> {
-        self.write(Writer::Operator, (lane.key(), actor.to_owned()), unpark)
+        self.write(Writer::Operator, (lane.key(), actor.to_owned(), false), unpark)
+            .await
+    }
+
+    /// The same, and a lane goes on too that rests because its target asked for it or was away. For an operator who knows
+    /// better: the target may have named a day.
+    ///
+    /// # Errors
+    /// None of its own.
+    pub async fn wake(&self, lane: &Lane, actor: &str) -> Result<bool, JournalError> {
+        self.write(Writer::Operator, (lane.key(), actor.to_owned(), true), unpark)
             .await
     }
 
@@ -205,10 +215,16 @@ fn set_caps<'c>(
     })
 }
 
-fn unpark<'c>(tx: &'c mut AnyConnection, context: &'c Context, (key, actor): &'c (String, String)) -> Step<'c, bool> {
+/// Which lane, who lets it go on, and whether from a rest as well.
+type Unpark = (String, String, bool);
+
+fn unpark<'c>(tx: &'c mut AnyConnection, context: &'c Context, (key, actor, from_rest): &'c Unpark) -> Step<'c, bool> {
     Box::pin(async move {
         let mut unit = Unit::lock(tx, context, [key.clone()]).await?;
-        let Some(reason) = unit.lane(key).and_then(|lane| lane.parked.clone()) else {
+        let Some(lane) = unit.lane(key) else { return Ok(false) };
+        let rests = *from_rest && lane.not_before > context.now();
+        let why = lane.parked.as_ref().or(lane.not_before_why.as_ref().filter(|_| rests));
+        let Some(reason) = why.cloned() else {
             return Ok(false);
         };
         unit.change_lane(key, |lane| {

@@ -138,8 +138,17 @@ fn cancel<'c>(tx: &'c mut AnyConnection, context: &'c Context, act: &'c Act) -> 
         if !matches!(row.state, State::Queued | State::Held) {
             return Err(refuse(&row, "cancelled"));
         }
+        unit.load_intents(tx, &[row.id]).await?;
+        let reason = match unit.intended.get(&row.id) {
+            None => act.reason.clone(),
+            Some(accounts) => format!(
+                "{}; it had set out to close {}, which may be closed: nobody has looked since",
+                act.reason,
+                accounts.join(", ")
+            ),
+        };
         unit.change(row.id, |job| {
-            job.end(Outcome::Cancelled, &act.reason, context.now());
+            job.end(Outcome::Cancelled, &reason, context.now());
             // Remembered for a retry.
             job.why = row.why;
         });

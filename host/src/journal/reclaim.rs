@@ -1,5 +1,7 @@
 //! Taking jobs back from hosts that stopped answering.
 
+use std::time::Duration;
+
 use sqlx::AnyConnection;
 use uuid::Uuid;
 
@@ -9,7 +11,7 @@ use super::finish::{Finished, is_last};
 use super::open::Journal;
 use super::random::word;
 use super::rows::JobRow;
-use super::sql::{Bind, Cells, fetch};
+use super::sql::{Bind, Cells, execute, fetch};
 use super::types::{JobId, Lane, State, milliseconds};
 use super::unit::Unit;
 
@@ -43,26 +45,39 @@ impl Journal {
     /// Puts running jobs back although their leases go on: for a host that has just started and has a journal for
     /// itself. Call it before the first claim.
     ///
-    /// Jobs with an intent stay where they are until their leases end: the dead process's closure may be on its way to
-    /// the target still, and a look before it has arrived would lead to a second one.
+    /// Jobs with an intent stay where they are for a lease more: the dead process's closure may be on its way to the target
+    /// still, and a look before it has arrived would lead to a second one. Their leases begin anew, since what the dead
+    /// process measured them by is not what this one does.
     ///
     /// # Errors
     /// None of its own.
-    pub async fn reclaim_all(&self) -> Result<Vec<Reclaimed>, JournalError> {
+    pub async fn reclaim_all(&self, lease: Duration) -> Result<Vec<Reclaimed>, JournalError> {
         let mut all = Vec::new();
         loop {
             let some = self.take(Some(i64::MAX)).await?;
             if some.is_empty() {
-                return Ok(all);
+                break;
             }
             all.extend(some);
         }
+        self.write(Writer::Operator, milliseconds(lease), begin_anew).await?;
+        Ok(all)
     }
 
     async fn take(&self, time: Option<i64>) -> Result<Vec<Reclaimed>, JournalError> {
         self.write_if(Writer::Operator, time, run, |reclaimed| !reclaimed.is_empty())
             .await
     }
+}
+
+/// Gives the jobs that run a lease from now on.
+fn begin_anew<'c>(tx: &'c mut AnyConnection, context: &'c Context, lease: &'c i64) -> Step<'c, ()> {
+    Box::pin(async move {
+        let now = context.dialect.lease_time(tx, &*context.options.clock).await?;
+        let sql = "UPDATE job SET lease_until = $1 WHERE state = 1";
+        execute(tx, sql, Bind::new().int(now.saturating_add(*lease))).await?;
+        Ok(())
+    })
 }
 
 /// `time` is what leases are measured by; the present where it is absent.

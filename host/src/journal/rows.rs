@@ -328,6 +328,20 @@ impl LaneRow {
         }
     }
 
+    /// The target asked to be left in peace until then. Where it has asked so again and again and nothing came of the
+    /// tries between, the pauses grow: what it says may be a second each time.
+    pub(super) fn limit(&mut self, until: i64, reason: &str, now: i64) {
+        // Tries that ran already when the rest began say nothing new.
+        if self.not_before <= now {
+            self.failures += 1;
+        }
+        let more = u32::try_from(self.failures - MOST_FAILURES);
+        let least = more.map_or(0, |more| {
+            now.saturating_add(milliseconds(PAUSE.delay(more + 1, u64::MAX)))
+        });
+        self.wait_until(until.max(least), reason);
+    }
+
     /// Stops it until an operator changes something.
     pub(super) fn park(&mut self, reason: &str, now: i64) {
         self.parked = Some(reason.to_owned());

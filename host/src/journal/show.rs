@@ -70,7 +70,7 @@ pub struct Action {
 pub struct JobRecord {
     /// What a list says.
     pub summary: JobSummary,
-    /// Tries that are over, in order.
+    /// Tries that are over, in order; the latest thousand, since those that are given back do not count.
     pub attempts: Vec<Attempt>,
     /// Accounts that it set out to close.
     pub intents: Vec<IntentRecord>,
@@ -95,8 +95,8 @@ fn job<'c>(tx: &'c mut AnyConnection, context: &'c Context, id: &'c JobId) -> St
         let Some(summary) = summary(tx, context, id.0).await? else {
             return Ok(None);
         };
-        let attempts = "SELECT number, fence, owner, started_at, ended_at, result, reason FROM attempt \
-                        WHERE job_id = $1 ORDER BY fence";
+        let attempts = "SELECT number, fence, owner, started_at, ended_at, result, reason FROM (SELECT * FROM attempt \
+                        WHERE job_id = $1 ORDER BY fence DESC LIMIT 1000) AS latest ORDER BY fence";
         let intents = "SELECT account, fence, at FROM intent WHERE job_id = $1 ORDER BY at, account";
         let transcripts = "SELECT id, fence, data FROM transcript WHERE job_id = $1 ORDER BY id";
         let actions = "SELECT id, actor, verb, detail FROM action WHERE job_id = $1 ORDER BY id";

@@ -13,6 +13,7 @@ use super::group::{Answers, Command};
 use super::open::Journal;
 use super::types::{Fence, State, milliseconds};
 use super::unit::Unit;
+use crate::step;
 
 /// Something that a worker wants written.
 #[derive(Debug)]
@@ -132,6 +133,7 @@ pub(super) fn write<'c>(
     Box::pin(async move {
         let fences = || commands.iter().flat_map(WorkCommand::fences);
         let mut unit = Unit::lock(tx, context, fences().map(|fence| fence.lane.key())).await?;
+        step::passed("locked");
         unit.load(tx, fences().map(|fence| fence.job.0)).await?;
         let last = commands.iter().filter_map(|command| command.last_try(&unit, context));
         unit.load_intents(tx, &last.collect::<Vec<_>>()).await?;

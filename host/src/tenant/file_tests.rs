@@ -561,7 +561,7 @@ fn files_that_cannot_be_read_say_so() {
     std::fs::write(&file, "\n".repeat(limit)).unwrap();
     assert!(load().is_ok());
     std::fs::write(&file, "\n".repeat(limit + 1)).unwrap();
-    assert!(load().unwrap_err().contains("over 1048576 bytes"));
+    assert!(load().unwrap_err().contains("over 2097152 bytes"));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use exeunt::clock::Clock;
+use exeunt::clock::{Clock, ManualClock};
 use exeunt::journal::{
     BREAKER_HOLD, ClosureLimit, Finish, Finished, JobFilter, JobState, Journal, Options, Outcome, Page, Reservation,
     State,
@@ -12,7 +12,7 @@ use exeunt::journal::{
 use jiff::Timestamp;
 
 use crate::on_both;
-use crate::rig::{LEASE, Rig, end, lane};
+use crate::rig::{LEASE, Rig, end, lane, options};
 
 const LIMIT: ClosureLimit = ClosureLimit {
     closures: 3,
@@ -285,5 +285,27 @@ on_both! {
             reserved += usize::from(task.await.expect("no panic") == Ok(Reservation::Reserved));
         }
         assert_eq!(reserved, 25);
+    }
+
+    async fn a_host_whose_clock_is_behind_counts_after_a_breaker_was_released_too(rig: Rig) {
+        let docusign = lane("acme", "docusign");
+        for _ in 0..9 {
+            rig.queue(&docusign).await;
+        }
+        let behind = Timestamp::from_millisecond(rig.now().as_millisecond() - 600_000).expect("a date");
+        let behind = rig.another(options(&Arc::new(ManualClock::new(behind)))).await;
+        assert_eq!(work(&rig.journal, LIMIT).await, (3, 6));
+        rig.clock.advance(Duration::from_secs(1));
+        assert_eq!(rig.journal.release_breaker(&docusign, "ops", "real").await, Ok(6));
+        // Its jobs are due by the other's clock only.
+        let jobs = rig.claim(10).await;
+        let mut reserved = 0;
+        for job in &jobs {
+            let account = [format!("account of {}", job.id())];
+            let said = behind.intend(&job.fence, &account, 0, Some(LIMIT), None).await.expect("an intent");
+            reserved += usize::from(said == Reservation::Reserved);
+        }
+        assert_eq!((jobs.len(), reserved), (6, 3));
+        behind.close().await;
     }
 }

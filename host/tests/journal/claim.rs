@@ -7,7 +7,7 @@ use std::time::Duration;
 use exeunt::journal::{ClaimedJob, Finish, JobState, Lane, MAX_CLAIM, Outcome, Shares};
 
 use crate::on_both;
-use crate::rig::{LEASE, Rig, end, event, lane, queued};
+use crate::rig::{LEASE, Rig, end, event, lane, queued, release};
 
 fn by_lane(jobs: &[ClaimedJob]) -> BTreeMap<Lane, usize> {
     let mut counts = BTreeMap::new();
@@ -58,7 +58,7 @@ on_both! {
         let first = rig.claim(100).await;
         assert_eq!(by_lane(&first), BTreeMap::from([(a.clone(), 3)]));
         assert_eq!(rig.claim(100).await, []);
-        rig.finish(&first[0].fence, Finish::Release).await;
+        rig.finish(&first[0].fence, release()).await;
         assert_eq!(rig.claim(100).await.len(), 1);
         rig.journal.set_cap(&b, None).await.expect("a cap");
         assert_eq!(by_lane(&rig.claim(100).await), BTreeMap::from([(b, 8)]), "the default cap");
@@ -144,7 +144,7 @@ on_both! {
         let shares = Shares { most: 11, held: held.clone(), without: vec![lane("large", "c00")] };
         let claim = rig.journal.claim_within("host-1", Duration::from_secs(30), 1, shares).await.expect("a claim");
         assert!(claim.iter().all(|job| job.connector() != "c00"), "this host leaves it to others");
-        rig.finish(&claim[0].fence, Finish::Release).await;
+        rig.finish(&claim[0].fence, release()).await;
         let shares = Shares { most: 11, held, ..Shares::default() };
         let claim = rig.journal.claim_within("host-1", Duration::from_secs(30), 100, shares);
         assert_eq!(claim.await.expect("a claim").len(), 1, "one more place, one more job");

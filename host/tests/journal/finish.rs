@@ -5,7 +5,7 @@ use std::time::Duration;
 use exeunt::journal::{Finish, Finished, JobState, Options, Outcome, Reservation, State, UNSETTLED_HOLD};
 
 use crate::on_both;
-use crate::rig::{HOUR, LEASE, Rig, end, is_lost, lane};
+use crate::rig::{HOUR, LEASE, Rig, end, is_lost, lane, release};
 
 on_both! {
     async fn an_outcome_is_kept_with_its_evidence(rig: Rig) {
@@ -34,7 +34,7 @@ on_both! {
         let [late] = &rig.lose(1).await[..] else { panic!("one") };
         assert!(is_lost(&rig.journal.finish(&late.fence, end(Outcome::Closed), None).await, id), "it waits");
         let job = rig.claim_one().await;
-        for finish in [end(Outcome::Failed), Finish::Release, Finish::Park { reason: "x".into() }] {
+        for finish in [end(Outcome::Failed), release(), Finish::Park { reason: "x".into() }] {
             assert!(is_lost(&rig.journal.finish(&late.fence, finish, Some(vec![1])).await, id), "another has it");
         }
         assert!(rig.journal.intend(&late.fence, &["1".into()], 0, None, None).await.is_err());
@@ -111,7 +111,7 @@ on_both! {
         rig.queue(&lane("acme", "b")).await;
         let jobs = rig.claim(2).await;
         rig.finish(&jobs[0].fence, end(Outcome::Closed)).await;
-        rig.finish(&jobs[1].fence, Finish::Release).await;
+        rig.finish(&jobs[1].fence, release()).await;
         let fences = [jobs[0].fence.clone(), jobs[1].fence.clone()];
         assert_eq!(rig.journal.heartbeat(&fences, LEASE).await, Ok(vec![]));
         rig.claim_one().await;
@@ -151,7 +151,7 @@ on_both! {
 
     async fn a_stopping_host_gives_its_jobs_back(rig: Rig) {
         let id = rig.queue(&lane("acme", "docusign")).await;
-        assert_eq!(rig.finish(&rig.claim_one().await.fence, Finish::Release).await, Finished::Queued);
+        assert_eq!(rig.finish(&rig.claim_one().await.fence, release()).await, Finished::Queued);
         assert_eq!(rig.state(id).await, JobState::Queued);
         let again = rig.claim_one().await;
         assert_eq!((again.id(), again.attempt), (id, 1));

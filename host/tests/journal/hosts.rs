@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use exeunt::journal::{
-    Dedupe, EventId, Finish, JobFilter, JobState, Journal, JournalError, NewEvent, Options, Outcome, Page, State,
+    Dedupe, EventId, JobFilter, JobState, Journal, JournalError, NewEvent, Options, Outcome, Page, State,
 };
 
-use crate::rig::{Rig, block_on, end, event, lane, leaver, queued, start_of_time, until};
+use crate::rig::{Rig, block_on, end, event, lane, leaver, queued, release, start_of_time, until};
 use kit::PrivatePostgres;
 
 fn with_id(number: usize) -> NewEvent {
@@ -247,12 +247,9 @@ fn hosts_that_change_the_same_lanes_do_not_stand_in_each_others_way() {
                     let claimed = claimed.expect("a claim");
                     let finishes = claimed.into_iter().map(|job| {
                         let journal = journal.clone();
-                        tokio::spawn(async move {
-                            journal
-                                .finish(&job.fence, Finish::Release, None)
-                                .await
-                                .expect("a finish")
-                        })
+                        tokio::spawn(
+                            async move { journal.finish(&job.fence, release(), None).await.expect("a finish") },
+                        )
                     });
                     for finish in finishes.collect::<Vec<_>>() {
                         finish.await.expect("no panic");

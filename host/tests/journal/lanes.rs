@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use exeunt::journal::{Finish, Finished, JobState, JournalError, Reservation, Scope};
+use exeunt::journal::{Finish, Finished, JobState, JournalError, Outcome, Reservation, Scope};
 use futures_util::FutureExt as _;
 
 use crate::on_both;
-use crate::rig::{LEASE, Rig, event, held, lane, queued};
+use crate::rig::{LEASE, Rig, end, event, held, lane, queued, release};
 
 on_both! {
     async fn a_parked_lane_waits_until_it_is_unparked(rig: Rig) {
@@ -47,7 +47,7 @@ on_both! {
             claimed.sort();
             assert_eq!(claimed, runs, "{scope}");
             for job in jobs {
-                rig.finish(&job.fence, Finish::Release).await;
+                rig.finish(&job.fence, release()).await;
             }
             let pauses = rig.journal.pauses().await.expect("a query");
             assert_eq!((&pauses[0].scope, pauses[0].actor.as_str(), pauses[0].reason.as_str()), (&scope, "ops", "incident 7"));
@@ -86,7 +86,7 @@ on_both! {
         assert_eq!((b.lane.connector(), b.queued, b.running, b.held), ("b", 0, 0, 3));
         assert_eq!((a.oldest_due, b.oldest_due), (Some(start + Duration::from_secs(1)), None));
         assert_eq!((&a.parked, &a.not_before.is_none(), &a.tripped), (&None, &true, &None));
-        rig.finish(&job.fence, Finish::Release).await;
+        rig.finish(&job.fence, release()).await;
         assert_eq!(rig.journal.lanes(None).await.expect("a query")[0].oldest_due, Some(start));
         assert_eq!(rig.journal.lanes(Some("globex")).await.expect("a query"), []);
     }
@@ -97,7 +97,7 @@ on_both! {
         changes.next().await;
         let job = rig.claim_one().await;
         changes.next().await;
-        rig.finish(&job.fence, Finish::Release).await;
+        rig.finish(&job.fence, release()).await;
         changes.next().await;
     }
 
@@ -112,7 +112,7 @@ on_both! {
         assert_eq!(rig.journal.intend(&job.fence, &["1".into()], 0, None, None).await, Ok(Reservation::Reserved));
         assert_eq!(rig.journal.expire_transcripts(rig.now()).await, Ok(0));
         assert!(changes.next().now_or_never().is_none(), "a dispatcher would claim again, without end");
-        rig.finish(&job.fence, Finish::Release).await;
+        rig.finish(&job.fence, release()).await;
         assert!(changes.next().now_or_never().is_some());
     }
 
@@ -178,5 +178,52 @@ on_both! {
         assert_eq!(found, [("queued", 5, 1), ("running", 2, 0)]);
         assert_eq!(rig.journal.reconcile().await, Ok(vec![]));
         assert_eq!(rig.claim(10).await.len(), 2);
+    }
+
+    async fn a_job_that_parks_its_lane_lets_the_others_go_first(rig: Rig) {
+        let docusign = lane("acme", "docusign");
+        let (first, second) = (rig.queue(&docusign).await, rig.queue(&docusign).await);
+        rig.clock.advance(Duration::from_millis(1));
+        for expected in [first, second, first] {
+            let job = rig.claim(1).await.remove(0);
+            assert_eq!((job.id(), job.attempt), (expected, 1));
+            rig.finish(&job.fence, Finish::Park { reason: "may not close administrators".into() }).await;
+            assert_eq!(rig.journal.unpark(&docusign, "ops").await, Ok(true));
+            rig.clock.advance(Duration::from_millis(1));
+        }
+    }
+
+    async fn a_target_that_asks_for_a_moment_again_and_again_is_left_in_peace_for_longer(rig: Rig) {
+        let docusign = lane("acme", "docusign");
+        rig.queue(&docusign).await;
+        let mut rests = Vec::new();
+        for _ in 0..13 {
+            let job = rig.claim(1).await.remove(0);
+            assert_eq!(job.attempt, 1, "it costs no attempt");
+            let until = rig.now() + Duration::from_millis(10);
+            rig.finish(&job.fence, Finish::GiveBack { until, reason: "limit".into() }).await;
+            let lane = rig.journal.lanes(None).await.expect("a query").remove(0);
+            let until = lane.not_before.expect("it rests").0;
+            let rest = Duration::try_from(until - rig.now()).expect("a while");
+            rests.push(rest.as_millis());
+            rig.clock.advance(rest);
+        }
+        assert_eq!(rests, [10, 10, 10, 10, 1000, 2000, 4000, 8000, 16000, 32000, 60000, 60000, 60000]);
+        rig.finish(&rig.claim_one().await.fence, end(Outcome::Closed)).await;
+        rig.queue(&docusign).await;
+        rig.queue(&docusign).await;
+        assert_eq!(rig.claim(10).await.len(), 2, "all at once again");
+    }
+
+    async fn who_knows_better_wakes_a_lane_that_rests(rig: Rig) {
+        let docusign = lane("acme", "docusign");
+        rig.queue(&docusign).await;
+        let until = rig.now() + Duration::from_secs(86400);
+        rig.finish(&rig.claim_one().await.fence, Finish::GiveBack { until, reason: "tomorrow".into() }).await;
+        assert_eq!(rig.journal.unpark(&docusign, "reload").await, Ok(false), "no reload tires a target out");
+        assert_eq!(rig.claim(10).await, []);
+        assert_eq!(rig.journal.wake(&docusign, "ops").await, Ok(true));
+        assert_eq!(rig.journal.wake(&docusign, "ops").await, Ok(false));
+        assert_eq!(rig.claim(10).await.len(), 1);
     }
 }

@@ -10,7 +10,7 @@ use exeunt::journal::{
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use crate::rig::{LEASE, Rig, block_on, end, event, held, lane, queued};
+use crate::rig::{LEASE, Rig, block_on, end, event, held, lane, queued, release};
 
 const LANES: usize = 3;
 const MAX_ATTEMPTS: u32 = 4;
@@ -143,8 +143,21 @@ impl ModelLane {
             return;
         }
         self.failures += 1;
-        if self.failures >= 5 {
-            self.not_before = now + 1000 * 2_i64.pow(self.failures - 5).min(60);
+        self.not_before = self.not_before.max(self.least_rest(now));
+    }
+
+    fn limit(&mut self, until: i64, now: i64) {
+        if self.not_before <= now {
+            self.failures += 1;
+        }
+        self.not_before = self.not_before.max(until).max(self.least_rest(now));
+    }
+
+    /// Until when it rests at least after this many tries that came to nothing.
+    fn least_rest(&self, now: i64) -> i64 {
+        match self.failures.checked_sub(5) {
+            Some(more) => now + 1000 * 2_i64.pow(more).min(60),
+            None => 0,
         }
     }
 }
@@ -201,7 +214,7 @@ fn finish_of(how: How, rig: &Rig) -> Finish {
             reason: "limit".into(),
         },
         How::Park => Finish::Park { reason: "key".into() },
-        How::Release => Finish::Release,
+        How::Release => release(),
     }
 }
 
@@ -350,7 +363,7 @@ async fn finish(rig: &Rig, model: &mut Model, which: usize, how: How, now: i64) 
     };
     let row = &mut model.lanes[job.lane];
     match how {
-        How::GiveBack { seconds } => (row.not_before, row.failures) = (row.not_before.max(after(seconds)), 0),
+        How::GiveBack { seconds } => row.limit(after(seconds), now),
         How::Park => row.parked = true,
         How::Retry { .. } => row.fail(now),
         How::End(_) | How::Hold => row.failures = 0,
@@ -364,7 +377,7 @@ async fn lose(rig: &Rig, model: &mut Model) {
     let lost = match rig.journal.engine() {
         Engine::Sqlite => rig.journal.reclaim().await,
         // Leases go by PostgreSQL's own clock, which nobody moves.
-        Engine::Postgres => rig.journal.reclaim_all().await,
+        Engine::Postgres => rig.journal.reclaim_all(LEASE).await,
     };
     let lost = lost.expect("a reclaim");
     let running = model.jobs.values().filter(|job| job.phase == Phase::Running).count();

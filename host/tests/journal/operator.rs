@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use exeunt::journal::{Finish, HeldFilter, JobId, JobState, JournalError, Outcome};
+use exeunt::journal::{Finish, HeldFilter, JobId, JobState, JournalError, Outcome, Reservation};
 use sqlx::{Connection as _, Executor as _, Row as _};
 use uuid::Uuid;
 
@@ -131,6 +131,17 @@ on_both! {
         rig.journal.retry(first, "ann", "").await.expect("retried");
         let order: Vec<_> = rig.claim(2).await.iter().map(exeunt::journal::ClaimedJob::id).collect();
         assert_eq!(order, [second, first]);
+    }
+
+    async fn who_cancels_what_may_be_closed_is_told_so(rig: Rig) {
+        let id = rig.queue(&lane("acme", "docusign")).await;
+        let job = rig.claim_one().await;
+        assert_eq!(rig.reserve(&job.fence, &["4711".to_owned()]).await, Reservation::Reserved);
+        let until = rig.now();
+        rig.finish(&job.fence, Finish::GiveBack { until, reason: "limit".into() }).await;
+        rig.journal.cancel(id, "ann", "stays after all").await.expect("cancelled");
+        let reason = rig.job(id).await.reason.expect("a reason");
+        assert!(reason.starts_with("stays after all; it had set out to close 4711, which may be closed"), "{reason}");
     }
 }
 

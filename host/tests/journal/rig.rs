@@ -231,6 +231,12 @@ pub(crate) fn end(outcome: Outcome) -> Finish {
     }
 }
 
+pub(crate) fn release() -> Finish {
+    Finish::Release {
+        reason: "the host stopped".to_owned(),
+    }
+}
+
 pub(crate) fn is_lost(result: &Result<Finished, JournalError>, job: JobId) -> bool {
     *result == Err(JournalError::LeaseLost(job))
 }

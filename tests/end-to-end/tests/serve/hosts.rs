@@ -44,6 +44,46 @@ async fn a_dead_hosts_jobs_are_taken_over_and_no_job_is_done_by_two() {
     second.stop().await;
 }
 
+/// As one that loses its power or its network does: its connections stay open.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_that_hangs_in_a_transaction_costs_the_others_no_job() {
+    let house = House::postgres().await;
+    house.configure("limits = { lease = \"12s\" }");
+    // Each host runs 64 of a tenant's jobs, so that both have some.
+    let connector = "[connectors.docusign]\n";
+    let tenant = house.tenant_text();
+    let tenant = tenant.replace(connector, &format!("{connector}concurrency = 128\n"));
+    house.replace("tenants/acme.toml", &tenant);
+    let (books, simulator) = (Books::default(), &house.world.simulator);
+    simulator.fault(Fault::new(FaultKind::Latency { ms: 6000 }).on(Origin::Esign).forever());
+    let first = house.start().await;
+    let client = Client::new(&house, &first);
+    books.add(simulator, "acme", 128).await;
+    books.send_all(&client).await;
+    crate::until("the first one is full", async || {
+        client.lane("acme").await["running"] == 64
+    })
+    .await;
+    // It holds the lane's lock, at its first intents, for longer than the first one's leases last.
+    let hangs = ("FAILPOINTS", "locked=1*sleep(14000)->off".to_owned());
+    let second = house.start_with(&[hangs]).await;
+    client.idle().await;
+    let mut lost = Vec::new();
+    for job in client.jobs("").await.iter().filter(|job| job["lapses"] != 0) {
+        let shown = client
+            .see(&format!("/v1/jobs/{}", job["id"].as_str().expect("an id")))
+            .await;
+        let history = shown["history"].as_array().expect("a list");
+        let lapsed = history.iter().filter(|tried| tried["result"] == "lease_expired");
+        lost.extend(lapsed.map(|tried| tried["owner"].as_str().expect("a name").to_owned()));
+    }
+    assert!(lost.contains(&"host-1".to_owned()), "it did not hang");
+    assert!(!lost.contains(&"host-0".to_owned()), "it waited for the one that hangs");
+    books.balance(&client, simulator).await;
+    second.stop().await;
+    first.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lane_keeps_its_cap_over_all_hosts() {
     let house = House::postgres().await;
