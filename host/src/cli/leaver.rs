@@ -48,10 +48,9 @@ pub(super) struct Leaver {
 
 /// Who left.
 #[derive(Debug, Args)]
-#[group(required = true, multiple = true)]
 struct PersonArgs {
-    /// E-mail address.
-    #[arg(long)]
+    /// E-mail address. This or the id in the target system, since accounts are found by either.
+    #[arg(long, required_unless_present = "target_id")]
     email: Option<String>,
     /// Id in the target system.
     #[arg(long)]

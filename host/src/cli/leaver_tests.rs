@@ -75,9 +75,10 @@ async fn the_person_the_connectors_the_wait_and_the_key_are_sent() {
     let body = json!({"email": "a@acme.example", "target_id": "7", "connectors": ["docusign"]});
     let echo = serde_json::from_str::<Value>(&text).unwrap()["echo"].clone();
     assert_eq!(echo, json!(["acme", body, "wait=5", "k", "Bearer exeunt_x"]));
-    let (text, _) = report(&["--id", "1", "--json"], 202, with_jobs(&[])).await.unwrap();
+    let words = ["--target-id", "7", "--id", "1", "--json"];
+    let (text, _) = report(&words, 202, with_jobs(&[])).await.unwrap();
     let echo = serde_json::from_str::<Value>(&text).unwrap()["echo"].clone();
-    assert_eq!(echo, json!(["acme", {"id": "1"}, null, null, "Bearer exeunt_x"]));
+    assert_eq!(echo, json!(["acme", {"target_id": "7", "id": "1"}, null, null, "Bearer exeunt_x"]));
 }
 
 #[tokio::test]
@@ -121,6 +122,8 @@ fn somebody_has_to_be_named_and_a_wait_has_its_limit() {
     let parse = |words: &[&str]| Line::try_parse_from([&["leaver", "--tenant", "acme"], words].concat());
     assert!(parse(&[]).is_err());
     assert!(parse(&["--name", "A"]).is_err(), "a name finds nobody");
+    assert!(parse(&["--id", "7"]).is_err(), "nor does an id of another system");
+    assert!(parse(&["--target-id", "7"]).is_ok());
     assert!(parse(&["--email", "a", "--wait", "80"]).is_ok());
     assert!(parse(&["--email", "a", "--wait", "81"]).is_err());
 }

@@ -23,7 +23,7 @@ pub(super) struct Pause {
     reason: String,
 }
 
-/// Ends a pause, and lets a parked connector try again.
+/// Ends a pause, and lets a connector that is parked or waits try again.
 ///
 /// Ends the pause of exactly this scope: one of everything stays in force when a tenant is resumed.
 #[derive(Debug, Args)]
@@ -84,9 +84,9 @@ impl Resume {
     async fn text(&self, client: &Client) -> anyhow::Result<String> {
         let resumed: Resumed = read(client.post(&["v1", "resume"], &self.scope.body()).await?)?;
         let what = match (resumed.resumed, resumed.unparked) {
-            (true, true) => "resumed, and no longer parked",
+            (true, true) => "resumed, and tries again",
             (true, false) => "resumed",
-            (false, true) => "was not paused, and is no longer parked",
+            (false, true) => "was not paused, and tries again",
             (false, false) => "was not paused; `exeunt lanes` shows what is",
         };
         Ok(format!("{}: {what}\n", self.scope.words()))

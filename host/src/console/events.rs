@@ -56,7 +56,9 @@ pub(super) async fn list(
     let mut events = Picked::new(page);
     while let Some(before) = events.look() {
         let look = Page { before, ..page };
+        let turn = shared.turn().await;
         let found = shared.console.journal.events(&tenant, decision, look).await?;
+        drop(turn);
         events.take(&found, |event| (event.id, Some(EventView::from(event))));
     }
     let next = events.next();

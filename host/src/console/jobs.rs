@@ -33,7 +33,7 @@ pub(super) async fn list(
             next: None,
         }));
     };
-    let page = query.run(&shared.console.journal).await?;
+    let page = query.run(&shared).await?;
     if page.jobs.is_empty() && page.next.is_none() {
         check_empty(&shared, &caller, &query.scope()).await?;
     }
@@ -46,8 +46,12 @@ pub(super) async fn show(
     caller: Caller,
     Id(id): Id,
 ) -> Result<Json<JobDetail>, Problem> {
-    let (_, record) = find(&shared, &caller, &id).await?;
-    Ok(Json(JobDetail::new(&record, caller.has(Role::Audit))))
+    let (id, record) = find(&shared, &caller, &id).await?;
+    let transcripts = match caller.has(Role::Audit) {
+        true => Some(shared.console.journal.transcripts(id).await?),
+        false => None,
+    };
+    Ok(Json(JobDetail::new(&record, transcripts)))
 }
 
 /// What is said with an act.
@@ -200,7 +204,7 @@ async fn acted(shared: &Shared, caller: &Caller, id: JobId, what: &str) -> Resul
         .job(id)
         .await?
         .ok_or_else(|| Problem::not_found("job"))?;
-    Ok(Json(JobDetail::new(&record, caller.has(Role::Audit))))
+    Ok(Json(JobDetail::new(&record, None)))
 }
 
 #[cfg(test)]

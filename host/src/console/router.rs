@@ -11,6 +11,7 @@ use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::body::MAX_BODY_BYTES;
 use super::health::{Health, Snapshot};
@@ -51,9 +52,20 @@ impl fmt::Debug for Console {
 pub(super) struct Shared {
     pub(super) console: Console,
     snapshot: Recent<Result<Snapshot, JournalError>>,
+    lists: Semaphore,
 }
 
+/// Looks for lists at a time: 2 of the journal's four readers, so that whoever lists much leaves the others for the health
+/// check, by which a balancer tells whether anybody's events may come here.
+const LISTS_AT_A_TIME: usize = 2;
+
 impl Shared {
+    /// Waits for the turn to look at the journal for a list. Of each look and not of each list, so that they take turns.
+    pub(super) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        // Nobody closes this semaphore.
+        self.lists.acquire().await.ok()
+    }
+
     /// What the journal says of all lanes, not older than a second.
     pub(super) async fn snapshot(&self) -> Arc<Result<Snapshot, JournalError>> {
         self.snapshot.get(Snapshot::read(&self.console.journal)).await
@@ -75,6 +87,7 @@ pub fn router(console: Console) -> Router {
     let shared = Arc::new(Shared {
         console,
         snapshot: Recent::default(),
+        lists: Semaphore::new(LISTS_AT_A_TIME),
     });
     Router::new()
         .route("/v1/jobs", get(jobs::list))

@@ -233,14 +233,14 @@ impl JobView {
 }
 
 impl JobDetail {
-    pub(super) fn new(record: &JobRecord, with_transcripts: bool) -> Self {
+    pub(super) fn new(record: &JobRecord, transcripts: Option<Vec<Transcript>>) -> Self {
         Self {
             job: JobView::from(&record.summary),
             detail: record.summary.detail.as_deref().map(json),
             history: record.attempts.iter().map(AttemptView::from).collect(),
             intents: record.intents.iter().map(IntentView::from).collect(),
             actions: record.actions.iter().map(ActionView::from).collect(),
-            transcripts: with_transcripts.then(|| record.transcripts.iter().map(TranscriptView::from).collect()),
+            transcripts: transcripts.map(|all| all.iter().map(TranscriptView::from).collect()),
         }
     }
 }

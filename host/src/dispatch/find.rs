@@ -69,6 +69,9 @@ pub(super) fn find(before: &Live, config: Option<&Path>, now: Instant) -> anyhow
             changed.push((file.clone(), stamp));
         }
     }
+    if host_file.problem.is_none() && host_file.tried != before.host_file.tried {
+        say_granted_to_nobody(&host, &files);
+    }
     Ok(Found {
         host,
         host_file,
@@ -101,6 +104,21 @@ fn look_at_host(before: &Live, config: Option<&Path>, now: Instant) -> (Arc<Host
                 tracing::error!("{error}");
             }
             (Arc::clone(&before.host), HostFile { seen, tried, problem })
+        }
+    }
+}
+
+/// Names tenants that the host's file grants something and that have none. No mistake, since grants may come first; but a
+/// name that is mistyped there is never seen otherwise.
+fn say_granted_to_nobody(host: &HostConfig, files: &[PathBuf]) {
+    for tenant in host.granted() {
+        let file = host.server.tenant_file(tenant);
+        if files.binary_search(&file).is_err() {
+            let file = file.display();
+            tracing::warn!(
+                tenant,
+                "[tenants.{tenant}] in the host's file grants it something, and there is no {file}"
+            );
         }
     }
 }

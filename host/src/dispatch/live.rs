@@ -38,6 +38,24 @@ impl LiveTenant {
         }
     }
 
+    /// The same with connectors that do not run, since what they were granted was taken back.
+    pub(super) fn withheld(&self, reason: &str) -> Self {
+        let withhold = |lookup: &Lookup| match lookup {
+            Lookup::Ready(_) => Lookup::Unready(reason.to_owned()),
+            other => other.clone(),
+        };
+        let connectors = self.connectors.iter();
+        Self {
+            tenant: self.tenant.clone(),
+            sources: self.sources.clone(),
+            unready: self.unready.clone(),
+            connectors: connectors
+                .map(|(name, lookup)| (name.clone(), withhold(lookup)))
+                .collect(),
+            draining: self.draining,
+        }
+    }
+
     /// Whether a connector can run.
     pub(super) fn is_ready(&self, connector: &str) -> bool {
         matches!(self.connectors.get(connector), Some(Lookup::Ready(_)))

@@ -225,6 +225,7 @@ impl Registry {
                     if next.problems.get(&name) != Some(&problem) {
                         tracing::error!("{problem}");
                     }
+                    withhold(next, &name);
                     next.problems.insert(name, problem);
                 }
             }
@@ -331,6 +332,20 @@ fn still_loading(tenant: &str) -> String {
     format!(
         "tenants/{tenant}.toml is still being loaded: its registry does not answer, or its plugin takes long to compile"
     )
+}
+
+/// Stops the connectors of a tenant that goes on although its file does not load, where the host's file no longer grants
+/// what they use: what the host takes back must not stay in force for a mistake in the tenant's file.
+fn withhold(next: &mut Live, name: &str) {
+    let Some(old) = next.tenants.get(name) else { return };
+    if next.host.grants(name).cover(&old.tenant.grants) {
+        return;
+    }
+    let reason = format!(
+        "exeunt.toml no longer grants all that [tenants.{name}] had, and tenants/{name}.toml does not load; mend it"
+    );
+    let withheld = Arc::new(old.withheld(&reason));
+    next.tenants.insert(name.to_owned(), withheld);
 }
 
 /// Whether everything is as it was, which it nearly always is.

@@ -14,7 +14,7 @@ use super::procedure::{Attempt, attempt};
 use super::service::{Connectors, Lookup};
 use super::stop::Stop;
 use crate::capability::Verb;
-use crate::evidence::{JobRecord, JobState, Outcome};
+use crate::evidence::{Answer, JobRecord, JobState, Outcome};
 use crate::intake::{OLD_HOLD, Person};
 use crate::journal::{ClaimedJob, ClosureLimit, Engine, Finish, Finished, Journal, JournalError, Lane};
 use crate::step;
@@ -293,11 +293,10 @@ fn count(connector: &Connector, tried: &Attempt) {
     let [tenant, name] = names.clone();
     metrics::counter!("exeunt_attempts_total", &[tenant, name, ("result", result.to_owned())]).increment(1);
     for call in tried.transcript.iter().filter(|call| call.verb == Verb::Mint) {
-        let is_good = call
-            .exchanges
-            .iter()
-            .all(|exchange| exchange.status.is_some_and(|status| status < 400));
-        let result = if is_good { "minted" } else { "failed" };
+        let result = match call.answered {
+            Some(Answer::Token) => "minted",
+            _ => "failed",
+        };
         let [tenant, name] = names.clone();
         metrics::counter!(
             "exeunt_tokens_minted_total",

@@ -223,7 +223,11 @@ impl Source {
         let id = self.id.as_ref().map(|path| {
             path.one(whole)
                 .map_err(|why| format!("{} {why}", place(path)))
-                .and_then(|id| checked(id, &place(path)))
+                .and_then(|id| match id.trim().is_empty() {
+                    // Of all events without an id there would be one leaver.
+                    true => Err(format!("{} leads to an empty text", place(path))),
+                    false => checked(id, &place(path)),
+                })
         });
         let content = || match event {
             Some(event) => Mark::Content(content::of_sailpoint(event, whole, person)),

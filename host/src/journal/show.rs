@@ -74,8 +74,6 @@ pub struct JobRecord {
     pub attempts: Vec<Attempt>,
     /// Accounts that it set out to close.
     pub intents: Vec<IntentRecord>,
-    /// Host calls that have not expired, in order.
-    pub transcripts: Vec<Transcript>,
     /// What people did to it, in order.
     pub actions: Vec<Action>,
 }
@@ -88,6 +86,15 @@ impl Journal {
     pub async fn job(&self, id: JobId) -> Result<Option<JobRecord>, JournalError> {
         self.read(id, job).await
     }
+
+    /// Host calls of a job that have not expired, in order. Megabytes where a connector talks much; so they are not part of
+    /// the rest.
+    ///
+    /// # Errors
+    /// None of its own.
+    pub async fn transcripts(&self, id: JobId) -> Result<Vec<Transcript>, JournalError> {
+        self.read(id, transcripts).await
+    }
 }
 
 fn job<'c>(tx: &'c mut AnyConnection, context: &'c Context, id: &'c JobId) -> Step<'c, Option<JobRecord>> {
@@ -98,16 +105,19 @@ fn job<'c>(tx: &'c mut AnyConnection, context: &'c Context, id: &'c JobId) -> St
         let attempts = "SELECT number, fence, owner, started_at, ended_at, result, reason FROM (SELECT * FROM attempt \
                         WHERE job_id = $1 ORDER BY fence DESC LIMIT 1000) AS latest ORDER BY fence";
         let intents = "SELECT account, fence, at FROM intent WHERE job_id = $1 ORDER BY at, account";
-        let transcripts = "SELECT id, fence, data FROM transcript WHERE job_id = $1 ORDER BY id";
         let actions = "SELECT id, actor, verb, detail FROM action WHERE job_id = $1 ORDER BY id";
         Ok(Some(JobRecord {
             summary,
             attempts: all(tx, attempts, id, attempt).await?,
             intents: all(tx, intents, id, intent).await?,
-            transcripts: all(tx, transcripts, id, transcript).await?,
             actions: all(tx, actions, id, action).await?,
         }))
     })
+}
+
+fn transcripts<'c>(tx: &'c mut AnyConnection, _: &'c Context, id: &'c JobId) -> Step<'c, Vec<Transcript>> {
+    let sql = "SELECT id, fence, data FROM transcript WHERE job_id = $1 ORDER BY id";
+    Box::pin(all(tx, sql, id, transcript))
 }
 
 async fn all<T>(

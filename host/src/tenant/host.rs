@@ -1,6 +1,6 @@
 //! `exeunt.toml`: what the host's operator decides.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::hash::{Hash, Hasher};
 use std::io::Read;
@@ -148,6 +148,11 @@ impl HostConfig {
         files
     }
 
+    /// Tenants that are granted something.
+    pub(crate) fn granted(&self) -> impl Iterator<Item = &str> {
+        self.tenants.keys().map(String::as_str)
+    }
+
     /// What is granted to a tenant; nothing to one that `exeunt.toml` does not name.
     #[must_use]
     pub fn grants(&self, tenant: &str) -> Arc<NetworkGrants> {
@@ -218,6 +223,16 @@ impl NetworkGrants {
         entry(Some(port)).or_else(|| entry(None)).map(|entry| entry.to)
     }
 
+    /// Whether everything that others let pass is granted here too.
+    #[must_use]
+    pub fn cover(&self, others: &Self) -> bool {
+        self.ca == others.ca
+            && self.proxy == others.proxy
+            && others.connect_to.iter().all(|line| self.connect_to.contains(line))
+            && self.private.is_superset(&others.private)
+            && self.insecure.is_superset(&others.insecure)
+    }
+
     /// Whether this private address may be reached. An IPv4 address inside an IPv6 one counts as itself.
     #[must_use]
     pub fn allows_private(&self, address: SocketAddr) -> bool {
@@ -283,25 +298,55 @@ fn grants_table<'a>(item: &Item<'a>) -> Option<Table<'a>> {
     item.table()
 }
 
+/// What other tenants were granted in the same words: ten thousand tenants with one authority read it once, and keep it
+/// once.
+#[derive(Default)]
+struct Known {
+    authorities: HashMap<String, Arc<Ca>>,
+    networks: HashSet<Arc<NetworkGrants>>,
+}
+
+impl Known {
+    fn authorities(&mut self, item: &Item<'_>, root: &Path) -> Option<Arc<Ca>> {
+        let text = item.string()?;
+        if let Some(known) = self.authorities.get(text) {
+            return Some(Arc::clone(known));
+        }
+        let ca = Arc::new(item.accept(read_ca(text, root))?);
+        self.authorities.insert(text.to_owned(), Arc::clone(&ca));
+        Some(ca)
+    }
+
+    /// Authorities in two files may be equal, and both files are watched: then each keeps its own.
+    fn network(&mut self, network: NetworkGrants) -> Arc<NetworkGrants> {
+        let file = |network: &NetworkGrants| network.ca.as_ref().map(|ca| ca.file.clone());
+        match self.networks.get(&network) {
+            Some(known) if file(known) == file(&network) => Arc::clone(known),
+            _ => {
+                let network = Arc::new(network);
+                self.networks.insert(Arc::clone(&network));
+                network
+            }
+        }
+    }
+}
+
 fn read_tenants(tenants: &Table<'_>, root: &Path) -> BTreeMap<String, Granted> {
-    let mut grants = BTreeMap::new();
+    let (mut grants, mut known) = (BTreeMap::new(), Known::default());
     for (name, item) in tenants.entries() {
         if !is_name(name) {
             item.note("is not a tenant's name; write [a-z][a-z0-9-]*, at most 63 characters, as in tenants/NAME.toml");
         }
         if let Some(table) = item.table() {
-            grants.insert(name.to_owned(), read_grants(table, root));
+            grants.insert(name.to_owned(), read_grants(table, root, &mut known));
         }
     }
     grants
 }
 
-fn read_grants(mut table: Table<'_>, root: &Path) -> Granted {
+fn read_grants(mut table: Table<'_>, root: &Path, known: &mut Known) -> Granted {
     let signers = table.get("signers").map(|item| read_signers(&item)).unwrap_or_default();
-    let ca = table
-        .get("ca")
-        .and_then(|item| item.accept(read_ca(item.string()?, root)))
-        .map(Arc::new);
+    let ca = table.get("ca").and_then(|item| known.authorities(&item, root));
     let connect_to = table.get("connect_to").and_then(|item| item.table());
     let connect_to = connect_to.map(|lines| read_connect_to(&lines)).unwrap_or_default();
     let private = table
@@ -326,7 +371,7 @@ fn read_grants(mut table: Table<'_>, root: &Path) -> Granted {
         ));
     }
     table.finish();
-    let network = Arc::new(NetworkGrants {
+    let network = known.network(NetworkGrants {
         ca,
         connect_to,
         private,

@@ -189,3 +189,26 @@ fn the_configuration_is_found_from_the_tenant_file() {
     assert_eq!((host.plugins, host.file), (root.join("plugins"), None));
     assert!(HostConfig::locate(Some(&root.join("exeunt.toml")), &tenant).is_err());
 }
+
+#[test]
+fn equal_grants_are_kept_once_and_files_are_watched_each() {
+    let (folder, host) = load("");
+    drop(host);
+    let pem = fs::read_to_string(certificate()).unwrap();
+    for name in ["a.pem", "b.pem"] {
+        fs::write(folder.path().join(name), &pem).unwrap();
+    }
+    let text =
+        "[tenants.one]\nca = 'file:a.pem'\n[tenants.two]\nca = 'file:a.pem'\n[tenants.three]\nca = 'file:b.pem'\n";
+    fs::write(folder.path().join("exeunt.toml"), text).unwrap();
+    let host = HostConfig::load(&folder.path().join("exeunt.toml")).unwrap();
+    let (one, two, three) = (host.grants("one"), host.grants("two"), host.grants("three"));
+    assert!(Arc::ptr_eq(&one, &two), "read and kept once");
+    assert!(!Arc::ptr_eq(&one, &three));
+    let watched: Vec<_> = host
+        .files()
+        .iter()
+        .filter_map(|file| file.file_name()?.to_str().map(str::to_owned))
+        .collect();
+    assert_eq!(watched, ["a.pem", "b.pem", "exeunt.toml"]);
+}

@@ -118,7 +118,7 @@ pub(super) async fn record(shared: &Shared, event: NewEvent, place: Place) -> Re
 /// request was `received` on, as RFC 7240 section 4.3 has it.
 pub(super) async fn answer(
     shared: &Shared,
-    headers: &HeaderMap,
+    (tenant, headers): (&str, &HeaderMap),
     mut answer: Answer,
     (received, at_once): (Instant, StatusCode),
 ) -> Result<Response, Problem> {
@@ -128,8 +128,9 @@ pub(super) async fn answer(
     let Some(most) = super::prefer::wait(headers) else {
         return Ok(answer.response(at_once));
     };
-    // A preference may be passed over; too many that wait would keep the journal busy with their questions.
-    let Ok(_room) = shared.waiters.try_acquire() else {
+    // A preference may be passed over; too many that wait would keep the journal busy with their questions. The tenant's
+    // own limit is asked first: those that it turns away take no place of the others.
+    let (Some(_of_tenant), Ok(_room)) = (shared.shares.wait(tenant), shared.waiters.try_acquire()) else {
         return Ok(answer.response(StatusCode::ACCEPTED));
     };
     let standing = wait::settled(shared, answer.event, received + most).await;

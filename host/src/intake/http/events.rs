@@ -83,7 +83,7 @@ async fn take(
         SourceKind::SailPoint => StatusCode::OK,
         SourceKind::Webhook => StatusCode::ACCEPTED,
     };
-    accept::answer(shared, &parts.headers, answer, (started, at_once)).await
+    accept::answer(shared, (tenant, &parts.headers), answer, (started, at_once)).await
 }
 
 /// What the source's rule says of a body.

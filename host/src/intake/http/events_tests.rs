@@ -309,6 +309,24 @@ async fn a_mapped_id_tells_repetitions_and_one_that_is_missing_leaves_it_to_the_
         "{first}"
     );
     assert_eq!(house.event("shop", &without).await.json()["event"], first["event"]);
+    // As one leaver for all events without an id, the second person would stay.
+    for (number, empty) in ["", " "].iter().enumerate() {
+        let of =
+            |who: &str| json!({"type": "left", "email": format!("{who}{number}@b.example"), "id": empty, "at": at});
+        let (ann, bob) = (
+            house.event("shop", &of("ann")).await,
+            house.event("shop", &of("bob")).await,
+        );
+        assert_eq!(
+            (&ann.json()["duplicate"], &bob.json()["duplicate"]),
+            (&json!(false), &json!(false))
+        );
+        let reason = bob.json()["reason"].as_str().unwrap().to_owned();
+        assert!(
+            reason.contains("the mapping id = \"$.id\" leads to an empty text"),
+            "{reason}"
+        );
+    }
 }
 
 #[tokio::test]

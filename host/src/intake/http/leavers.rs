@@ -85,7 +85,13 @@ async fn take(
     drop(received);
     let (accepted, answer) = accept::record(shared, event, place).await?;
     check_repetition(shared, &accepted, &leaver).await?;
-    accept::answer(shared, &parts.headers, answer, (started, StatusCode::ACCEPTED)).await
+    accept::answer(
+        shared,
+        (tenant, &parts.headers),
+        answer,
+        (started, StatusCode::ACCEPTED),
+    )
+    .await
 }
 
 /// A key that comes again with another leaver is a mistake of the caller: its leaver would be answered for somebody

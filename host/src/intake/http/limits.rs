@@ -57,6 +57,8 @@ pub struct IntakeLimits {
     /// Requests that wait for an outcome at a time; more are answered at once. Default 256: each asks the journal up to
     /// twice a second.
     pub waiters: usize,
+    /// Those of one tenant, a quarter of them all: of whose target hangs, all would wait as long as they may.
+    pub tenant_waiters: usize,
 }
 
 impl Default for IntakeLimits {
@@ -72,6 +74,7 @@ impl Default for IntakeLimits {
             body_time: Duration::from_secs(10),
             judges: (processors / 2).max(1),
             waiters: 256,
+            tenant_waiters: 64,
         }
     }
 }

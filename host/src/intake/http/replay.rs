@@ -56,7 +56,7 @@ pub(super) async fn handle(shared: &Shared, id: &str, request: Request) -> Resul
     );
     let (accepted, answer) = accept::record(shared, new, place).await?;
     tracing::info!(tenant, token, event = %accepted.event, of = %record.summary.id, "an event was replayed");
-    accept::answer(shared, &headers, answer, (started, StatusCode::ACCEPTED)).await
+    accept::answer(shared, (tenant, &headers), answer, (started, StatusCode::ACCEPTED)).await
 }
 
 /// The event, for a token that may operate its tenant. Another tenant's event looks as if it did not exist.

@@ -66,7 +66,7 @@ pub(super) fn shared(intake: Intake) -> Shared {
     let limits = &intake.limits;
     Shared {
         rates: Rates::new(limits),
-        shares: Shares::new(limits.tenant_bytes.max(limits.event_bytes)),
+        shares: Shares::new(limits.tenant_bytes.max(limits.event_bytes), limits.tenant_waiters),
         buffers: Buffers::new(limits.buffered_bytes, limits.body_time),
         unproven: Buffers::of_strangers(limits.unproven_bytes, limits.body_time),
         judges: Arc::new(Semaphore::new(limits.judges.max(1))),

@@ -16,6 +16,7 @@ pub(super) const PLACE_BYTES: usize = 16 * 1024;
 #[derive(Debug)]
 pub(super) struct Shares {
     bytes: usize,
+    waiters: usize,
     tenants: Mutex<HashMap<String, Arc<Share>>>,
 }
 
@@ -25,6 +26,14 @@ pub(super) struct Share {
     room: Arc<Semaphore>,
     /// One of a tenant's events waits to be judged among those of others, the next ones wait for it.
     pub(super) judge: Arc<Semaphore>,
+    waiters: Arc<Semaphore>,
+}
+
+/// A request's place among those of its tenant that wait for an outcome.
+#[derive(Debug)]
+pub(super) struct Waiter {
+    _share: Arc<Share>,
+    _place: OwnedSemaphorePermit,
 }
 
 /// A request's part of its tenant's share, until its event is written.
@@ -35,10 +44,11 @@ pub(super) struct Place {
 }
 
 impl Shares {
-    /// `bytes` for each tenant.
-    pub(super) fn new(bytes: usize) -> Self {
+    /// `bytes` for each tenant, of whose requests `waiters` may wait for an outcome.
+    pub(super) fn new(bytes: usize, waiters: usize) -> Self {
         Self {
             bytes: bytes.clamp(PLACE_BYTES, u32::MAX as usize),
+            waiters,
             tenants: Mutex::default(),
         }
     }
@@ -60,6 +70,16 @@ impl Shares {
         Ok(place)
     }
 
+    /// The place of a request that waits for an outcome; none where the tenant has as many as it may.
+    pub(super) fn wait(&self, tenant: &str) -> Option<Waiter> {
+        let share = self.of(tenant);
+        let place = Arc::clone(&share.waiters).try_acquire_owned().ok()?;
+        Some(Waiter {
+            _share: share,
+            _place: place,
+        })
+    }
+
     fn of(&self, tenant: &str) -> Arc<Share> {
         let mut tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(share) = tenants.get(tenant) {
@@ -71,6 +91,7 @@ impl Shares {
         let share = Arc::new(Share {
             room: Arc::new(Semaphore::new(self.bytes)),
             judge: Arc::new(Semaphore::new(1)),
+            waiters: Arc::new(Semaphore::new(self.waiters)),
         });
         tenants.insert(tenant.to_owned(), Arc::clone(&share));
         share
@@ -117,7 +138,7 @@ mod tests {
 
     #[test]
     fn a_tenant_has_its_share_and_not_a_byte_more() {
-        let shares = Shares::new(3 * PLACE_BYTES);
+        let shares = Shares::new(3 * PLACE_BYTES, 1);
         let mut first = shares.enter("a").unwrap();
         first.grow(1).unwrap();
         first.arrived().unwrap();
@@ -139,7 +160,7 @@ mod tests {
 
     #[test]
     fn names_of_tenants_do_not_pile_up_and_who_has_something_on_its_way_is_remembered() {
-        let shares = Shares::new(PLACE_BYTES);
+        let shares = Shares::new(PLACE_BYTES, 1);
         let place = shares.enter_with("0", 1).unwrap();
         for number in 1..=REMEMBERED_TENANTS {
             shares.enter(&number.to_string()).unwrap();

@@ -199,3 +199,23 @@ async fn too_many_that_wait_are_answered_at_once() {
     let reply = leaver(&house, "wait=80").await;
     assert_eq!((reply.status, reply.json().get("jobs")), (202, None));
 }
+
+#[tokio::test]
+async fn one_tenant_takes_not_all_places_of_those_that_wait() {
+    let limits = super::IntakeLimits {
+        tenant_waiters: 1,
+        ..super::IntakeLimits::default()
+    };
+    let house = Arc::new(House::with(limits).await);
+    let asking = Arc::clone(&house);
+    let first = tokio::spawn(async move { leaver(&asking, "wait=80").await });
+    claim(&house.journal).await;
+    let second = leaver(&house, "wait=80").await;
+    assert_eq!(
+        (second.status, second.json().get("jobs")),
+        (202, None),
+        "one past the limit"
+    );
+    house.stop.send(true).unwrap();
+    assert!(first.await.unwrap().json().get("jobs").is_some(), "at the limit");
+}

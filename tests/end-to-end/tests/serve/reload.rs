@@ -274,3 +274,53 @@ async fn a_host_serves_and_ends_though_a_file_hangs_that_it_reads() {
         host.stop().await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_grant_to_a_tenant_that_is_not_there_is_said() {
+    let house = House::sqlite().await;
+    house.grant("", &[("acne", &house.world.simulator)]);
+    let host = house.start().await;
+    end_to_end::says(&host.said(), &["[tenants.acne]", "there is no", "tenants/acne.toml"]);
+    assert!(!host.said().contains("[tenants.acme]"), "{}", host.said());
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_grant_that_is_taken_back_is_gone_although_the_tenants_file_does_not_load() {
+    let house = House::sqlite().await;
+    let (host, client) = begin(&house).await;
+    let tenant = house.tenant_text();
+    house.replace(
+        "tenants/acme.toml",
+        &tenant.replace("mode = \"enforce\"", "mode = \"enforced\""),
+    );
+    crate::until("it is reported", async || client.see("/readyz").await["problems"] == 1).await;
+    let event = end_to_end::event("nobody@acme.example");
+    let id = client.accepted("acme", &event).await;
+    client.job_is(&id, "no_account").await;
+    let granted = std::fs::read_to_string(house.path("exeunt.toml")).expect("the host file");
+    let taken_back: String = granted
+        .split_inclusive('\n')
+        .filter(|line| !line.starts_with("connect_to"))
+        .collect();
+    house.replace("exeunt.toml", &taken_back);
+    crate::until("the connector stops", async || {
+        client.see("/readyz").await["problems"] == 2
+    })
+    .await;
+    let asked = house.world.simulator.counters().requests;
+    let id = client.accepted("acme", &end_to_end::event("ann@acme.example")).await;
+    crate::until("its job is parked", async || client.job(&id).await["state"] == "parked").await;
+    let lane = client.lane("acme").await;
+    let why = lane["parked"]["why"].as_str().expect("a reason");
+    end_to_end::says(
+        why,
+        &["no longer grants", "[tenants.acme]", "tenants/acme.toml does not load"],
+    );
+    assert_eq!(house.world.simulator.counters().requests, asked, "nothing was sent");
+    // Both are mended, and it goes on by itself.
+    house.replace("exeunt.toml", &granted);
+    house.replace("tenants/acme.toml", &tenant);
+    client.job_is(&id, "no_account").await;
+    host.stop().await;
+}
