@@ -22,6 +22,7 @@ mod patience;
 mod plugin;
 mod registries;
 mod reloads;
+mod removals;
 mod secrets;
 mod served;
 mod server;

@@ -78,7 +78,10 @@ async fn the_person_the_connectors_the_wait_and_the_key_are_sent() {
     let words = ["--target-id", "7", "--id", "1", "--json"];
     let (text, _) = report(&words, 202, with_jobs(&[])).await.unwrap();
     let echo = serde_json::from_str::<Value>(&text).unwrap()["echo"].clone();
-    assert_eq!(echo, json!(["acme", {"target_id": "7", "id": "1"}, null, null, "Bearer exeunt_x"]));
+    assert_eq!(
+        echo,
+        json!(["acme", {"target_id": "7", "id": "1"}, null, null, "Bearer exeunt_x"])
+    );
 }
 
 #[tokio::test]

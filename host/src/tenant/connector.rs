@@ -10,7 +10,7 @@ use toml::de::DeValue;
 use super::digest::parse_digest;
 use super::endpoint::BaseUrl;
 use super::error::Location;
-use super::host::NetworkGrants;
+use super::grants::NetworkGrants;
 use super::names::{did_you_mean, is_contract_name, quoted};
 use super::plugin_source::{PluginSource, Registries};
 use super::policy::read_duration;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use url::{Host, Url};
 
-use super::host::NetworkGrants;
+use super::grants::NetworkGrants;
 
 /// Longest base URL: 1 KiB. A host name has at most 253 bytes; the rest is for the path.
 pub const MAX_URL_BYTES: usize = 1024;

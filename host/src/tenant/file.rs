@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use super::connector::{ConnectorConfig, Surroundings};
 use super::error::{ConfigError, Location};
-use super::host::{HostConfig, NetworkGrants};
+use super::grants::NetworkGrants;
+use super::host::HostConfig;
 use super::names::{is_name, quoted};
 use super::policy::Policy;
 use super::reader::{Table, read, read_text};

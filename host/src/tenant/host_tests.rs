@@ -1,6 +1,8 @@
 use std::fs;
 
 use super::*;
+use crate::tenant::MAX_CA_BYTES;
+use crate::tenant::grants::read_ca;
 
 fn certificate() -> String {
     format!("{}/testdata/keys/certificate.pem", env!("CARGO_MANIFEST_DIR"))

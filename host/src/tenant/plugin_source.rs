@@ -11,7 +11,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use super::digest::parse_digest;
-use super::host::{Ca, read_ca};
+use super::grants::{Ca, read_ca};
 use super::names::quoted;
 use super::reader::Table;
 use super::server::HostSecret;
