@@ -133,8 +133,14 @@ impl Procedure<'_, '_> {
         let mut has_closed = false;
         for id in self.gate.intended() {
             self.verbs.may_go_on()?;
-            let Some(account) = self.verbs.read(&id).await? else {
-                continue;
+            let account = match self.verbs.read(&id).await {
+                Ok(Some(account)) => account,
+                Ok(None) => continue,
+                // It may be closed, so the job has no outcome yet.
+                Err(Stop::Failed(reason)) => {
+                    return Err(Stop::Unavailable(format!("account {id} cannot be read: {reason}")));
+                }
+                Err(stop) => return Err(stop),
             };
             let status = account.native_status.as_str();
             if account.standing != Standing::Closed {

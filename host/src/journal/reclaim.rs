@@ -45,9 +45,9 @@ impl Journal {
     /// Puts running jobs back although their leases go on: for a host that has just started and has a journal for
     /// itself. Call it before the first claim.
     ///
-    /// Jobs with an intent stay where they are for a lease more: the dead process's closure may be on its way to the target
-    /// still, and a look before it has arrived would lead to a second one. Their leases begin anew, since what the dead
-    /// process measured them by is not what this one does.
+    /// Jobs with an intent stay where they are until their leases end: the dead process's closure may be on its way to
+    /// the target still, and a look before it has arrived would lead to a second one. None lasts longer than `lease` from
+    /// now: what the dead process measured by may have been the date of another day.
     ///
     /// # Errors
     /// None of its own.
@@ -60,7 +60,7 @@ impl Journal {
             }
             all.extend(some);
         }
-        self.write(Writer::Operator, milliseconds(lease), begin_anew).await?;
+        self.write(Writer::Operator, milliseconds(lease), shorten).await?;
         Ok(all)
     }
 
@@ -70,11 +70,11 @@ impl Journal {
     }
 }
 
-/// Gives the jobs that run a lease from now on.
-fn begin_anew<'c>(tx: &'c mut AnyConnection, context: &'c Context, lease: &'c i64) -> Step<'c, ()> {
+/// Ends the leases of jobs that run within this time.
+fn shorten<'c>(tx: &'c mut AnyConnection, context: &'c Context, lease: &'c i64) -> Step<'c, ()> {
     Box::pin(async move {
         let now = context.dialect.lease_time(tx, &*context.options.clock).await?;
-        let sql = "UPDATE job SET lease_until = $1 WHERE state = 1";
+        let sql = "UPDATE job SET lease_until = $1 WHERE state = 1 AND lease_until > $1";
         execute(tx, sql, Bind::new().int(now.saturating_add(*lease))).await?;
         Ok(())
     })
