@@ -92,9 +92,8 @@ pub(super) struct ResumeWanted {
     connector: Option<String>,
 }
 
-/// `POST /v1/resume`: the role `operate`. Of a tenant or connector, also lets what is parked try again,
-/// and of a connector what rests. What a token of the
-/// host has paused, only another one resumes.
+/// `POST /v1/resume`: the role `operate`. Of a tenant or connector, also lets what is parked try again, and of a connector
+/// what rests. What a token of the host has paused, only another one resumes.
 pub(super) async fn resume(
     State(shared): State<Arc<Shared>>,
     caller: Caller,

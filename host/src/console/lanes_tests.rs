@@ -230,14 +230,7 @@ async fn the_breaker_is_closed_by_those_who_may_approve() {
 async fn a_lane_all_of_whose_jobs_wait_says_when_the_next_try_is() {
     let stand = Stand::new().await;
     stand.leaver("acme", "a@acme.example", NewState::Queued).await;
-    let job = stand.claim().await;
-    let at = stand.journal.after(std::time::Duration::from_secs(60));
-    let reason = "the target is away".to_owned();
-    stand
-        .journal
-        .finish(&job.fence, Finish::Retry { at, reason }, None)
-        .await
-        .unwrap();
+    let at = stand.put_off().await;
     let seen = &lanes(&stand, "", "ops").await.lanes[0];
     assert_eq!((seen.queued, seen.oldest_due, seen.next_try), (1, None, Some(at)));
     stand.leaver("acme", "b@acme.example", NewState::Queued).await;

@@ -191,6 +191,16 @@ impl Stand {
         }
     }
 
+    /// Claims the next job, and puts it down for its next try, of which it returns the time.
+    pub(crate) async fn put_off(&self) -> Timestamp {
+        let job = self.claim().await;
+        let at = self.journal.after(Duration::from_secs(60));
+        let reason = "the target is away".to_owned();
+        let retry = Finish::Retry { at, reason };
+        self.journal.finish(&job.fence, retry, None).await.unwrap();
+        at
+    }
+
     /// Claims the next job.
     pub(crate) async fn claim(&self) -> ClaimedJob {
         let mut claimed = self.journal.claim("host-1", Duration::from_secs(30), 1).await.unwrap();

@@ -13,7 +13,7 @@ use crate::intake::http::OpenSource;
 use crate::tenant::{ConfigError, HostConfig, PluginSource, Tenant, signature_file};
 
 /// A tenant that is loaded.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct LiveTenant {
     /// What its file says.
     pub tenant: Tenant,
@@ -30,11 +30,10 @@ impl LiveTenant {
     /// The same without sources: its jobs go on, and no event is taken.
     pub(super) fn drained(&self) -> Self {
         Self {
-            tenant: self.tenant.clone(),
             sources: BTreeMap::new(),
             unready: BTreeMap::new(),
-            connectors: self.connectors.clone(),
             draining: true,
+            ..self.clone()
         }
     }
 
@@ -45,14 +44,10 @@ impl LiveTenant {
             other => other.clone(),
         };
         let connectors = self.connectors.iter();
+        let connectors = connectors.map(|(name, lookup)| (name.clone(), withhold(lookup)));
         Self {
-            tenant: self.tenant.clone(),
-            sources: self.sources.clone(),
-            unready: self.unready.clone(),
-            connectors: connectors
-                .map(|(name, lookup)| (name.clone(), withhold(lookup)))
-                .collect(),
-            draining: self.draining,
+            connectors: connectors.collect(),
+            ..self.clone()
         }
     }
 

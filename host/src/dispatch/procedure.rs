@@ -133,14 +133,8 @@ impl Procedure<'_, '_> {
         let mut has_closed = false;
         for id in self.gate.intended() {
             self.verbs.may_go_on()?;
-            let account = match self.verbs.read(&id).await {
-                Ok(Some(account)) => account,
-                Ok(None) => continue,
-                // It may be closed, so the job has no outcome yet.
-                Err(Stop::Failed(reason)) => {
-                    return Err(Stop::Unavailable(format!("account {id} cannot be read: {reason}")));
-                }
-                Err(stop) => return Err(stop),
+            let Some(account) = self.read_first(&id).await? else {
+                continue;
             };
             let status = account.native_status.as_str();
             if account.standing != Standing::Closed {
@@ -182,18 +176,10 @@ impl Procedure<'_, '_> {
 
     /// Reads an account and asks the guard about it once more. True where there is nothing left to close.
     async fn is_closed_meanwhile(&mut self, person: &intake::Person, id: &str) -> Result<bool, Stop> {
-        let account = match self.read(id).await {
-            Ok(Some(account)) if account.id.eq_ignore_ascii_case(id) => account,
-            Ok(_) => {
-                return Err(Stop::Unavailable(format!(
-                    "account {id} was found, and a read does not know it"
-                )));
-            }
-            // This attempt has sent nothing for this one yet, so the job may begin again.
-            Err(Stop::Failed(reason)) => {
-                return Err(Stop::Unavailable(format!("account {id} cannot be read: {reason}")));
-            }
-            Err(stop) => return Err(stop),
+        let read = self.read_first(id).await?;
+        let Some(account) = read.filter(|account| account.id.eq_ignore_ascii_case(id)) else {
+            let reason = format!("account {id} was found, and a read does not know it");
+            return Err(Stop::Unavailable(reason));
         };
         if account.standing == Standing::Closed {
             return Ok(true);
@@ -280,6 +266,14 @@ impl Procedure<'_, '_> {
             .as_ref()
             .is_some_and(|account| account.standing == Standing::Closed && account.id.eq_ignore_ascii_case(id));
         Ok((is_closed, status(account.as_ref()).to_owned()))
+    }
+
+    /// Reads once, before this attempt has sent anything for the account: where it cannot be read, the job begins again.
+    async fn read_first(&mut self, id: &str) -> Result<Option<Account>, Stop> {
+        self.read(id).await.map_err(|stop| match stop {
+            Stop::Failed(reason) => Stop::Unavailable(format!("account {id} cannot be read: {reason}")),
+            stop => stop,
+        })
     }
 
     /// Reads once, and keeps what the target says.

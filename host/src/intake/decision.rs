@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::age::Occurred;
 use super::jsonpath::Path;
-use super::person::{Mapping, Person, checked};
+use super::person::{Mapping, Person, one_text};
 use super::rule::{Rule, Verdict};
 use super::sailpoint::{Event, SAMPLE_HOLD, is_documented_sample};
 use super::{content, json};
@@ -219,16 +219,8 @@ impl Source {
 
     // An event without the id that it should have is no reason to keep an account open.
     fn mark(&self, event: Option<&Event<'_>>, whole: &Value, person: &Person) -> (Mark, Option<String>) {
-        let place = |path: &Path| format!("the mapping id = {:?}", path.text());
-        let id = self.id.as_ref().map(|path| {
-            path.one(whole)
-                .map_err(|why| format!("{} {why}", place(path)))
-                .and_then(|id| match id.trim().is_empty() {
-                    // Of all events without an id there would be one leaver.
-                    true => Err(format!("{} leads to an empty text", place(path))),
-                    false => checked(id, &place(path)),
-                })
-        });
+        let read = |path: &Path| one_text(path, whole, &format!("the mapping id = {:?}", path.text()));
+        let id = self.id.as_ref().map(read);
         let content = || match event {
             Some(event) => Mark::Content(content::of_sailpoint(event, whole, person)),
             None => Mark::Content(content::of_any(whole)),

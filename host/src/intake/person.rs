@@ -105,12 +105,16 @@ impl Mapping {
 }
 
 fn mapped(key: &str, path: &Path, event: &Value) -> Result<String, String> {
-    let place = format!("the mapping person.{key} = {:?}", path.text());
+    one_text(path, event, &format!("the mapping person.{key} = {:?}", path.text()))
+}
+
+/// The one text that a mapping leads to, within its limit and not empty.
+pub(crate) fn one_text(path: &Path, event: &Value, place: &str) -> Result<String, String> {
     let text = path.one(event).map_err(|why| format!("{place} {why}"))?;
     if text.trim().is_empty() {
         return Err(format!("{place} leads to an empty text"));
     }
-    checked(text, &place)
+    checked(text, place)
 }
 
 /// A field within its limit. Whoever uses one encodes it; a control character in it is no name or address in the first

@@ -306,9 +306,8 @@ fn intend(unit: &mut Unit, window: &mut Window, fence: &Fence, account: &str, si
     if counted.is_some_and(|own| own.claim == fence.token) {
         return;
     }
-    // Never before the breaker was closed: whose clock is behind that of whoever closed it would count nothing.
-    let closed_at = unit.lane(&fence.lane.key()).map_or(i64::MIN, |lane| lane.breaker_since);
-    let at = counted.map_or(window.now.max(closed_at), |own| own.at);
+    // Not before what counts begins: whose clock is behind that of whoever closed the breaker would count nothing.
+    let at = counted.map_or(window.now.max(since), |own| own.at);
     window.add(fence, account, at);
     unit.intents.push(IntentRow {
         job: fence.job.0,
