@@ -6,13 +6,14 @@ MAKEFLAGS += --no-print-directory
 
 EXEUNT := target/debug/exeunt
 
-.PHONY: help demo test build plugins guests format lint witness postgres registry nextest bench fuzz
+.PHONY: help demo test build plugins guests format lint witness postgres registry nextest release bench fuzz
 
 help:
-	@echo "make demo   builds everything and shows a leaver's account being closed and proved closed"
-	@echo "make test   formatting, clippy, every test and the demonstration: all that CI runs"
-	@echo "make bench  benchmarks, each against a baseline measured in the same run"
-	@echo "make fuzz   ten minutes for each fuzz target; needs a nightly compiler"
+	@echo "make demo      builds everything and shows a leaver's account being closed and proved closed"
+	@echo "make test      formatting, clippy, every test and the demonstration: all that CI runs"
+	@echo "make release   exeunt for production, optimised by what a run of it did; takes half an hour"
+	@echo "make bench     benchmarks, each against a baseline measured in the same run"
+	@echo "make fuzz      ten minutes for each fuzz target; needs a nightly compiler"
 
 demo: build plugins
 	$(EXEUNT) demo --once
@@ -60,7 +61,10 @@ registry:
 nextest:
 	@cargo nextest --version >/dev/null 2>&1 || cargo install --locked cargo-nextest --version 0.9.143
 
-# The only build with the release profile: what a build with debug assertions takes says little about one without.
+release: plugins
+	scripts/release.sh
+
+# The only build with the release profile, beside `make release`: what a build with debug assertions takes says little about one without.
 bench: plugins guests
 	cargo build --release --workspace --bins
 	target/release/bench

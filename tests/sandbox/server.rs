@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -55,6 +56,19 @@ struct Inside {
     remembered: Mutex<Vec<String>>,
     token_page: Mutex<TokenPage>,
     elsewhere: Mutex<Option<SocketAddr>>,
+    /// Whether all users have the leaver's address.
+    is_shared: AtomicBool,
+}
+
+impl Inside {
+    fn address(&self, id: &str) -> String {
+        let user = if self.is_shared.load(Ordering::SeqCst) {
+            "leaver"
+        } else {
+            id
+        };
+        format!("{user}@acme.example")
+    }
 }
 
 impl Server {
@@ -74,6 +88,16 @@ impl Server {
         let users = [("leaver".to_owned(), true), ("bystander".to_owned(), true)];
         *self.inside.users.lock().unwrap() = users.into();
         self.inside.arrived.lock().unwrap().clear();
+    }
+
+    /// Both users have the leaver's address from here on.
+    pub(crate) fn share_address(&self) {
+        self.inside.is_shared.store(true, Ordering::SeqCst);
+    }
+
+    /// Somebody else closes an account.
+    pub(crate) fn close(&self, id: &str) {
+        close(&self.inside, id);
     }
 
     pub(crate) fn is_open(&self, id: &str) -> bool {
@@ -180,26 +204,26 @@ async fn answer(
     }
 }
 
-fn shown(id: &str, open: bool) -> Value {
+fn shown(inside: &Inside, id: &str, open: bool) -> Value {
     let status = if open { "open" } else { "closed" };
-    json!({"id": id, "email": format!("{id}@acme.example"), "status": status})
+    json!({"id": id, "email": inside.address(id), "status": status})
 }
 
 fn users(inside: &Inside, query: &str) -> Response {
     let users = inside.users.lock().unwrap();
     let wanted = query.strip_prefix("email=").unwrap_or_default().replace("%40", "@");
-    let fits = |id: &str| wanted.is_empty() || wanted == format!("{id}@acme.example");
+    let fits = |id: &str| wanted.is_empty() || wanted == inside.address(id);
     let found: Vec<Value> = users
         .iter()
         .filter(|(id, _)| fits(id))
-        .map(|(id, open)| shown(id, *open))
+        .map(|(id, open)| shown(inside, id, *open))
         .collect();
     axum::Json(found).into_response()
 }
 
 fn user(inside: &Inside, id: &str) -> Response {
     match inside.users.lock().unwrap().get(id) {
-        Some(open) => axum::Json(shown(id, *open)).into_response(),
+        Some(open) => axum::Json(shown(inside, id, *open)).into_response(),
         None => StatusCode::NOT_FOUND.into_response(),
     }
 }
@@ -208,7 +232,7 @@ fn close(inside: &Inside, id: &str) -> Response {
     match inside.users.lock().unwrap().get_mut(id) {
         Some(open) => {
             *open = false;
-            axum::Json(shown(id, false)).into_response()
+            axum::Json(shown(inside, id, false)).into_response()
         }
         None => StatusCode::NOT_FOUND.into_response(),
     }

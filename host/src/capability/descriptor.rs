@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::body::BodyTemplate;
 use super::path::PathTemplate;
-use super::text::printable;
+use super::text::{is_odd, printable};
 
 /// Most entries of one list in a descriptor; DocuSign's longest has 12.
 const MAX_ENTRIES: usize = 64;
@@ -164,6 +164,11 @@ impl Reach {
             (
                 !is_unsafe && (self.body.is_some() || !self.query.is_empty()),
                 "`query` and `body` are for unsafe methods only",
+            ),
+            // What an operator reads and accepts must be what there is.
+            (
+                self.to_string().contains(is_odd),
+                "a line has no control characters, and none that change the direction of text",
             ),
             (
                 self.query.len() > MAX_ENTRIES || self.query.iter().any(odd_query),
@@ -349,7 +354,8 @@ impl Descriptor {
         }
         let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
         let core = self.version.split(['-', '+']).next().unwrap_or_default();
-        if self.version.len() > 64 || core.split('.').count() != 3 || !core.split('.').all(digits) {
+        let is_odd_suffix = !self.version.bytes().all(|b| b.is_ascii_graphic());
+        if self.version.len() > 64 || is_odd_suffix || core.split('.').count() != 3 || !core.split('.').all(digits) {
             problems.push(format!("version `{}` is not a semantic version", cut(&self.version)));
         }
         let counts = [

@@ -30,6 +30,9 @@ const IDLE: Duration = Duration::from_secs(600);
 /// request: with 32 of them every fourth request began with a handshake.
 const IDLE_CONNECTIONS: usize = 256;
 
+/// Clients that are kept: 1024, some 100 MiB. A tenant may name a port for each of its endpoints, and each takes one.
+const MAX_CLIENTS: usize = 1024;
+
 /// How often idle clients are looked for.
 const SWEEP: Duration = Duration::from_secs(60);
 
@@ -54,6 +57,19 @@ struct Clients {
 struct Entry {
     client: reqwest::Client,
     used: Instant,
+}
+
+impl Clients {
+    /// Drops the one that was used least recently, where one more would be too many. Its requests go on.
+    fn make_room(&mut self, shared: &Shared) {
+        if self.entries.len() < MAX_CLIENTS || self.entries.contains_key(shared) {
+            return;
+        }
+        let oldest = self.entries.iter().min_by_key(|(_, entry)| entry.used);
+        if let Some(oldest) = oldest.map(|(shared, _)| shared.clone()) {
+            self.entries.remove(&oldest);
+        }
+    }
 }
 
 impl Default for Network {
@@ -172,6 +188,7 @@ impl Network {
         let client = self.build(settings, port, connect)?;
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         let used = Instant::now();
+        clients.make_room(&shared);
         let entry = clients.entries.entry(shared).or_insert(Entry { client, used });
         Ok(entry.client.clone())
     }
@@ -331,5 +348,36 @@ mod tests {
         tokio::time::advance(SWEEP).await;
         network.client(&ours, 443, CONNECT).unwrap();
         assert_eq!(open(), 1, "the idle one is gone, though none was built");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_more_clients_than_are_kept_the_one_that_was_used_longest_ago_goes() {
+        const CONNECT: Duration = Duration::from_secs(1);
+        let network = Network::default();
+        let client = network.client(&Arc::default(), 0, CONNECT).unwrap();
+        let ports = || {
+            let clients = network.clients.lock().unwrap();
+            let ports = clients.entries.keys().map(|(_, port, _)| *port);
+            ports.collect::<std::collections::BTreeSet<_>>()
+        };
+        let most = u16::try_from(MAX_CLIENTS).unwrap();
+        for port in 1..most {
+            tokio::time::advance(Duration::from_millis(1)).await;
+            let used = Instant::now();
+            let client = client.clone();
+            let shared = (Arc::default(), port, CONNECT);
+            network
+                .clients
+                .lock()
+                .unwrap()
+                .entries
+                .insert(shared, Entry { client, used });
+        }
+        assert_eq!(ports().len(), MAX_CLIENTS);
+        network.client(&Arc::default(), 0, CONNECT).unwrap();
+        assert_eq!(ports().len(), MAX_CLIENTS, "one that is there needs no room");
+        network.client(&Arc::default(), most, CONNECT).unwrap();
+        assert_eq!(ports().len(), MAX_CLIENTS);
+        assert!(!ports().contains(&1) && ports().contains(&0) && ports().contains(&most));
     }
 }

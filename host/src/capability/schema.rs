@@ -16,8 +16,9 @@ const MAX_UNFOLDED: u64 = 20_000;
 const PATTERN: u64 = 500;
 /// Most bytes of one compiled pattern, and of what matching caches. `(\p{L}{100}){100}` would take gigabytes.
 const PATTERN_BYTES: usize = 1024 * 1024;
-/// Longest chain of references. Each link is a step of recursion, here and in the validator.
-const MAX_CHAIN: usize = 32;
+/// Deepest nesting with every reference written out: as deep as JSON may be written without. Each level is a step of
+/// recursion, here and in the validator, and a thread's stack ends the process with it.
+const MAX_DEPTH: usize = 127;
 /// The dialect, where the schema names one.
 const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
 /// Keywords that change what a reference means. Nobody needs them to describe a connector's settings.
@@ -44,7 +45,7 @@ pub(super) fn parse(text: &str) -> Result<Value, String> {
         return Err(wrong(format!("is not of the dialect {DIALECT}")));
     }
     let mut known = HashMap::new();
-    if unfolded(&schema, &schema, &mut known).map_err(wrong)? > MAX_UNFOLDED {
+    if unfolded(&schema, &schema, &mut known, MAX_DEPTH).map_err(wrong)?.values > MAX_UNFOLDED {
         return Err(wrong(format!(
             "has more than {MAX_UNFOLDED} values when its references are written out, a pattern counted as {PATTERN}"
         )));
@@ -68,10 +69,27 @@ pub(super) fn validator(schema: &Value) -> Result<jsonschema::Validator, String>
         .map_err(|error| format!("is not a JSON Schema, or has a pattern that is too large or looks around: {error}"))
 }
 
-/// How many values `value` has with its references written out. `known` holds what references lead to; none while
-/// one is being followed.
-fn unfolded<'a>(value: &'a Value, root: &'a Value, known: &mut HashMap<&'a str, Option<u64>>) -> Result<u64, String> {
+/// A value with its references written out.
+#[derive(Debug, Clone, Copy)]
+struct Unfolded {
+    values: u64,
+    depth: usize,
+}
+
+/// What references lead to; none while one is being followed.
+type Known<'a> = HashMap<&'a str, Option<Unfolded>>;
+
+/// What `value` is with its references written out, at most `room` deep.
+fn unfolded<'a>(value: &'a Value, root: &'a Value, known: &mut Known<'a>, room: usize) -> Result<Unfolded, String> {
+    let Some(below) = room.checked_sub(1) else {
+        return Err(too_deep());
+    };
     let mut sum = 1_u64;
+    let mut depth = 0;
+    let mut add = |of: Unfolded| {
+        sum = sum.saturating_add(of.values);
+        depth = depth.max(of.depth);
+    };
     let children: Box<dyn Iterator<Item = &Value>> = match value {
         Value::Array(items) => Box::new(items.iter()),
         Value::Object(members) => {
@@ -86,30 +104,34 @@ fn unfolded<'a>(value: &'a Value, root: &'a Value, known: &mut HashMap<&'a str, 
                 .and_then(Value::as_object)
                 .map_or(0, |own| own.len());
             let pattern = usize::from(members.get("pattern").is_some_and(Value::is_string));
-            sum = sum.saturating_add(PATTERN.saturating_mul((patterns + pattern) as u64));
+            let values = PATTERN.saturating_mul((patterns + pattern) as u64);
+            add(Unfolded { values, depth: 0 });
             if let Some(Value::String(reference)) = members.get("$ref") {
-                sum = sum.saturating_add(referred(reference, root, known)?);
+                add(referred(reference, root, known, below)?);
             }
             Box::new(members.values())
         }
-        _ => return Ok(1),
+        _ => return Ok(Unfolded { values: 1, depth: 1 }),
     };
     for child in children {
-        sum = sum.saturating_add(unfolded(child, root, known)?);
+        add(unfolded(child, root, known, below)?);
     }
-    Ok(sum)
+    Ok(Unfolded {
+        values: sum,
+        depth: depth + 1,
+    })
 }
 
-fn referred<'a>(reference: &'a str, root: &'a Value, known: &mut HashMap<&'a str, Option<u64>>) -> Result<u64, String> {
+fn too_deep() -> String {
+    format!("is nested more than {MAX_DEPTH} deep when its references are written out")
+}
+
+fn referred<'a>(reference: &'a str, root: &'a Value, known: &mut Known<'a>, room: usize) -> Result<Unfolded, String> {
     let shown: String = reference.chars().take(120).flat_map(char::escape_debug).collect();
     match known.get(reference) {
-        Some(Some(count)) => return Ok(*count),
+        Some(Some(target)) if target.depth > room => return Err(too_deep()),
+        Some(Some(target)) => return Ok(*target),
         Some(None) => return Err(format!("refers to itself by \"{shown}\"")),
-        None if known.values().filter(|count| count.is_none()).count() >= MAX_CHAIN => {
-            return Err(format!(
-                "has a chain of more than {MAX_CHAIN} references, at \"{shown}\""
-            ));
-        }
         None => {}
     }
     let target = reference
@@ -118,9 +140,9 @@ fn referred<'a>(reference: &'a str, root: &'a Value, known: &mut HashMap<&'a str
         .and_then(|pointer| root.pointer(pointer))
         .ok_or_else(|| format!("refers to \"{shown}\"; a reference is \"#/$defs/NAME\", and the name is there"))?;
     known.insert(reference, None);
-    let count = unfolded(target, root, known)?;
-    known.insert(reference, Some(count));
-    Ok(count)
+    let target = unfolded(target, root, known, room)?;
+    known.insert(reference, Some(target));
+    Ok(target)
 }
 
 #[cfg(test)]
@@ -156,21 +178,40 @@ mod tests {
         assert!(error.contains("written out"), "{error}");
     }
 
-    #[test]
-    fn a_chain_of_references_has_an_end() {
-        let chain = |links: usize| {
-            let mut definitions = serde_json::Map::new();
-            for link in 1..links {
-                let next = json!({"$ref": format!("#/$defs/d{}", link + 1)});
-                definitions.insert(format!("d{link}"), next);
+    /// A chain of definitions, each so many levels deep and the last a string, and the schema that begins it.
+    fn nested(links: usize, levels: usize) -> String {
+        let mut definitions = serde_json::Map::new();
+        for link in 0..links {
+            let mut value = match link + 1 {
+                last if last == links => json!({"type": "string"}),
+                next => json!({"$ref": format!("#/$defs/d{next}")}),
+            };
+            for _ in 0..levels {
+                value = json!({ "not": value });
             }
-            definitions.insert(format!("d{links}"), json!(true));
-            json!({"$defs": {}, "$ref": "#/$defs/d1"})
-                .to_string()
-                .replace("{}", &json!(definitions).to_string())
-        };
-        assert!(parse(&chain(MAX_CHAIN)).is_ok());
-        assert!(parse(&chain(MAX_CHAIN + 1)).unwrap_err().contains("chain"));
+            definitions.insert(format!("d{link}"), value);
+        }
+        json!({"$defs": definitions, "$ref": "#/$defs/d0"}).to_string()
+    }
+
+    #[test]
+    fn nesting_has_an_end_however_it_is_written() {
+        let fits = |links, levels| parse(&nested(links, levels));
+        assert_eq!(
+            fits(24, 4).map(drop),
+            Ok(()),
+            "24 * 5 levels below `$defs`, and a string"
+        );
+        assert!(fits(25, 4).unwrap_err().contains("deep"));
+        assert!(fits(32, 120).unwrap_err().contains("deep"), "a stack of 4,000");
+        // What is known from another place is as deep where it is used again.
+        let deep = r##"{"$defs": DEFS, "properties": {"a": {"$ref": "#/$defs/d0"}, "b": BELOW}}"##;
+        let whole: Value = serde_json::from_str(&nested(24, 4)).unwrap();
+        let below = "{\"not\":".repeat(10) + "{\"$ref\":\"#/$defs/d0\"}" + &"}".repeat(10);
+        let deep = deep
+            .replace("DEFS", &whole["$defs"].to_string())
+            .replace("BELOW", &below);
+        assert!(parse(&deep).unwrap_err().contains("deep"), "{deep}");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::io::{Read as _, Write as _};
 use anyhow::Context as _;
 use clap::Args;
 use rlimit::{Resource, setrlimit};
+use rustix::process::nice;
 
 use super::Exit;
 use crate::sandbox::compile_here;
@@ -48,6 +49,8 @@ impl Compile {
         ] {
             setrlimit(resource, limit, limit).with_context(|| format!("{resource:?}"))?;
         }
+        // What serves goes first. More than this is allowed to nobody.
+        nice(19).context("its priority")?;
         // Where memory runs out on the machine as a whole, this process is the one to go. Not everybody may say so.
         if let Err(error) = std::fs::write("/proc/self/oom_score_adj", "1000") {
             tracing::debug!("the compiler is killed no sooner than others: {error}");

@@ -26,7 +26,7 @@ async fn print(stand: &Stand, token: &str, words: &[&str]) -> anyhow::Result<Str
 fn held() -> NewState {
     NewState::Held {
         why: "old-event".to_owned(),
-        detail: None,
+        reason: "an operator decides".to_owned(),
     }
 }
 

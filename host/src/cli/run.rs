@@ -205,6 +205,10 @@ fn read_event(path: &Path) -> anyhow::Result<Vec<u8>> {
 }
 
 fn open_transcript(path: &Path) -> anyhow::Result<File> {
+    // It may be the evidence of a run before.
+    if path.metadata().is_ok_and(|there| there.is_file() && there.len() > 0) {
+        bail!("the transcript {} is there already; name another file", path.display());
+    }
     let mut options = File::options();
     options.write(true).create(true).truncate(true);
     // It names people and what a target said of them.

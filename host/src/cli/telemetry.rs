@@ -10,7 +10,7 @@ use std::io::IsTerminal as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState};
 use opentelemetry::{InstrumentationScope, KeyValue};
 use opentelemetry_otlp::{SpanExporter, WithExportConfig as _, WithHttpConfig as _};
@@ -22,7 +22,7 @@ use tokio::task::JoinSet;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Level, Subscriber};
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -99,8 +99,18 @@ fn start(json: bool, traces: Option<Traces>) -> anyhow::Result<()> {
 
 fn filter() -> anyhow::Result<EnvFilter> {
     let wanted = std::env::var("EXEUNT_LOG").unwrap_or_else(|_| "warn".to_owned());
-    let mut filter = EnvFilter::try_new(&wanted)
-        .with_context(|| format!("EXEUNT_LOG is `{wanted}`; write a level, such as info, or levels by target"))?;
+    let wrong = || {
+        format!(
+            "EXEUNT_LOG is `{wanted}`; write error, warn, info, debug, trace or off, or levels by target, such as \
+             info,sqlx=warn"
+        )
+    };
+    // A word that is no level would count as a target, and nothing would be logged of anything else.
+    let is_level = |part: &str| part.contains(['=', '[']) || part.parse::<LevelFilter>().is_ok();
+    if !wanted.split(',').map(str::trim).all(is_level) {
+        bail!(wrong());
+    }
+    let mut filter = EnvFilter::try_new(&wanted).with_context(wrong)?;
     for compiler in COMPILER {
         filter = filter.add_directive(compiler.parse().context("a fixed directive")?);
     }

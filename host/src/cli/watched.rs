@@ -23,35 +23,73 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// slow disk.
 const LOOK_WITHIN: Duration = Duration::from_secs(90);
 
+/// What is looked at, each by itself: a tenant's disk that hangs must not keep a revoked token valid.
+#[derive(Debug, Clone, Copy)]
+enum Part {
+    Tenants,
+    Tokens,
+    Certificate,
+}
+
+impl Part {
+    fn words(self) -> &'static str {
+        match self {
+            Self::Tenants => "the files of tenants",
+            Self::Tokens => "the file of tokens",
+            Self::Certificate => "the certificate",
+        }
+    }
+}
+
 /// How the looks at the files go, for `/readyz`.
 #[derive(Debug, Default)]
-pub(super) struct Looks(Mutex<Last>);
+pub(super) struct Looks(Mutex<[Last; 3]>);
 
 #[derive(Debug, Default)]
 struct Last {
-    /// When the one that goes on began.
+    /// When the look that goes on began.
     began: Option<Instant>,
-    /// The last mistakes in tenants, tokens and the certificate, so that they are said once.
-    said: [Option<String>; 3],
+    /// The last mistake, so that it is said once.
+    said: Option<String>,
 }
 
 impl Looks {
     /// What is wrong.
     pub(super) fn problems(&self) -> Vec<String> {
-        let last = self.last();
-        let takes = last.began.map(|began| began.elapsed());
-        let hangs = takes.filter(|takes| *takes > LOOK_WITHIN).map(|takes| {
-            format!(
-                "the files have been looked at for {} s, and no change counts meanwhile: a file or its disk hangs",
-                takes.as_secs()
-            )
+        let lasts = self.lasts();
+        let hangs = [Part::Tenants, Part::Tokens, Part::Certificate].into_iter().filter_map(|part| {
+            let takes = lasts[part as usize].began?.elapsed();
+            (takes > LOOK_WITHIN).then(|| {
+                format!(
+                    "the look at {} has taken {} s so far, and no change there counts meanwhile: a file or its disk hangs",
+                    part.words(),
+                    takes.as_secs()
+                )
+            })
         });
         // Those of tenants the registry knows.
-        let mistakes = last.said[1..].iter().flatten().cloned();
-        hangs.into_iter().chain(mistakes).collect()
+        let mistakes = lasts[1..].iter().filter_map(|last| last.said.clone());
+        hangs.chain(mistakes).collect()
     }
 
-    fn last(&self) -> MutexGuard<'_, Last> {
+    fn begin(&self, part: Part) {
+        self.lasts()[part as usize].began = Some(Instant::now());
+    }
+
+    fn end(&self, part: Part, result: anyhow::Result<()>) {
+        let problem = result.err().map(|error| format!("{error:#}"));
+        let mut lasts = self.lasts();
+        let last = &mut lasts[part as usize];
+        if let Some(problem) = problem.as_ref().filter(|problem| last.said.as_ref() != Some(problem)) {
+            tracing::error!("{problem}");
+        }
+        *last = Last {
+            began: None,
+            said: problem,
+        };
+    }
+
+    fn lasts(&self) -> MutexGuard<'_, [Last; 3]> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -91,19 +129,29 @@ impl Watched {
         })
     }
 
-    async fn look(&mut self) {
-        self.looks.last().began = Some(Instant::now());
-        let refreshed = self.registry.refresh().await;
-        let refreshed = refreshed.context("the files were not loaded, what runs goes on");
-        let results = [refreshed, self.look_at_tokens().await, self.look_at_tls().await];
-        let mut last = self.looks.last();
-        last.began = None;
-        for (result, said) in results.into_iter().zip(&mut last.said) {
-            let problem = result.err().map(|error| format!("{error:#}"));
-            if let Some(problem) = problem.as_ref().filter(|problem| said.as_ref() != Some(problem)) {
-                tracing::error!("{problem}");
+    async fn look(&self, part: Part) {
+        self.looks.begin(part);
+        let result = match part {
+            Part::Tenants => {
+                let refreshed = self.registry.refresh().await;
+                refreshed.context("the files were not loaded, what runs goes on")
             }
-            *said = problem;
+            Part::Tokens => self.look_at_tokens().await,
+            Part::Certificate => self.look_at_tls().await,
+        };
+        self.looks.end(part, result);
+    }
+
+    /// Looks every few seconds, and when it is rung for.
+    async fn look_again(&self, part: Part, mut rung: watch::Receiver<()>) {
+        let mut ticker = tokio::time::interval(LOOK_EVERY);
+        ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                Ok(()) = rung.changed() => {}
+                _ = ticker.tick() => {}
+            }
+            self.look(part).await;
         }
     }
 
@@ -131,20 +179,20 @@ impl Watched {
 }
 
 /// Looks at what is watched every few seconds, and at SIGHUP.
-pub(super) async fn look(mut watched: Watched, mut hangup: Signal, mut stopped: watch::Receiver<bool>) {
-    let mut ticker = tokio::time::interval(LOOK_EVERY);
-    ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            () = stop(&mut stopped) => return,
-            Some(()) = hangup.recv() => tracing::info!("SIGHUP: looking at the files now"),
-            _ = ticker.tick() => {}
+pub(super) async fn look(watched: Watched, mut hangup: Signal, mut stopped: watch::Receiver<bool>) {
+    let (bell, rung) = watch::channel(());
+    let ring = async {
+        while let Some(()) = hangup.recv().await {
+            tracing::info!("SIGHUP: looking at the files now");
+            bell.send_replace(());
         }
-        // Files that hang, or a registry, must not hold up the end.
-        tokio::select! {
-            () = stop(&mut stopped) => return,
-            () = watched.look() => {}
-        }
+    };
+    let look = |part| watched.look_again(part, rung.clone());
+    let looks = async { tokio::join!(ring, look(Part::Tenants), look(Part::Tokens), look(Part::Certificate)) };
+    // Files that hang, or a registry, must not hold up the end.
+    tokio::select! {
+        () = stop(&mut stopped) => {}
+        _ = looks => {}
     }
 }
 
@@ -178,38 +226,39 @@ mod tests {
         let sandbox = Sandbox::new(SandboxLimits::default()).unwrap();
         let runtime = Arc::new(Runtime::new(sandbox, Arc::new(SystemClock)));
         let registry = Arc::new(Registry::new(runtime, host.clone(), journal));
-        let mut watched = Watched::open(&host, &registry).unwrap();
+        let watched = Arc::new(Watched::open(&host, &registry).unwrap());
         let looks = Arc::clone(&watched.looks);
-        watched.look().await;
+        let all = async || tokio::join!(watched.look(Part::Tenants), watched.look(Part::Tokens)).0;
+        all().await;
         assert_eq!(looks.problems(), Vec::<String>::new());
 
         let pipe = &host.server.tokens;
         assert!(Command::new("mkfifo").arg(pipe).status().unwrap().success());
-        let looking = tokio::spawn(async move {
-            watched.look().await;
-            watched
-        });
-        while looks.last().began.is_none() {
+        let hung = Arc::clone(&watched);
+        let looking = tokio::spawn(async move { hung.look(Part::Tokens).await });
+        while looks.lasts()[Part::Tokens as usize].began.is_none() {
             tokio::task::yield_now().await;
         }
+        // One that hangs holds up nobody else.
+        watched.look(Part::Tenants).await;
         pause();
         advance(LOOK_WITHIN - Duration::from_secs(10)).await;
         assert_eq!(looks.problems(), Vec::<String>::new());
         advance(Duration::from_secs(11)).await;
+        let problems = looks.problems();
         assert!(
-            looks.problems()[0].contains("have been looked at for"),
-            "{:?}",
-            looks.problems()
+            problems[0].contains("the look at the file of tokens has taken"),
+            "{problems:?}"
         );
 
         let (writer, text) = (pipe.clone(), "no tokens");
         let written = tokio::task::spawn_blocking(move || std::fs::write(writer, text));
         written.await.unwrap().unwrap();
-        let mut watched = looking.await.unwrap();
+        looking.await.unwrap();
         let problems = looks.problems();
         assert!(problems.len() == 1 && problems[0].contains("tokens"), "{problems:?}");
         std::fs::remove_file(pipe).unwrap();
-        watched.look().await;
+        all().await;
         assert_eq!(looks.problems(), Vec::<String>::new());
     }
 }

@@ -12,7 +12,7 @@ use crate::tenant::Tokens;
 fn held(why: &str) -> NewState {
     NewState::Held {
         why: why.to_owned(),
-        detail: None,
+        reason: "an operator decides".to_owned(),
     }
 }
 

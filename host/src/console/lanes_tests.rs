@@ -30,7 +30,7 @@ async fn lanes_say_what_waits_and_what_stands_still() {
             "o@other.example",
             NewState::Held {
                 why: "old-event".to_owned(),
-                detail: None,
+                reason: "an operator decides".to_owned(),
             },
         )
         .await;

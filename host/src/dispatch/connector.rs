@@ -6,6 +6,7 @@ use std::sync::Arc;
 use secrecy::ExposeSecret;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
 
 use super::accepted::check_needs;
 use super::history::{History, Ran};
@@ -75,9 +76,20 @@ impl Runtime {
     ///
     /// Everything that is wrong with it, each with its line in the tenant file.
     pub async fn connector(&self, tenant: &Tenant, config: &ConnectorConfig) -> Result<Connector, ConfigError> {
+        self.connector_in_turn(tenant, config, &Semaphore::new(1)).await
+    }
+
+    /// As [`Runtime::connector`], beside others of the tenant: `turn` is for one of them to read and compile its plugin,
+    /// so that a tenant with many takes neither the compilers nor the memory from the rest.
+    pub(super) async fn connector_in_turn(
+        &self,
+        tenant: &Tenant,
+        config: &ConnectorConfig,
+        turn: &Semaphore,
+    ) -> Result<Connector, ConfigError> {
         let history = self.history.as_ref();
         let ran = history.map_or_else(Vec::new, |history| history.of(&tenant.name, &config.name));
-        let plugin = self.plugin(tenant, config, &ran).await?;
+        let plugin = self.plugin((tenant, turn), config, &ran).await?;
         check_needs(&plugin, config, &ran)?;
         check_settings(&plugin, config)?;
         let keys = resolve_keys(&plugin, config)?;
@@ -118,7 +130,12 @@ impl Runtime {
         })
     }
 
-    async fn plugin(&self, tenant: &Tenant, config: &ConnectorConfig, ran: &[Ran]) -> Result<Arc<Plugin>, ConfigError> {
+    async fn plugin(
+        &self,
+        (tenant, turn): (&Tenant, &Semaphore),
+        config: &ConnectorConfig,
+        ran: &[Ran],
+    ) -> Result<Arc<Plugin>, ConfigError> {
         let digest = config.digest.as_deref();
         let (path, signed) = match &config.plugin {
             PluginSource::File(path) => (path.clone(), signature_file(path)),
@@ -135,6 +152,8 @@ impl Runtime {
             signatures: &tenant.signatures,
             ran_it: ran.iter().any(|ran| Some(ran.digest.as_str()) == digest),
         };
+        // Nobody closes it; without a turn it is loaded all the same.
+        let _turn = turn.acquire().await.ok();
         let loaded = self.plugins.load(&self.sandbox, wanted).await;
         loaded.map_err(|problem| config.at(problem.field).error(problem.text))
     }
@@ -153,6 +172,12 @@ impl Runtime {
                 "cannot write down which plugin it runs: {error}"
             );
         }
+    }
+
+    /// Forgets what could not be loaded, so that it is tried again, while other tenants are being loaded.
+    pub(super) fn forget_failures(&self) {
+        self.plugins.forget_failures();
+        self.registries.forget_failures();
     }
 
     /// Forgets plugins that no connector uses any more.

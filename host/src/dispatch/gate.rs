@@ -3,12 +3,13 @@
 //! The intent is on disk before the first byte of a closure leaves. An account that is found closed later was closed by
 //! us if an intent for it exists, and by somebody else if not.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::stop::Stop;
 use crate::evidence::CallTranscript;
-use crate::journal::{ClaimedJob, ClosureLimit, Journal, JournalError, Reservation};
+use crate::journal::{ClaimedJob, ClosureLimit, Journal, JournalError, Reservation, approval};
+use crate::sandbox::Account;
 
 /// Why jobs are held that the breaker stopped; the journal lists and releases them by it.
 const HOLD_BREAKER: &str = "breaker";
@@ -18,8 +19,9 @@ const HOLD_BREAKER: &str = "breaker";
 pub struct Gate<'a> {
     journal: Option<(&'a Journal, &'a ClaimedJob, ClosureLimit)>,
     closing: Option<&'a AtomicBool>,
-    /// In small letters, as the journal tells accounts apart; so are the keys of `others`.
-    intended: HashSet<String>,
+    /// By the id in small letters, as the journal tells accounts apart, the id as the target writes it. The keys of
+    /// `others` are in small letters, too.
+    intended: BTreeMap<String, String>,
     /// What other jobs had done to an account when it was last read, as the journal counts it.
     others: HashMap<String, i64>,
     /// Verb calls whose transcript the journal has already.
@@ -33,7 +35,7 @@ impl<'a> Gate<'a> {
         Self {
             journal: None,
             closing: None,
-            intended: HashSet::new(),
+            intended: BTreeMap::new(),
             others: HashMap::new(),
             kept: 0,
         }
@@ -45,28 +47,31 @@ impl<'a> Gate<'a> {
         Self {
             journal: Some((journal, job, limit)),
             closing: Some(closing),
-            intended: job.intents.iter().map(|account| account.to_ascii_lowercase()).collect(),
+            intended: job
+                .intents
+                .iter()
+                .map(|account| (account.to_ascii_lowercase(), account.clone()))
+                .collect(),
             others: HashMap::new(),
             kept: 0,
         }
     }
 
-    /// Whether an operator has released the job from being held for this.
-    pub(super) fn is_released(&self, why: &str) -> bool {
-        self.journal
-            .is_some_and(|(_, job, _)| job.released.iter().any(|released| released == why))
+    /// Whether an operator has released the job from being held for this, and was shown all of these accounts.
+    pub(super) fn is_released(&self, why: &str, accounts: &[&Account]) -> bool {
+        let Some((_, job, _)) = self.journal else { return false };
+        let has = |entry: &str| job.released.iter().any(|released| released == entry);
+        has(why) && accounts.iter().all(|account| has(&approval(&account.id)))
     }
 
     /// Whether a closure of this account was tried, by this attempt or an earlier one.
     pub(super) fn was_intended(&self, account: &str) -> bool {
-        self.intended.contains(&account.to_ascii_lowercase())
+        self.intended.contains_key(&account.to_ascii_lowercase())
     }
 
-    /// Accounts whose closure an earlier attempt has tried, in small letters and in order.
+    /// Accounts whose closure was tried, by this attempt or an earlier one, in order.
     pub(super) fn intended(&self) -> Vec<String> {
-        let mut intended = self.journal.map_or_else(Vec::new, |(_, job, _)| job.intents.clone());
-        intended.sort_unstable();
-        intended
+        self.intended.values().cloned().collect()
     }
 
     /// Verb calls whose transcript is kept already.
@@ -118,7 +123,7 @@ impl<'a> Gate<'a> {
         if let Some(closing) = self.closing {
             closing.store(true, Ordering::SeqCst);
         }
-        self.intended.insert(key);
+        self.intended.entry(key).or_insert_with(|| account.to_owned());
         Ok(true)
     }
 }

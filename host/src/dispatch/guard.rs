@@ -16,8 +16,8 @@ const HOLD_SEVERAL: &str = "several-accounts";
 /// # Errors
 ///
 /// [`Stop::Refused`] for protected people and for the account that the connector itself works with, whatever their
-/// standing; [`Stop::Held`] for administrators, and for several open accounts unless `close_all`, where an operator has
-/// not released the job from that already.
+/// standing; [`Stop::Held`] for administrators, and for several open accounts unless `close_all`, where an operator who
+/// was shown all of these accounts has not released the job from that already.
 pub(super) fn check(
     connector: &Connector,
     person: &intake::Person,
@@ -41,20 +41,22 @@ pub(super) fn check(
         .filter(|account| account.standing != Standing::Closed)
         .collect();
     if let Some(admin) = open.iter().find(|account| account.admin)
-        && !gate.is_released(HOLD_ADMINISTRATOR)
+        && !gate.is_released(HOLD_ADMINISTRATOR, &open)
     {
-        let reason = format!("account {} is an administrator's", admin.id);
+        let mut reason = format!("account {} is an administrator's", admin.id);
+        // A release lets all of them go.
+        if open.len() > 1 {
+            reason = format!("{reason}; {}", several(&open));
+        }
         return Err(Stop::Held {
             why: HOLD_ADMINISTRATOR,
             reason,
         });
     }
-    if open.len() > 1 && !connector.close_all && !gate.is_released(HOLD_SEVERAL) {
-        let ids: Vec<&str> = open.iter().map(|account| account.id.as_str()).collect();
+    if open.len() > 1 && !connector.close_all && !gate.is_released(HOLD_SEVERAL, &open) {
         let reason = format!(
-            "{} open accounts fit the person: {}; to close all of them, write close_all = true under [connectors.{}]",
-            open.len(),
-            ids.join(", "),
+            "{}; to close all of them, write close_all = true under [connectors.{}]",
+            several(&open),
             connector.name
         );
         return Err(Stop::Held {
@@ -63,6 +65,11 @@ pub(super) fn check(
         });
     }
     Ok(())
+}
+
+fn several(open: &[&Account]) -> String {
+    let ids: Vec<&str> = open.iter().map(|account| account.id.as_str()).collect();
+    format!("{} open accounts fit the person: {}", open.len(), ids.join(", "))
 }
 
 /// Protection is by the person and by every account found: an alias in the event must not get around it.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures_util::future::join_all;
+use tokio::sync::Semaphore;
 
 use super::connector::Runtime;
 use super::look::{Seen, look};
@@ -148,11 +149,12 @@ async fn open(
     }
     let mut connectors = BTreeMap::new();
     // Together, so that many that wait for a registry take as long as one.
+    let turn = Semaphore::new(1);
     let loaded = join_all(
         tenant
             .connectors
             .values()
-            .map(|config| runtime.connector(&tenant, config)),
+            .map(|config| runtime.connector_in_turn(&tenant, config, &turn)),
     )
     .await;
     for (name, loaded) in tenant.connectors.keys().zip(loaded) {

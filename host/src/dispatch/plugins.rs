@@ -181,6 +181,11 @@ impl Plugins {
         known.plugins.retain(|_, plugin| plugin.strong_count() > 0);
     }
 
+    /// Forgets failures, which may have been of the moment, while others are loaded.
+    pub(super) fn forget_failures(&self) {
+        self.known().files.retain(|_, file| !file.has_failed());
+    }
+
     fn known(&self) -> std::sync::MutexGuard<'_, Known> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -189,6 +194,11 @@ impl Plugins {
 impl File {
     fn plugin(&self) -> Option<&Arc<Plugin>> {
         self.admitted.get()?.as_ref().ok()
+    }
+
+    fn has_failed(&self) -> bool {
+        let unread = self.content.get().is_some_and(Result::is_err);
+        unread || self.admitted.get().is_some_and(Result::is_err)
     }
 
     async fn content(&self, sandbox: &Sandbox, path: &Path) -> Result<&Content, String> {
@@ -242,6 +252,9 @@ mod tests {
         let refused = load().await;
         assert!(refused.contains("not admitted"), "{refused}");
         assert_eq!(plugins.known().files.len(), 1);
+        plugins.forget_failures();
+        assert!(plugins.known().files.is_empty());
+        load().await;
         plugins.prune();
         assert!(plugins.known().files.is_empty());
     }

@@ -74,16 +74,32 @@ impl Procedure<'_, '_> {
         let found = self.find(person).await?;
         step::passed("found");
         guard::check(self.connector, person, &found, self.gate)?;
+        let end = self.close_found(person, &found, dry_run).await?;
+        let were_closed = self.verify_missing(&found).await?;
+        Ok(match end.0 {
+            Outcome::NoAccount | Outcome::AlreadyClosed if were_closed => (Outcome::Closed, CLOSED_EARLIER.to_owned()),
+            _ => end,
+        })
+    }
+
+    /// Closes what is open of what the search has found.
+    async fn close_found(
+        &mut self,
+        person: &intake::Person,
+        found: &[Account],
+        dry_run: bool,
+    ) -> Result<(Outcome, String), Stop> {
         let open: Vec<Account> = found
             .iter()
             .filter(|account| account.standing != Standing::Closed)
             .cloned()
             .collect();
         if found.is_empty() {
-            return self.nowhere_found().await;
+            let reason = "the target knows no account of this person".to_owned();
+            return Ok((Outcome::NoAccount, reason));
         }
         if open.is_empty() {
-            return self.closed_before(&found).await;
+            return self.closed_before(found).await;
         }
         if dry_run || self.connector.mode == Mode::DryRun {
             let ids: Vec<&str> = open.iter().map(|account| account.id.as_str()).collect();
@@ -104,9 +120,9 @@ impl Procedure<'_, '_> {
             }
         }
         if !has_closed {
-            return self.closed_before(&found).await;
+            return self.closed_before(found).await;
         }
-        self.verify_closed(&found).await?;
+        self.verify_closed(found).await?;
         Ok((Outcome::Closed, "closed, and an independent read says so".to_owned()))
     }
 
@@ -127,16 +143,26 @@ impl Procedure<'_, '_> {
         Ok(found)
     }
 
-    /// Where the search finds nobody. It is no proof of what this job has set out to close before: a target's search may
-    /// leave out what is closed, or not know it yet.
-    async fn nowhere_found(&mut self) -> Result<(Outcome, String), Stop> {
+    /// Reads what an earlier attempt has set out to close and the search does not find: it may leave out what is closed,
+    /// or not know it yet, so it is no proof. Whether any is closed.
+    async fn verify_missing(&mut self, found: &[Account]) -> Result<bool, Stop> {
         let mut has_closed = false;
         for id in self.gate.intended() {
+            if found.iter().any(|account| account.id.eq_ignore_ascii_case(&id)) {
+                continue;
+            }
             self.verbs.may_go_on()?;
             let Some(account) = self.read_first(&id).await? else {
                 continue;
             };
             let status = account.native_status.as_str();
+            if !account.id.eq_ignore_ascii_case(&id) {
+                let reason = format!(
+                    "account {id} was found before, and a read of it answers with {}",
+                    account.id
+                );
+                return Err(Stop::Unavailable(reason));
+            }
             if account.standing != Standing::Closed {
                 let reason = format!("account {id} was found before and is {status}, and a search does not find it");
                 return Err(Stop::Unavailable(reason));
@@ -147,11 +173,7 @@ impl Procedure<'_, '_> {
             });
             has_closed = true;
         }
-        if has_closed {
-            return Ok((Outcome::Closed, CLOSED_EARLIER.to_owned()));
-        }
-        let reason = "the target knows no account of this person".to_owned();
-        Ok((Outcome::NoAccount, reason))
+        Ok(has_closed)
     }
 
     async fn closed_before(&mut self, found: &[Account]) -> Result<(Outcome, String), Stop> {
@@ -185,6 +207,10 @@ impl Procedure<'_, '_> {
             return Ok(true);
         }
         guard::check(self.connector, person, std::slice::from_ref(&account), self.gate)?;
+        // A read need not say the address. Where it does, the account may be somebody else's by now.
+        if account.email.is_some() {
+            guard::recheck(person, std::slice::from_ref(&account))?;
+        }
         Ok(false)
     }
 

@@ -156,6 +156,7 @@ impl Registry {
             next.tenants.entry(begun.tenant.name.clone()).or_insert(Arc::new(begun));
         }
         self.drain(&mut next, &found.files, now).await;
+        withhold(&mut next);
         next.problems.retain(|tenant, _| {
             let file = next.host.server.tenant_file(tenant);
             found.files.binary_search(&file).is_ok()
@@ -165,6 +166,8 @@ impl Registry {
         drop(before);
         if loads.is_empty() {
             self.runtime.prune();
+        } else {
+            self.runtime.forget_failures();
         }
         self.chores.run(&self.journal, self).await;
         Ok(())
@@ -225,7 +228,6 @@ impl Registry {
                     if next.problems.get(&name) != Some(&problem) {
                         tracing::error!("{problem}");
                     }
-                    withhold(next, &name);
                     next.problems.insert(name, problem);
                 }
             }
@@ -334,18 +336,21 @@ fn still_loading(tenant: &str) -> String {
     )
 }
 
-/// Stops the connectors of a tenant that goes on although its file does not load, where the host's file no longer grants
-/// what they use: what the host takes back must not stay in force for a mistake in the tenant's file.
-fn withhold(next: &mut Live, name: &str) {
-    let Some(old) = next.tenants.get(name) else { return };
-    if next.host.grants(name).cover(&old.tenant.grants) {
-        return;
+/// Stops the connectors of tenants that go on as they were loaded before, where the host's file no longer grants what they
+/// use: what the host takes back must not stay in force because a tenant's file has a mistake, is gone, or takes long to
+/// load.
+fn withhold(next: &mut Live) {
+    let host = Arc::clone(&next.host);
+    for (name, live) in &mut next.tenants {
+        if host.grants(name).cover(&live.tenant.grants) {
+            continue;
+        }
+        let reason = format!(
+            "exeunt.toml no longer grants all that [tenants.{name}] had, and tenants/{name}.toml was not loaded since; mend \
+             or restore that file, or cancel its jobs"
+        );
+        *live = Arc::new(live.withheld(&reason));
     }
-    let reason = format!(
-        "exeunt.toml no longer grants all that [tenants.{name}] had, and tenants/{name}.toml does not load; mend it"
-    );
-    let withheld = Arc::new(old.withheld(&reason));
-    next.tenants.insert(name.to_owned(), withheld);
 }
 
 /// Whether everything is as it was, which it nearly always is.

@@ -41,6 +41,12 @@ impl RegistryPlugins {
         fetched.map_err(|text| format!("cannot pull {plugin}: {text}"))
     }
 
+    /// Forgets what failed, so that it is tried again, while others are pulled.
+    pub(super) fn forget_failures(&self) {
+        let mut pulls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        pulls.retain(|_, cell| !cell.get().is_some_and(Result::is_err));
+    }
+
     /// Forgets what was tried, so that it is tried again.
     pub(super) fn prune(&self) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();

@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use crate::capability::printable;
 use crate::sandbox::Plugin;
-use crate::tenant::{MAX_SIGNATURES_BYTES, RegistryPlugin};
+use crate::tenant::{MAX_SIGNATURES_BYTES, RegistryPlugin, parse_digest};
 
 /// Longest pull: 60 seconds. An interpreter's 18 MB come in less over 3 Mbit/s.
 const PULL_WITHIN: Duration = Duration::from_secs(60);
@@ -81,10 +81,19 @@ impl Layers {
         };
         let (mut components, mut signatures) = (of(&COMPONENTS), of(&[SIGNATURES]));
         match components.pop() {
-            Some(component) if components.is_empty() => Ok(Self {
-                component,
-                signatures: signatures.pop(),
-            }),
+            Some(component) if components.is_empty() => {
+                let signatures = signatures.pop();
+                // Each goes into an address, and may have been made to lead elsewhere in the registry.
+                let layers = [Some(&component), signatures.as_ref()];
+                if layers
+                    .into_iter()
+                    .flatten()
+                    .any(|layer| parse_digest(&layer.digest).is_err())
+                {
+                    return Err("its manifest names a layer by something else than a SHA-256 digest".to_owned());
+                }
+                Ok(Self { component, signatures })
+            }
             Some(_) => Err("its manifest has several components; push one for each plugin".to_owned()),
             None => Err(format!("its manifest has no layer of the type {}", COMPONENTS[0])),
         }
@@ -308,7 +317,8 @@ mod tests {
 
     #[test]
     fn a_manifest_has_one_component_and_maybe_signatures() {
-        let layer = |kind: &str| serde_json::json!({ "mediaType": kind, "digest": "sha256:00", "size": 1 });
+        let digest = Plugin::digest_of(b"a layer");
+        let layer = |kind: &str| serde_json::json!({ "mediaType": kind, "digest": digest, "size": 1 });
         let layers = |kinds: &[&str]| {
             let layers: Vec<_> = kinds.iter().map(|kind| layer(kind)).collect();
             Layers::of(
@@ -328,6 +338,15 @@ mod tests {
         assert!(layers(&late).is_err(), "past the limit");
         assert!(layers(&late[1..]).is_ok(), "at the limit");
         assert!(Layers::of(b"{\"manifests\":[]}").unwrap_err().contains("oras"));
+        for elsewhere in ["../../../other/private/manifests/latest", "sha256:00", ""] {
+            let kinds = [SIGNATURES, COMPONENTS[0]].map(|kind| {
+                let digest = if kind == SIGNATURES { elsewhere } else { &digest };
+                serde_json::json!({ "mediaType": kind, "digest": digest, "size": 1 })
+            });
+            let manifest = serde_json::json!({ "layers": kinds }).to_string();
+            let refused = Layers::of(manifest.as_bytes()).unwrap_err();
+            assert!(refused.contains("SHA-256"), "{refused}");
+        }
     }
 
     #[test]

@@ -81,8 +81,7 @@ impl<'a> Verbs<'a> {
         if self.said > TRANSCRIPT {
             thin_out(&mut ended.record);
         }
-        self.said += size(&ended.record);
-        self.transcript.push(kept(self.connector, asked, ended));
+        self.transcript.push(kept(self.connector, asked, ended, &mut self.said));
     }
 
     /// The person's accounts.
@@ -162,8 +161,7 @@ impl<'a> Verbs<'a> {
                 let started = Instant::now();
                 let mut ended = connector.plugin.mint(connector.call(Verb::Mint, None)).await;
                 observe(Verb::Mint, &ended.record, started);
-                *said += size(&ended.record);
-                transcript.push(kept(connector, &Question::Mint, &mut ended));
+                transcript.push(kept(connector, &Question::Mint, &mut ended, said));
                 match ended.result {
                     Ok(Ok(token)) => Ok(token),
                     Ok(Err(failure)) => Err(connector.stop(failure)),
@@ -240,25 +238,27 @@ fn size(record: &CallRecord) -> usize {
     let exchanges = record.exchanges.iter().map(|exchange| {
         let bodies = [&exchange.request_body, &exchange.response_body, &exchange.error];
         let bodies: usize = bodies.into_iter().flatten().map(String::len).sum();
-        exchange.path.len() + pairs(&exchange.query) + pairs(&exchange.response_headers) + bodies
+        let headers = pairs(&exchange.request_headers) + pairs(&exchange.response_headers);
+        exchange.path.len() + pairs(&exchange.query) + headers + bodies
     });
     let lines = record.log.iter().map(|line| line.message.len() + pairs(&line.fields));
     exchanges.chain(lines).sum()
 }
 
-/// What is kept of a call. Its exchanges and log lines move there.
-fn kept<T: Answers>(connector: &Connector, asked: &Question, ended: &mut Ended<T>) -> CallTranscript {
+/// What is kept of a call; its bytes are added to `said`. Its exchanges and log lines move there.
+fn kept<T: Answers>(connector: &Connector, asked: &Question, ended: &mut Ended<T>, said: &mut usize) -> CallTranscript {
     let (settings, endpoints) = connector.grant.surroundings();
     let endpoints = endpoints.map(|(name, base)| (name.to_owned(), base.to_owned()));
     let is_page = asked.verb() == Verb::Page;
-    let answered = small(Answer::of(ended)).filter(|_| !is_page);
+    let answered = if is_page { None } else { small(Answer::of(ended), said) };
     let record = std::mem::take(&mut ended.record);
+    *said += size(&record);
     CallTranscript {
         verb: asked.verb(),
         plugin: Some(connector.plugin.digest.clone()),
-        asked: small(asked.clone()),
+        asked: small(asked.clone(), said),
         answered,
-        settings: small(settings.clone()),
+        settings: small(settings.clone(), said),
         endpoints: endpoints.collect(),
         clock: record.clock,
         token_expires: record.token_expires,
@@ -292,6 +292,21 @@ mod tests {
             at: jiff::Timestamp::UNIX_EPOCH,
             ms: 1,
         };
+        let of_headers = CallRecord {
+            exchanges: vec![Exchange {
+                query: Vec::new(),
+                response_headers: Vec::new(),
+                request_body: None,
+                response_body: None,
+                ..exchange.clone()
+            }],
+            ..CallRecord::default()
+        };
+        assert_eq!(
+            size(&of_headers),
+            "/users/7".len() + 2000,
+            "what a guest writes into its headers counts"
+        );
         let mut record = CallRecord {
             exchanges: vec![exchange; 64],
             ..CallRecord::default()

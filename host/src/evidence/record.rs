@@ -89,10 +89,12 @@ pub struct CallTranscript {
 /// Bytes of a question, an answer or the settings that a transcript keeps: as of a body, since they come from one.
 const MAX_KEPT: usize = 64 * 1024;
 
-/// What is small enough to be kept.
-pub(crate) fn small<T: Serialize>(value: T) -> Option<T> {
+/// What is small enough to be kept; its bytes are added to `said`.
+pub(crate) fn small<T: Serialize>(value: T, said: &mut usize) -> Option<T> {
     let mut room = Room(MAX_KEPT);
-    serde_json::to_writer(&mut room, &value).is_ok().then_some(value)
+    serde_json::to_writer(&mut room, &value).ok()?;
+    *said += MAX_KEPT - room.0;
+    Some(value)
 }
 
 /// Takes so many bytes, keeps none, and fails beyond.
@@ -197,8 +199,10 @@ mod tests {
     fn what_is_as_large_as_a_body_may_be_is_kept_and_what_is_larger_is_not() {
         // Two quotation marks are written around a text.
         let at = "x".repeat(MAX_KEPT - 2);
-        assert_eq!(small(at.clone()), Some(at.clone()));
-        assert_eq!(small(at + "x"), None);
+        let mut said = 1;
+        assert_eq!(small(at.clone(), &mut said), Some(at.clone()));
+        assert_eq!(said, 1 + MAX_KEPT);
+        assert_eq!((small(at + "x", &mut said), said), (None, 1 + MAX_KEPT));
     }
 
     #[test]

@@ -22,8 +22,18 @@ pub(super) const MAX_JOBS: usize = 64;
 /// How a message is told from one that came before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Dedupe {
-    /// The source's own id: a duplicate for ever.
+    /// An id that stands for one event, whatever that says: a duplicate for ever.
     SourceId(String),
+    /// The source's own id of a message about somebody: a duplicate for ever where both are the same. One id for two
+    /// people is the sender's mistake, and must not keep the second one's account open.
+    Message {
+        /// The source's id.
+        id: String,
+        /// Whom it is about.
+        about: String,
+    },
+    /// The source's own id of a message that makes no job: each one is an event, and the id is kept for a replay.
+    Named(String),
     /// A digest of what the event says: a duplicate for [`Options::content_window`](super::Options::content_window) after
     /// the first one came, and for a day while each of its jobs is queued or running. Later it is a new event.
     Content([u8; 32]),
@@ -40,8 +50,8 @@ pub enum NewState {
     Held {
         /// A word that [`HeldFilter`](super::HeldFilter) can name, without comma.
         why: String,
-        /// JSON for the operator.
-        detail: Option<String>,
+        /// Why, in words.
+        reason: String,
     },
     /// Needs nothing to be done.
     Ended {
@@ -180,7 +190,7 @@ impl AcceptCommand {
     fn bind(&self, bind: Bind) -> Bind {
         let event = &self.event;
         let source_id = match &event.dedupe {
-            Dedupe::SourceId(id) => Some(id.as_str()),
+            Dedupe::SourceId(id) | Dedupe::Message { id, .. } | Dedupe::Named(id) => Some(id.as_str()),
             Dedupe::Content(_) | Dedupe::None => None,
         };
         bind.id(self.id)
@@ -221,7 +231,7 @@ impl AcceptCommand {
             };
             match &new.state {
                 NewState::Queued => {}
-                NewState::Held { why, detail } => job.hold(why, None, detail.clone()),
+                NewState::Held { why, reason } => job.hold(why, reason, None),
                 NewState::Ended {
                     outcome,
                     reason,

@@ -8,7 +8,7 @@
 //! closed twice. Holding one event back until the other's job has ended would need the account's id before anybody has
 //! asked the target for it; reading after each reservation would cost every leaver a request for the sake of a few.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use sqlx::AnyConnection;
@@ -71,8 +71,8 @@ impl Journal {
     /// `others` is what the accounts' last look took into account: 0 at first, then what [`Reservation::Stale`] said. So
     /// whoever is told [`Reservation::Reserved`] has read them open after every other job was done with them.
     ///
-    /// Accounts are told apart without case (ASCII), and kept so. An account counts once for a job and window, however often the job is tried. `transcript` keeps the host calls so
-    /// far, so that they survive a crash during the closing.
+    /// Accounts are told apart without case (ASCII). An account counts once for a job and window, however often the job
+    /// is tried. `transcript` keeps the host calls so far, so that they survive a crash during the closing.
     ///
     /// # Errors
     /// [`JournalError::LeaseLost`] where the job is somebody else's now: do not close anything.
@@ -86,7 +86,7 @@ impl Journal {
     ) -> Result<Reservation, JournalError> {
         let accounts = accounts
             .iter()
-            .map(|account| account.replace('\0', "\u{fffd}").to_ascii_lowercase())
+            .map(|account| account.replace('\0', "\u{fffd}"))
             .collect();
         let command = WorkCommand::Intend {
             fence: fence.clone(),
@@ -168,7 +168,7 @@ impl Window {
     async fn load_closers(&mut self, tx: &mut AnyConnection, intents_of: &[Asked<'_>]) -> Result<(), JournalError> {
         let places = intents_of
             .iter()
-            .flat_map(|(fence, accounts, ..)| accounts.iter().map(|account| (fence.lane.key(), account)));
+            .flat_map(|(fence, accounts, ..)| accounts.iter().map(|account| (fence.lane.key(), fold(account))));
         let places: Vec<_> = places.collect::<BTreeSet<_>>().into_iter().collect();
         for row in bulk_select(tx, SELECT_CLOSERS, 2, &places, |bind, (lane, account)| {
             bind.text(lane).text(account)
@@ -205,9 +205,9 @@ impl Window {
     fn others<'a>(
         &'a self,
         fence: &'a Fence,
-        accounts: &'a BTreeSet<&String>,
+        accounts: &'a BTreeMap<String, &String>,
     ) -> impl Iterator<Item = (&'a str, &'a Closer)> {
-        accounts.iter().flat_map(|account| {
+        accounts.keys().flat_map(|account| {
             let closers = self.closers(fence, account).iter();
             let others = closers.filter(|closer| closer.job != fence.job.0);
             others.map(|closer| (account.as_str(), closer))
@@ -215,7 +215,7 @@ impl Window {
     }
 
     /// The other job that may be closing one of these accounts, in words.
-    fn busy(&self, unit: &Unit, fence: &Fence, accounts: &BTreeSet<&String>) -> Option<String> {
+    fn busy(&self, unit: &Unit, fence: &Fence, accounts: &BTreeMap<String, &String>) -> Option<String> {
         let (account, closer) = self.others(fence, accounts).find(|(_, closer)| {
             // One that this batch puts down is done.
             let row = unit.job(closer.job);
@@ -269,7 +269,7 @@ pub(super) fn apply(
     if let Some(reason) = window.pause(fence) {
         return Ok(Reservation::Paused { reason: reason.clone() });
     }
-    let accounts: BTreeSet<&String> = accounts.iter().collect();
+    let accounts: BTreeMap<String, &String> = accounts.iter().map(|account| (fold(account), account)).collect();
     if let Some(reason) = window.busy(unit, fence, &accounts) {
         return Ok(Reservation::Busy { reason });
     }
@@ -283,15 +283,15 @@ pub(super) fn apply(
     let since = limit
         .and_then(|limit| window.key(unit, fence, limit))
         .map_or(i64::MIN, |(_, since)| since);
-    let is_new = |account: &&&String| window.counted(fence, account, since).is_none();
-    let new = accounts.iter().filter(is_new).count();
+    let is_new = |account: &&String| window.counted(fence, account, since).is_none();
+    let new = accounts.keys().filter(is_new).count();
     if let Some(limit) = limit.filter(|_| new > 0)
         && let Some(reason) = trip(unit, window, (fence, limit), new)
     {
         return Ok(Reservation::Tripped { reason });
     }
-    for account in accounts {
-        intend(unit, window, fence, account, since);
+    for (key, account) in &accounts {
+        intend(unit, window, fence, (key, account), since);
     }
     if let Some(data) = transcript {
         keep(unit, context, fence, data);
@@ -300,18 +300,19 @@ pub(super) fn apply(
 }
 
 /// Notes that a job sets out to close an account.
-fn intend(unit: &mut Unit, window: &mut Window, fence: &Fence, account: &str, since: i64) {
-    let counted = window.counted(fence, account, since);
+fn intend(unit: &mut Unit, window: &mut Window, fence: &Fence, (key, account): (&str, &str), since: i64) {
+    let counted = window.counted(fence, key, since);
     // Once for a claim: a statement must not write a row twice.
     if counted.is_some_and(|own| own.claim == fence.token) {
         return;
     }
     // Not before what counts begins: whose clock is behind that of whoever closed the breaker would count nothing.
     let at = counted.map_or(window.now.max(since), |own| own.at);
-    window.add(fence, account, at);
+    window.add(fence, key, at);
     unit.intents.push(IntentRow {
         job: fence.job.0,
-        account: account.to_owned(),
+        account: key.to_owned(),
+        spelled: (key != account).then(|| account.to_owned()),
         lane: fence.lane.key(),
         fence: fence.token,
         at,
@@ -342,6 +343,11 @@ fn trip(unit: &mut Unit, window: &mut Window, (fence, limit): (&Fence, ClosureLi
         lane.tripped_at = Some(now);
     });
     Some(reason)
+}
+
+/// Accounts are told apart without case.
+fn fold(account: &str) -> String {
+    account.to_ascii_lowercase()
 }
 
 fn words(per: Duration) -> String {

@@ -82,7 +82,8 @@ pub struct ClaimedJob {
     pub person: Option<String>,
     /// Accounts that earlier tries set out to close. One of them that is found closed was closed by us.
     pub intents: Vec<String>,
-    /// Holds that an operator released: do not hold it for these again.
+    /// Holds that an operator released: do not hold it for these again. And an [`approval`](super::approval) of each
+    /// account that these showed: others were not decided about.
     pub released: Vec<String>,
     /// What the last try ended with, in words.
     pub last_reason: Option<String>,
@@ -362,7 +363,7 @@ fn missing(job: &JobRow) -> JournalError {
 /// The accounts that these jobs set out to close.
 pub(super) async fn intents(tx: &mut AnyConnection, jobs: &[Uuid]) -> Result<HashMap<Uuid, Vec<String>>, JournalError> {
     let select = (
-        "SELECT job_id, account FROM intent WHERE job_id IN",
+        "SELECT job_id, coalesce(spelled, account) FROM intent WHERE job_id IN",
         "ORDER BY job_id, account",
     );
     let mut found: HashMap<Uuid, Vec<String>> = HashMap::new();

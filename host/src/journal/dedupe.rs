@@ -22,15 +22,17 @@ const AT_WORK_WINDOW: Duration = Duration::from_secs(24 * 3600);
 
 /// The key of an event, or none where each message is one.
 pub(super) fn key(tenant: &str, source: &str, dedupe: &Dedupe) -> Option<[u8; 32]> {
-    let (kind, value): (u8, &[u8]) = match dedupe {
-        Dedupe::SourceId(id) => (1, id.as_bytes()),
-        Dedupe::Content(digest) => (2, digest),
-        Dedupe::None => return None,
+    let (kind, value, about): (u8, &[u8], Option<&String>) = match dedupe {
+        Dedupe::SourceId(id) => (1, id.as_bytes(), None),
+        Dedupe::Content(digest) => (2, digest, None),
+        Dedupe::Message { id, about } => (3, id.as_bytes(), Some(about)),
+        Dedupe::Named(_) | Dedupe::None => return None,
     };
     let mut digest = Sha256::new();
     digest.update([kind]);
-    for part in [tenant.as_bytes(), source.as_bytes(), value] {
-        // With lengths, so that no two triples run together into the same bytes.
+    let about = about.map(String::as_bytes);
+    for part in [tenant.as_bytes(), source.as_bytes(), value].into_iter().chain(about) {
+        // With lengths, so that no two of them run together into the same bytes.
         digest.update((part.len() as u64).to_be_bytes());
         digest.update(part);
     }
@@ -111,7 +113,14 @@ mod tests {
     #[test]
     fn keys_differ_by_tenant_source_kind_and_value() {
         let id = |text: &str| Dedupe::SourceId(text.to_owned());
+        let message = |id: &str, about: &str| Dedupe::Message {
+            id: id.to_owned(),
+            about: about.to_owned(),
+        };
         let keys = [
+            key("acme", "hr", &message("1", "ann")),
+            key("acme", "hr", &message("1", "bob")),
+            key("acme", "hr", &message("1a", "nn")),
             key("acme", "hr", &id("1")),
             key("acme", "hr", &id("2")),
             key("acme", "it", &id("1")),
@@ -124,5 +133,6 @@ mod tests {
             assert!(!keys[..index].contains(one), "key {index} repeats an earlier one");
         }
         assert_eq!(key("acme", "hr", &Dedupe::None), None);
+        assert_eq!(key("acme", "hr", &Dedupe::Named("1".to_owned())), None);
     }
 }

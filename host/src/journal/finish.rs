@@ -208,7 +208,7 @@ fn set_down(job: &mut JobRow, finish: &Finish, now: i64) {
         }
         Finish::Hold { why, reason, detail } => {
             job.attempts -= 1;
-            job.hold(why, Some(reason), detail.clone());
+            job.hold(why, reason, detail.clone());
         }
         Finish::Defer { until, reason } => {
             job.reason = Some(reason.clone());

@@ -57,7 +57,7 @@ pub use group::{MAX_BATCH, MAX_BATCH_BYTES};
 pub use import::MAX_LINE_BYTES;
 pub use lane::{LaneStatus, Pause, Scope, Tally};
 pub use open::{Changes, Engine, Journal, Options};
-pub use operator::HeldFilter;
+pub use operator::{HeldFilter, approval};
 pub use query::{JobFilter, JobState, JobSummary, Listed, MAX_LOOK, MAX_PAGE, Page};
 pub use random::{Random, SeededRandom, SharedRandom, SystemRandom};
 pub use reclaim::Reclaimed;

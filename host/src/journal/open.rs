@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use sqlx::any::AnyConnectOptions;
 use tokio::sync::watch;
+use url::Url;
 
 use super::accept::AcceptCommand;
 use super::backoff::Backoff;
@@ -21,6 +22,7 @@ use super::types::milliseconds;
 use super::work::WorkCommand;
 use super::{accept, checkpoint, work};
 use crate::clock::{SharedClock, SystemClock};
+use crate::tenant::quoted;
 
 /// How a journal behaves. The defaults are meant to be kept.
 #[derive(Debug, Clone)]
@@ -259,6 +261,7 @@ fn parse(url: &str) -> Result<(Dialect, AnyConnectOptions), String> {
     let (dialect, address) = if let Some(path) = url.strip_prefix("sqlite:") {
         (Dialect::Sqlite, sqlite_address(path)?)
     } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+        check_parameters(url)?;
         (Dialect::Postgres, url.to_owned())
     } else {
         return Err("write sqlite:PATH or postgres://USER@HOST/DATABASE".to_owned());
@@ -266,6 +269,48 @@ fn parse(url: &str) -> Result<(Dialect, AnyConnectOptions), String> {
     // The parser's own words may repeat the address, which may hold a password.
     let connect = address.parse().map_err(|_| "this is not a valid address".to_owned())?;
     Ok((dialect, connect))
+}
+
+/// Parameters of an address of PostgreSQL that sqlx 0.9 reads.
+const PARAMETERS: [&str; 18] = [
+    "application_name",
+    "dbname",
+    "host",
+    "hostaddr",
+    "options",
+    "password",
+    "port",
+    "ssl-ca",
+    "ssl-cert",
+    "ssl-key",
+    "ssl-mode",
+    "ssl-root-cert",
+    "sslcert",
+    "sslkey",
+    "sslmode",
+    "sslrootcert",
+    "statement-cache-capacity",
+    "user",
+];
+/// What `sslmode` may be.
+const SSL_MODES: [&str; 6] = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"];
+
+/// The driver passes over what it does not know and logs its value, which may be a password.
+fn check_parameters(url: &str) -> Result<(), String> {
+    let url = Url::parse(url).map_err(|_| "this is not a valid address".to_owned())?;
+    for (name, value) in url.query_pairs() {
+        if !PARAMETERS.contains(&&*name) && !name.starts_with("options[") {
+            let name = quoted(&name);
+            return Err(format!(
+                "the parameter {name} is unknown; known: {}",
+                PARAMETERS.join(", ")
+            ));
+        }
+        if matches!(&*name, "sslmode" | "ssl-mode") && !SSL_MODES.contains(&&*value) {
+            return Err(format!("{name} is none of {}", SSL_MODES.join(", ")));
+        }
+    }
+    Ok(())
 }
 
 /// Makes the file where there is none, and the address by which sqlx opens exactly this path.
@@ -321,14 +366,26 @@ fn percent_encoded(path: &str) -> String {
 
 /// The address as it may be shown.
 fn without_password(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else {
-        return url.to_owned();
+    let Some((scheme, rest)) = url.split_once(':') else {
+        return "of no form".to_owned();
     };
-    // Parameters can hold a password too.
-    let rest = rest.split_once('?').map_or(rest, |(rest, _)| rest);
-    match rest.rsplit_once('@') {
-        Some((user, host)) => format!("{scheme}://{}@{host}", user.split(':').next().unwrap_or_default()),
-        None => format!("{scheme}://{rest}"),
+    if scheme == "sqlite" {
+        return url.to_owned();
+    }
+    let hidden = format!("{scheme}:…");
+    // What cannot be parsed may hold a password anywhere; and so may parameters, and what an unescaped `?` makes of it.
+    let (address, parameters) = rest.split_once(['?', '#']).unwrap_or((rest, ""));
+    let Ok(mut shown) = Url::parse(&format!("{scheme}:{address}")) else {
+        return hidden;
+    };
+    if parameters.contains('@') || shown.path().contains('@') {
+        return hidden;
+    }
+    match shown.set_password(None) {
+        Ok(()) => shown.to_string(),
+        // A socket's: there is nobody to have one.
+        Err(()) if address.starts_with("///") => shown.to_string(),
+        Err(()) => hidden,
     }
 }
 
@@ -344,6 +401,28 @@ mod tests {
         );
         assert_eq!(without_password("postgres://h/d"), "postgres://h/d");
         assert_eq!(without_password("postgres://u:p@ss@h/d"), "postgres://u@h/d");
+        for damaged in [
+            "postgres//u:sekrit@h/d",
+            "postgres:/u:sekrit@h/d",
+            "postgres:u:sekrit@h/d",
+            "postgres://u:se?krit@h/d",
+            "postgres://u:1#sekrit@h/d",
+            "postgres://u:se/krit@h/d",
+            "postgres://u:12/sekrit@h/d",
+            "u:sekrit@h/d",
+            "sekrit",
+        ] {
+            let shown = without_password(damaged);
+            assert!(!shown.contains("se") && !shown.contains("krit"), "{damaged}: {shown}");
+        }
+        let unknown = parse("postgres://h/d?sslpassword=sekrit").unwrap_err();
+        assert!(
+            unknown.contains("sslpassword") && !unknown.contains("sekrit"),
+            "{unknown}"
+        );
+        let mode = parse("postgres://h/d?sslmode=requir").unwrap_err();
+        assert!(mode.contains("verify-full"), "{mode}");
+        assert!(parse("postgres://h/d?sslmode=require&host=/run/postgresql").is_ok());
         assert_eq!(without_password("sqlite:a.db"), "sqlite:a.db");
     }
 

@@ -1,5 +1,6 @@
 //! What people do to jobs: cancel, retry, release. Each act is kept with the name of who did it.
 
+use serde_json::Value;
 use sqlx::AnyConnection;
 use sqlx::AssertSqlSafe;
 use sqlx::any::AnyRow;
@@ -169,7 +170,7 @@ fn retry<'c>(tx: &'c mut AnyConnection, context: &'c Context, act: &'c Act) -> S
         unit.change(row.id, |job| {
             job.renew(context.now());
             if let Some(why) = hold {
-                job.hold(&why, Some("it was held when it was cancelled"), None);
+                job.hold(&why, "it was held when it was cancelled", None);
             }
         });
         unit.act(context, &act.actor, "retry", (&row.lane, Some(row.id)), &act.reason);
@@ -191,10 +192,8 @@ fn release<'c>(tx: &'c mut AnyConnection, context: &'c Context, act: &'c Act) ->
 fn let_go(unit: &mut Unit, context: &Context, row: &JobRow, (actor, reason): (&str, &str)) {
     let why = row.why.clone().unwrap_or_default();
     unit.change(row.id, |job| {
-        if !job.released_holds().contains(&why) {
-            let comma = if job.released.is_empty() { "" } else { "," };
-            job.released = format!("{}{comma}{why}", job.released);
-        }
+        job.approve(&why);
+        shown_accounts(row.detail.as_deref()).for_each(|account| job.approve(&approval(&account)));
         if why == UNSETTLED_HOLD {
             (job.attempts, job.lapses) = (0, 0);
         }
@@ -207,6 +206,22 @@ fn let_go(unit: &mut Unit, context: &Context, row: &JobRow, (actor, reason): (&s
         format!("{why}: {reason}")
     };
     unit.act(context, actor, "release", (&row.lane, Some(row.id)), &detail);
+}
+
+/// The accounts that a held job shows to whoever decides about it.
+fn shown_accounts(detail: Option<&str>) -> impl Iterator<Item = String> {
+    let shown: Option<Value> = detail.and_then(|detail| serde_json::from_str(detail).ok());
+    let accounts = shown.and_then(|shown| shown.get("accounts").and_then(Value::as_array).cloned());
+    let id = |account: Value| account.get("id").and_then(Value::as_str).map(str::to_owned);
+    accounts.into_iter().flatten().filter_map(id)
+}
+
+/// How [`ClaimedJob::released`](super::ClaimedJob::released) says that an account was shown to whoever released a job.
+#[must_use]
+pub fn approval(account: &str) -> String {
+    // A comma ends an entry.
+    let account = account.to_ascii_lowercase().replace('%', "%25").replace(',', "%2C");
+    format!("account={account}")
 }
 
 /// Which jobs, those after which id, who lets them go and why.

@@ -37,7 +37,7 @@ pub(super) struct JobRow {
     pub(super) outcome: Option<Outcome>,
     /// It ended because it used up its attempts.
     pub(super) dead: bool,
-    /// Holds that operators released, separated by commas.
+    /// Holds that operators released and accounts that these showed, separated by commas.
     pub(super) released: String,
     pub(super) ended_at: Option<i64>,
 }
@@ -110,7 +110,16 @@ impl JobRow {
         }
     }
 
-    /// The holds that operators released.
+    /// Adds to what operators released.
+    pub(super) fn approve(&mut self, entry: &str) {
+        if self.released.split(',').any(|known| known == entry) {
+            return;
+        }
+        let comma = if self.released.is_empty() { "" } else { "," };
+        self.released = format!("{}{comma}{entry}", self.released);
+    }
+
+    /// The holds that operators released, and the accounts that they were shown.
     pub(super) fn released_holds(&self) -> Vec<String> {
         self.released
             .split(',')
@@ -126,10 +135,10 @@ impl JobRow {
     }
 
     /// Waits for an operator.
-    pub(super) fn hold(&mut self, why: &str, reason: Option<&str>, detail: Option<String>) {
+    pub(super) fn hold(&mut self, why: &str, reason: &str, detail: Option<String>) {
         self.set_down(State::Held);
         self.why = Some(why.to_owned());
-        self.reason = reason.map(str::to_owned);
+        self.reason = Some(reason.to_owned());
         self.detail = detail;
     }
 

@@ -12,7 +12,7 @@ use super::dialect::Dialect;
 pub const SCHEMA_VERSION: i64 = MIGRATIONS.len() as i64;
 
 /// Steps from an empty database to the present one. A released step is never edited.
-pub(super) const MIGRATIONS: &[&str] = &[FIRST, INTENTS_BY_ACCOUNT, EVENTS_BY_TENANT];
+pub(super) const MIGRATIONS: &[&str] = &[FIRST, INTENTS_BY_ACCOUNT, EVENTS_BY_TENANT, INTENTS_AS_SPELLED];
 
 /// `BYTES` stands for the database's own type. `KEYED` is for tables of short rows that are found by their key: SQLite
 /// then keeps the rows in the key's own tree, and an insert writes one tree less.
@@ -77,6 +77,10 @@ const INTENTS_BY_ACCOUNT: &str = "CREATE INDEX intent_account ON intent(lane, ac
 const EVENTS_BY_TENANT: &str = "
 CREATE INDEX event_tenant ON event(tenant, id);
 DROP INDEX job_open;";
+
+/// `account` is what accounts are told apart by, in small letters. Some targets' ids differ by case only, and must be read
+/// as they were written; null where that is the same.
+const INTENTS_AS_SPELLED: &str = "ALTER TABLE intent ADD COLUMN spelled TEXT;";
 
 /// The statements of one step, in the database's words.
 pub(super) fn statements(step: &str, dialect: Dialect) -> Vec<String> {
@@ -194,6 +198,7 @@ pub(super) const TABLES: &[Table] = &[
             ("lane", Text),
             ("fence", Int),
             ("at", Int),
+            ("spelled", Text),
         ],
     },
     Table {
@@ -229,6 +234,17 @@ mod tests {
     fn the_list_of_columns_is_what_the_migrations_make() {
         let mut made = Vec::new();
         for statement in MIGRATIONS.iter().flat_map(|step| statements(step, Dialect::Sqlite)) {
+            if let Some(added) = statement.strip_prefix("ALTER TABLE ") {
+                let words: Vec<&str> = added.split(' ').collect();
+                let &[table, "ADD", "COLUMN", column, "TEXT"] = words.as_slice() else {
+                    panic!("{statement}");
+                };
+                let last = made
+                    .iter()
+                    .rposition(|(name, ..): &(String, String, Kind)| name == table);
+                let place = last.expect("the table is made before") + 1;
+                made.insert(place, (table.to_owned(), column.to_owned(), Kind::Text));
+            }
             let Some(table) = statement.strip_prefix("CREATE TABLE ") else {
                 continue;
             };

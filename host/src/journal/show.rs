@@ -104,7 +104,7 @@ fn job<'c>(tx: &'c mut AnyConnection, context: &'c Context, id: &'c JobId) -> St
         };
         let attempts = "SELECT number, fence, owner, started_at, ended_at, result, reason FROM (SELECT * FROM attempt \
                         WHERE job_id = $1 ORDER BY fence DESC LIMIT 1000) AS latest ORDER BY fence";
-        let intents = "SELECT account, fence, at FROM intent WHERE job_id = $1 ORDER BY at, account";
+        let intents = "SELECT coalesce(spelled, account), fence, at FROM intent WHERE job_id = $1 ORDER BY at, account";
         let actions = "SELECT id, actor, verb, detail FROM action WHERE job_id = $1 ORDER BY id";
         Ok(Some(JobRecord {
             summary,

@@ -45,7 +45,10 @@ pub(super) struct ActionRow {
 #[derive(Debug)]
 pub(super) struct IntentRow {
     pub(super) job: Uuid,
+    /// The id in small letters.
     pub(super) account: String,
+    /// As the target writes it, where that differs.
+    pub(super) spelled: Option<String>,
     pub(super) lane: String,
     pub(super) fence: i64,
     pub(super) at: i64,
@@ -180,7 +183,7 @@ impl Unit {
                 let words = format!(
                     "{reason}; it set out to close {accounts}, and nobody has seen what came of it: release it to look again"
                 );
-                self.change(id, |job| job.hold(UNSETTLED_HOLD, Some(&words), None));
+                self.change(id, |job| job.hold(UNSETTLED_HOLD, &words, None));
             }
         }
     }
@@ -261,12 +264,13 @@ async fn store_history(tx: &mut AnyConnection, unit: &Unit) -> Result<(), Journa
             .text(&row.reason)
     })
     .await?;
-    bulk(tx, INSERT_INTENT, 5, &unit.intents, |bind, row| {
+    bulk(tx, INSERT_INTENT, 6, &unit.intents, |bind, row| {
         bind.id(row.job)
             .text(&row.account)
             .text(&row.lane)
             .int(row.fence)
             .int(row.at)
+            .maybe_text(row.spelled.as_deref())
     })
     .await?;
     bulk(tx, INSERT_TRANSCRIPT, 4, &unit.transcripts, |bind, row| {
@@ -322,7 +326,7 @@ const INSERT_ATTEMPT: (&str, &str) = (
 
 /// The time is the last one at which it counted for the breaker; the fence says which claim may be closing it.
 const INSERT_INTENT: (&str, &str) = (
-    "INSERT INTO intent (job_id, account, lane, fence, at) VALUES",
+    "INSERT INTO intent (job_id, account, lane, fence, at, spelled) VALUES",
     "ON CONFLICT (job_id, account) DO UPDATE SET fence = excluded.fence, at = excluded.at",
 );
 

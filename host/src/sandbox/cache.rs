@@ -130,7 +130,9 @@ impl PluginCache {
         let path = signature_file(&self.component(digest));
         let before = std::fs::read(&path).ok();
         let kept = before.as_deref().and_then(|text| Signatures::parse(text).ok());
-        let all = kept.unwrap_or_default().and(more).to_string().into_bytes();
+        let of_it = |signatures: Signatures| signatures.of(digest);
+        let all = of_it(kept.unwrap_or_default()).and(&of_it(more.clone()));
+        let all = all.to_string().into_bytes();
         if before.as_ref() == Some(&all) || all.len() > MAX_SIGNATURES_BYTES {
             return Ok(());
         }

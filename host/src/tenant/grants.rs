@@ -11,6 +11,7 @@ use std::sync::Arc;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use sha2::{Digest as _, Sha256};
 
 use super::names::{is_name, quoted};
 use super::reader::{Item, Table};
@@ -89,11 +90,13 @@ pub struct Ca {
     pub pem: Vec<u8>,
     /// The certificates in it, at least one.
     pub certificates: Vec<CertificateDer<'static>>,
+    /// SHA-256 of the certificates: every request asks for its client by this, and each look at the files compares it.
+    pub digest: [u8; 32],
 }
 
 impl PartialEq for Ca {
     fn eq(&self, other: &Self) -> bool {
-        self.certificates == other.certificates
+        self.digest == other.digest
     }
 }
 
@@ -101,9 +104,7 @@ impl Eq for Ca {}
 
 impl Hash for Ca {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        // Every request asks for its client by this, so it must be cheap; equality still compares every byte.
-        let lengths = self.certificates.iter().map(|certificate| certificate.as_ref().len());
-        lengths.for_each(|length| length.hash(state));
+        self.digest.hash(state);
     }
 }
 
@@ -302,9 +303,15 @@ pub(super) fn read_ca(text: &str, root: &Path) -> Result<Ca, String> {
             .add(certificate.clone())
             .map_err(|error| format!("{shown}: certificate {number}: {error}"))?;
     }
+    let mut digest = Sha256::new();
+    for certificate in &certificates {
+        digest.update((certificate.as_ref().len() as u64).to_be_bytes());
+        digest.update(certificate);
+    }
     Ok(Ca {
         file,
         pem,
         certificates,
+        digest: digest.finalize().into(),
     })
 }

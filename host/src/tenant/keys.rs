@@ -22,6 +22,9 @@ pub const MIN_KEY_BITS: usize = 2048;
 /// Longest RSA key: 8192 bits, the most that aws-lc-rs signs with. One signature takes some 40 ms there.
 pub const MAX_KEY_BITS: usize = 8192;
 
+/// Longest label of a PEM block that counts as one: 40 bytes. The longest of a key has 21.
+const MAX_LABEL_BYTES: usize = 40;
+
 const MAKE_ONE: &str = "make one with `openssl genrsa -out key.pem 2048`";
 
 /// A private RSA key that was tried out when it was loaded.
@@ -121,7 +124,10 @@ fn first_block(text: &str) -> Result<(&str, &str), String> {
     while let Some(start) = rest.find("-----BEGIN ") {
         let block = &rest[start..];
         let after = &block["-----BEGIN ".len()..];
-        let label = after.split("-----").next().unwrap_or_default();
+        let Some(label) = label(after) else {
+            let why = "its BEGIN line does not end in five dashes";
+            return Err(format!("is cut off or damaged ({why}); copy the whole file"));
+        };
         let end = format!("-----END {label}-----");
         let Some(length) = block.find(&end).map(|at| at + end.len()) else {
             return Err(broken(label, "the END line is missing"));
@@ -139,6 +145,14 @@ fn first_block(text: &str) -> Result<(&str, &str), String> {
     Err(format!(
         "is not PEM: there is no line -----BEGIN PRIVATE KEY-----; {MAKE_ONE}"
     ))
+}
+
+// The label of a BEGIN line, from behind `BEGIN `. What does not look like one is not a label but, where a dash was lost,
+// the key itself, which must not get into an error.
+fn label(after: &str) -> Option<&str> {
+    let (label, _) = after.lines().next()?.split_once("-----")?;
+    let is_one = label.len() <= MAX_LABEL_BYTES && label.bytes().all(|b| b.is_ascii_uppercase() || b == b' ');
+    is_one.then_some(label)
 }
 
 fn check_label(label: &str, block: &str) -> Result<(), String> {

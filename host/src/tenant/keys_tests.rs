@@ -134,4 +134,21 @@ fn neither_debug_nor_errors_show_any_of_the_key() {
                 .all(|line| !error.contains(line))
         );
     }
+    // A dash that was lost in copying makes the key a part of the label.
+    let secret = whole.lines().nth(1).unwrap();
+    for damaged in [
+        whole.replacen("KEY-----", "KEY----", 1),
+        whole.replacen("KEY-----", "KEY", 1),
+        whole.replacen("KEY-----", "KEY", 1).replace('\n', " "),
+        whole.replacen("KEY-----", "KEY----", 1).replace('\n', ""),
+        whole
+            .replacen("KEY-----", "KEY----", 1)
+            .replace('\n', "")
+            .replace(" KEY", ""),
+        format!("-----BEGIN {secret}-----\n{secret}"),
+    ] {
+        let error = refusal(&damaged);
+        assert!(error.contains("its BEGIN line does not end"), "{error}");
+        assert!(!error.contains(&secret[..8]), "{error}");
+    }
 }

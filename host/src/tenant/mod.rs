@@ -32,7 +32,7 @@ mod tokens;
 
 pub(crate) use connector::json;
 pub use connector::{ConnectorConfig, Mode};
-pub(crate) use digest::digest_text;
+pub(crate) use digest::{digest_text, parse_digest};
 pub use endpoint::{BaseUrl, MAX_URL_BYTES};
 pub use error::{ConfigError, Location, Problem};
 pub use file::{MAX_CONNECTORS, Tenant};

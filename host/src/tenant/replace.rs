@@ -1,7 +1,7 @@
 //! Replacing a file that a server looks at meanwhile, without locking the server out.
 
 use std::io::{self, Write as _};
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
 use std::path::Path;
 
 use super::host::folder_of;
@@ -33,7 +33,8 @@ pub fn replace(path: &Path, text: &str) -> io::Result<()> {
     file.write_all(text.as_bytes())?;
     let now = file.as_file().metadata()?;
     if (now.uid(), now.gid()) != (owner.uid(), owner.gid()) {
-        chown(file.path(), Some(owner.uid()), Some(owner.gid()))?;
+        // By the open file: the folder's owner may have put a link where it is, to a file that must stay root's.
+        fchown(file.as_file(), Some(owner.uid()), Some(owner.gid()))?;
     }
     file.as_file()
         .set_permissions(std::fs::Permissions::from_mode(mode & 0o777))?;
@@ -45,6 +46,7 @@ pub fn replace(path: &Path, text: &str) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use std::fs::{self, Permissions};
+    use std::os::unix::fs::chown;
 
     use super::*;
 

@@ -305,6 +305,8 @@ impl JournalAddress {
     /// What to write instead; never any of a password.
     pub fn parse(text: &str, location: Location, root: &Path) -> Result<Self, String> {
         if let Some(path) = text.strip_prefix("sqlite:").filter(|path| !path.is_empty()) {
+            // Two slashes begin a path elsewhere, and would be the root of all files here.
+            let path = path.strip_prefix("//").unwrap_or(path);
             return Ok(Self::Sqlite(root.join(path)));
         }
         if text.starts_with("postgres://") || text.starts_with("postgresql://") {
@@ -331,13 +333,16 @@ impl JournalAddress {
             Self::Secret(secret) => {
                 let address = secret.resolve()?;
                 // A relative path would mean another file in each working directory.
-                if address.expose_secret().starts_with("postgres") {
-                    Ok(address)
-                } else {
-                    Err(secret.location.error(format!(
-                        "{secret} does not hold an address of PostgreSQL; put postgres://USER:PASSWORD@HOST/DATABASE there"
-                    )))
+                let text = address.expose_secret();
+                let is_one = text.starts_with("postgres://") || text.starts_with("postgresql://");
+                // The parser's words and the text may hold the password.
+                if is_one && Url::parse(text).is_ok() {
+                    return Ok(address);
                 }
+                Err(secret.location.error(format!(
+                    "{secret} does not hold an address of PostgreSQL; put postgres://USER:PASSWORD@HOST/DATABASE there, \
+                     and write `/`, `?`, `#`, `@` and `%` in the password as %2F, %3F, %23, %40 and %25"
+                )))
             }
         }
     }

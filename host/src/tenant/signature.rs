@@ -185,6 +185,13 @@ impl Signatures {
         self
     }
 
+    /// Those that are of this digest. A line may say anything, and one that is kept stands in the way of others.
+    #[must_use]
+    pub fn of(mut self, digest: &str) -> Self {
+        self.0.retain(|(by, signature)| by.verifies(digest, signature));
+        self
+    }
+
     /// Whether one of these keys has signed the plugin of this digest.
     ///
     /// # Errors
@@ -269,6 +276,7 @@ mod tests {
         let mut forged = signed(&[&theirs]);
         forged.0[0].0 = ours.public();
         assert!(forged.verify(DIGEST, &[ours.public()]).is_err());
+        assert_eq!(forged.and(&signed(&[&theirs])).of(DIGEST), signed(&[&theirs]));
     }
 
     #[test]

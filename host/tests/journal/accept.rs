@@ -24,6 +24,23 @@ fn with_content(rig: &Rig, content: u8) -> NewEvent {
 }
 
 on_both! {
+    async fn one_id_for_two_people_is_two_events(rig: Rig) {
+        let message = |about: &str| NewEvent {
+            dedupe: Dedupe::Message { id: "7".to_owned(), about: about.to_owned() },
+            ..leaver(&lane("acme", "docusign"), rig.now())
+        };
+        let (ann, bob) = (rig.accept(message("ann")).await, rig.accept(message("bob")).await);
+        assert_eq!((ann.duplicate, bob.duplicate), (None, None));
+        rig.clock.advance(Duration::from_secs(365 * 24 * 3600));
+        let again = rig.accept(message("ann")).await;
+        assert_eq!((again.event, again.duplicate.is_some()), (ann.event, true), "for ever");
+        let named = NewEvent { dedupe: Dedupe::Named("7".to_owned()), ..message("ann") };
+        let (one, other) = (rig.accept(named.clone()).await, rig.accept(named).await);
+        assert_ne!(one.event, other.event);
+        let record = rig.journal.event(one.event).await.expect("a query").expect("the event");
+        assert_eq!(record.summary.source_id.as_deref(), Some("7"));
+    }
+
     async fn an_event_is_kept_as_received(rig: Rig) {
         let body = vec![0, 255, b'\n', 0];
         let occurred = Some(rig.now() - Duration::from_secs(9));

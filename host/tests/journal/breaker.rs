@@ -12,7 +12,7 @@ use exeunt::journal::{
 use jiff::Timestamp;
 
 use crate::on_both;
-use crate::rig::{LEASE, Rig, end, lane, options};
+use crate::rig::{LEASE, Rig, end, lane, options, release};
 
 const LIMIT: ClosureLimit = ClosureLimit {
     closures: 3,
@@ -75,6 +75,27 @@ on_both! {
         assert_eq!(status.tripped, Some((rig.now(), why)));
         let withheld = JobFilter { state: Some(State::Held), why: Some(BREAKER_HOLD.into()), ..Default::default() };
         assert_eq!(rig.journal.jobs(&withheld, Page::default()).await.expect("a query").items.len(), 2);
+    }
+
+    async fn an_account_is_remembered_as_the_target_writes_it(rig: Rig) {
+        let docusign = lane("acme", "docusign");
+        let first = rig.queue(&docusign).await;
+        let job = rig.claim_one().await;
+        let intend = async |fence, account: &str, others| {
+            let accounts = [account.to_owned()];
+            rig.journal.intend(fence, &accounts, others, None, None).await.expect("an intent")
+        };
+        assert_eq!(intend(&job.fence, "AbC", 0).await, Reservation::Reserved);
+        assert_eq!(intend(&job.fence, "abc", 0).await, Reservation::Reserved, "it is the same");
+        rig.finish(&job.fence, release()).await;
+        let again = rig.claim_one().await;
+        assert_eq!((again.id(), again.intents.as_slice()), (first, &["AbC".to_owned()][..]));
+        let shown = rig.journal.job(first).await.expect("a query").expect("a job");
+        assert_eq!(shown.intents.iter().map(|intent| intent.account.as_str()).collect::<Vec<_>>(), ["AbC"]);
+        rig.finish(&again.fence, end(Outcome::Closed)).await;
+        rig.queue(&docusign).await;
+        let other = rig.claim_one().await;
+        assert!(matches!(intend(&other.fence, "aBc", 0).await, Reservation::Stale { .. }));
     }
 
     async fn an_open_breaker_stays_open_until_it_is_released(rig: Rig) {

@@ -27,13 +27,23 @@ on_both! {
         let url = rig.url.replacen("sqlite:/", "sqlite:///", 1);
         let mut connection = sqlx::AnyConnection::connect(&url).await.expect("a connection");
         // What the later steps made is not there yet, and what they took away is.
-        for undo in ["DROP INDEX intent_account", "DROP INDEX event_tenant", "CREATE INDEX job_open ON job(id)"] {
+        for undo in [
+            "DROP INDEX intent_account",
+            "DROP INDEX event_tenant",
+            "CREATE INDEX job_open ON job(id)",
+            "ALTER TABLE intent DROP COLUMN spelled",
+        ] {
             connection.execute(undo).await.expect("an index");
         }
         connection.execute("UPDATE schema_version SET version = 1").await.expect("an update");
         rig.reopen(rig.options()).await;
         assert_eq!(rig.claim_one().await.id(), id);
-        for done in ["DROP INDEX intent_account", "DROP INDEX event_tenant", "CREATE INDEX job_open ON job(id)"] {
+        for done in [
+            "DROP INDEX intent_account",
+            "DROP INDEX event_tenant",
+            "CREATE INDEX job_open ON job(id)",
+            "ALTER TABLE intent DROP COLUMN spelled",
+        ] {
             connection.execute(done).await.expect("it is as the last step left it");
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use exeunt::journal::{Finish, HeldFilter, JobId, JobState, JournalError, Outcome, Reservation};
+use exeunt::journal::{Finish, HeldFilter, JobId, JobState, JournalError, Outcome, Reservation, approval};
 use sqlx::{Connection as _, Executor as _, Row as _};
 use uuid::Uuid;
 
@@ -87,6 +87,26 @@ on_both! {
         let actions = rig.journal.job(id).await.expect("a query").expect("the job").actions;
         let said: Vec<_> = actions.iter().map(|action| (action.actor.as_str(), action.detail.as_str())).collect();
         assert_eq!(said, [("ann", "old_event: checked"), ("bob", "approval")]);
+    }
+
+    async fn a_release_names_the_accounts_that_the_job_showed(rig: Rig) {
+        let id = rig.queue(&lane("acme", "docusign")).await;
+        let job = rig.claim_one().await;
+        let shows = |accounts: &str| Finish::Hold {
+            why: "several-accounts".into(),
+            reason: "two".into(),
+            detail: Some(format!("{{\"accounts\":{accounts}}}")),
+        };
+        rig.finish(&job.fence, shows("[{\"id\":\"A,%b\"},{\"name\":\"no id\"},{\"id\":\"C\"}]")).await;
+        rig.journal.release(id, "ann", "").await.expect("released");
+        let job = rig.claim_one().await;
+        let first = ["several-accounts".to_owned(), approval("a,%B"), approval("c")];
+        assert_eq!(job.released, first);
+        // Shown and released once more, with another.
+        rig.finish(&job.fence, shows("[{\"id\":\"C\"},{\"id\":\"D\"}]")).await;
+        rig.journal.release(id, "ann", "").await.expect("released");
+        let job = rig.claim_one().await;
+        assert_eq!((&job.released[..3], &job.released[3..]), (&first[..], &[approval("d")][..]));
     }
 
     async fn held_jobs_are_released_by_what_they_have_in_common(rig: Rig) {

@@ -218,7 +218,7 @@ pub(crate) fn held(connector: &str, why: &str) -> NewJob {
         connector: connector.to_owned(),
         state: NewState::Held {
             why: why.to_owned(),
-            detail: None,
+            reason: "an operator decides".to_owned(),
         },
     }
 }

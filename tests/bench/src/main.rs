@@ -45,6 +45,8 @@ enum Which {
         #[arg(long, default_value_t = LEAVERS)]
         count: usize,
     },
+    /// Works as a service does and measures nothing: for a build that is optimised by what a run did.
+    Train,
     /// Time from accept to verified.
     Latency,
     /// Accept and dispatch by queued jobs and tenants.
@@ -96,6 +98,7 @@ async fn main() -> anyhow::Result<()> {
         Some(Which::Guests) => guests::run().await,
         Some(Which::Accept) => accept::run().await,
         Some(Which::Leavers { count }) => leavers::run(count).await,
+        Some(Which::Train) => leavers::train(LEAVERS).await,
         Some(Which::Latency) => latency::run().await,
         Some(Which::Scale { queued }) => scale::run(queued).await,
         Some(Which::Depth { queued }) => depth::run(queued).await,

@@ -183,6 +183,14 @@ impl Server {
         resident(self.process())
     }
 
+    /// Asks it to end, and waits until it has.
+    pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
+        let asked = Command::new("kill").arg(self.process().to_string()).status().await?;
+        let ended = self.child.wait().await?;
+        ensure!(asked.success() && ended.success(), "exeunt did not end well: {ended}");
+        Ok(())
+    }
+
     /// Ends it at once, as a power cut would.
     pub(crate) async fn kill(mut self) -> anyhow::Result<()> {
         self.child.kill().await?;

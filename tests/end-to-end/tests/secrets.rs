@@ -158,6 +158,7 @@ async fn everything_written(world: &World) -> String {
         written += &stdout;
         written += &stderr;
         written += &std::fs::read_to_string(&transcript).expect("a transcript");
+        std::fs::remove_file(&transcript).expect("the transcript goes");
     }
     let Ran { stdout, stderr, .. } = world.exeunt(&["check", "--tenant", "tenants/acme.toml"], b"").await;
     written + &stdout + &stderr

@@ -80,11 +80,8 @@ pub(super) fn jobs<'c>(
     let state = match objection {
         None => NewState::Queued,
         Some((why, reason)) => {
-            let detail = serde_json::json!({ "reason": reason }).to_string();
-            NewState::Held {
-                why: why.to_owned(),
-                detail: Some(detail),
-            }
+            let why = why.to_owned();
+            NewState::Held { why, reason }
         }
     };
     let job = |connector: &String| NewJob {
@@ -108,7 +105,15 @@ pub(super) async fn record(shared: &Shared, event: NewEvent, place: Place) -> Re
     let [tenant, source] = labels;
     // The span of the request, so that it is found with the event's attempts.
     tracing::Span::current().record("event", tracing::field::display(accepted.event));
-    tracing::debug!(event = %accepted.event, decision = word, "recorded");
+    match decision {
+        // Its sender may never look at the answer, and has somebody in mind who is to lose an account.
+        Decision::Refused => {
+            let event = accepted.event;
+            let (tenant, source) = (&tenant.1, &source.1);
+            tracing::warn!(tenant, source, %event, "refused; `exeunt events list --decision refused` says why");
+        }
+        _ => tracing::debug!(event = %accepted.event, decision = word, "recorded"),
+    }
     metrics::counter!("exeunt_events_total", &[tenant, source, ("decision", word.to_owned())]).increment(1);
     let answer = Answer::new(accepted.clone(), decision, reason);
     Ok((accepted, answer))

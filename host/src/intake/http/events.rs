@@ -131,7 +131,7 @@ pub(super) fn event(
     let mut event = NewEvent {
         tenant: tenant.to_owned(),
         source: source.source().name().to_owned(),
-        dedupe: dedupe(reading.mark, signed_id),
+        dedupe: Dedupe::None,
         body,
         received_at: now,
         occurred_at,
@@ -141,11 +141,21 @@ pub(super) fn event(
         person_key: None,
         jobs: Vec::new(),
     };
+    // Events that make no job leave no mark: sending one again does no harm, and is how it is tried once the rule or the
+    // mapping is corrected.
+    let unmarked = || signed_id.map_or(Dedupe::None, |id| Dedupe::Named(id.to_owned()));
     match reading.decision {
-        Decision::NotALeaver { reason } => (event.decision, event.reason) = (journal::Decision::NotALeaver, reason),
-        Decision::Refused { reason } => (event.decision, event.reason) = (journal::Decision::Refused, reason),
+        Decision::NotALeaver { reason } => {
+            (event.decision, event.reason) = (journal::Decision::NotALeaver, reason);
+            event.dedupe = unmarked();
+        }
+        Decision::Refused { reason } => {
+            (event.decision, event.reason) = (journal::Decision::Refused, reason);
+            event.dedupe = unmarked();
+        }
         Decision::Leaver { person, reason } => {
             event.reason = reason;
+            event.dedupe = dedupe(reading.mark, signed_id, &person);
             event.person_key = person_key(&person);
             event.person = serde_json::to_string(&person).ok();
             event.jobs = accept::jobs(source.source().connectors(), objection);
@@ -155,16 +165,23 @@ pub(super) fn event(
 }
 
 /// A repetition is told by the id that the operator mapped, else by that of the signed message, else by content.
-///
-/// Events that make no job leave no mark: sending one again does no harm, and is how it is tried once the rule or the
-/// mapping is corrected.
-fn dedupe(mark: Option<Mark>, signed_id: Option<&str>) -> Dedupe {
+fn dedupe(mark: Option<Mark>, signed_id: Option<&str>, person: &Person) -> Dedupe {
+    let message = |id| Dedupe::Message {
+        id,
+        about: identity(person),
+    };
     match (mark, signed_id) {
         (None, _) => Dedupe::None,
-        (Some(Mark::Id(id)), _) => Dedupe::SourceId(id),
-        (Some(Mark::Content(_)), Some(id)) => Dedupe::SourceId(id.to_owned()),
+        (Some(Mark::Id(id)), _) => message(id),
+        (Some(Mark::Content(_)), Some(id)) => message(id.to_owned()),
         (Some(Mark::Content(digest)), None) => Dedupe::Content(digest),
     }
+}
+
+/// What makes somebody another person for the target: the address without its case, and the ids.
+fn identity(person: &Person) -> String {
+    let email = person.email.as_ref().map(|email| email.to_lowercase());
+    serde_json::json!([email, person.target_id, person.id]).to_string()
 }
 
 /// What an operator would search the person by.

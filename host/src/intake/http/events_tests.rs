@@ -1,35 +1,14 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
-use sha2::Sha256;
 
 use super::IntakeLimits;
 use super::testing::{
     House, NEW, OLD, Reply, SIGN_NEW, SIGN_OLD, events, native_change, open_source, request, seconds_from_now, send,
+    send_signed, signed,
 };
 use crate::intake::MAX_EVENT_BYTES;
 use crate::journal::{Decision, JobFilter, JobState, Page};
-
-/// The headers of a signed message.
-fn signed(secret: &str, id: &str, at: i64, body: &str) -> [(&'static str, String); 3] {
-    let key = STANDARD.decode(secret.trim_start_matches("whsec_")).unwrap();
-    let mut mac = Hmac::<Sha256>::new_from_slice(&key).unwrap();
-    mac.update(format!("{id}.{at}.{body}").as_bytes());
-    let signature = format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()));
-    [
-        ("webhook-id", id.to_owned()),
-        ("webhook-timestamp", at.to_string()),
-        ("webhook-signature", signature),
-    ]
-}
-
-async fn send_signed(house: &House, secret: &str, id: &str, at: i64, body: &Value) -> Reply {
-    let body = body.to_string();
-    let headers = signed(secret, id, at, &body);
-    let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    house.post(&events("hook"), &headers, body).await
-}
 
 async fn states(house: &House, reply: &Reply) -> Vec<(String, JobState)> {
     let event = house.recorded(reply).await.summary.id;
@@ -290,9 +269,12 @@ async fn a_mapped_id_tells_repetitions_and_one_that_is_missing_leaves_it_to_the_
     let again = house
         .event(
             "shop",
-            &json!({"type": "left", "email": "other@b.example", "id": "17", "at": at}),
+            &json!({"type": "left", "email": "A@b.example", "id": "17", "at": at, "more": 1}),
         )
         .await;
+    let other = json!({"type": "left", "email": "other@b.example", "id": "17", "at": at});
+    let other = house.event("shop", &other).await.json();
+    assert_eq!(other["duplicate"], false, "one id for two people: {other}");
     assert_eq!(
         (&again.json()["duplicate"], &again.json()["event"]),
         (&json!(true), &first.json()["event"])

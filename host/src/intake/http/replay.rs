@@ -46,7 +46,10 @@ pub(super) async fn handle(shared: &Shared, id: &str, request: Request) -> Resul
         reading.occurred = Occurred::At(record.summary.received_at);
     }
     let now = shared.intake.clock.now();
-    let mut new = event(tenant, &source, reading, None, received.bytes.to_vec(), now);
+    // Of an event that made no job, it is the signed message's.
+    let signed_id = record.summary.source_id.as_deref();
+    let signed_id = signed_id.filter(|_| record.summary.decision != Decision::Leaver);
+    let mut new = event(tenant, &source, reading, signed_id, received.bytes.to_vec(), now);
     if new.decision != Decision::Leaver {
         return Ok(Answer::unchanged(record.summary.id, new.decision, new.reason).response(StatusCode::OK));
     }

@@ -63,6 +63,32 @@ async fn a_refused_event_is_judged_again_by_the_source_as_it_is_now() {
 }
 
 #[tokio::test]
+async fn a_signed_event_keeps_its_id_when_it_is_replayed() {
+    let mut house = House::open().await;
+    let now = seconds_from_now(0);
+    let event = json!({"type": "left", "mail": "ann@acme.example"});
+    let refused = send_signed(&house, SIGN_NEW, "msg_7", now, &event).await;
+    assert_eq!(refused.json()["decision"], "refused", "{refused:?}");
+    let before = "person = { email = \"$.email\" }";
+    let signed = ACME.replace(before, "person = { email = \"$.mail\" }");
+    assert_ne!(signed, ACME);
+    house.reopen(&signed).await;
+    let accepted = replay(&house, &id(&refused), "acme").await;
+    assert_eq!(accepted.json()["duplicate"], false, "{accepted:?}");
+    assert_eq!(
+        house.recorded(&accepted).await.summary.source_id.as_deref(),
+        Some("msg_7")
+    );
+    // The sender tries once more, after the window within which equal content would be a repetition.
+    house.clock.advance(std::time::Duration::from_secs(3600));
+    let again = send_signed(&house, SIGN_NEW, "msg_7", seconds_from_now(3600), &event).await;
+    assert_eq!(
+        (again.json()["duplicate"].as_bool(), id(&again)),
+        (Some(true), id(&accepted))
+    );
+}
+
+#[tokio::test]
 async fn an_event_without_a_time_is_as_old_as_when_it_came() {
     let mut house = House::open().await;
     let refused = house

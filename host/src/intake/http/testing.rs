@@ -7,8 +7,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use jiff::Timestamp;
 use serde_json::Value;
+use sha2::Sha256;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -362,4 +366,24 @@ pub(super) fn native_change(person: &str) -> Value {
 /// The time, some seconds from [`NOW`].
 pub(super) fn seconds_from_now(seconds: i64) -> i64 {
     NOW.parse::<Timestamp>().unwrap().as_second() + seconds
+}
+
+/// The headers of a signed message.
+pub(super) fn signed(secret: &str, id: &str, at: i64, body: &str) -> [(&'static str, String); 3] {
+    let key = STANDARD.decode(secret.trim_start_matches("whsec_")).unwrap();
+    let mut mac = Hmac::<Sha256>::new_from_slice(&key).unwrap();
+    mac.update(format!("{id}.{at}.{body}").as_bytes());
+    let signature = format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()));
+    [
+        ("webhook-id", id.to_owned()),
+        ("webhook-timestamp", at.to_string()),
+        ("webhook-signature", signature),
+    ]
+}
+
+pub(super) async fn send_signed(house: &House, secret: &str, id: &str, at: i64, body: &Value) -> Reply {
+    let body = body.to_string();
+    let headers = signed(secret, id, at, &body);
+    let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    house.post(&events("hook"), &headers, body).await
 }

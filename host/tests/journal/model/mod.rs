@@ -1,18 +1,22 @@
-//! Random histories against a model that fits on two pages.
+//! Random histories against a model that fits on three pages.
+
+mod state;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use exeunt::journal::{
-    Backoff, ClaimedJob, Engine, Finish, Finished, JobFilter, JobId, JobState, Journal, JournalError, Lane, Options,
-    Outcome, Page, Scope,
+    Backoff, Engine, Finish, Finished, JobFilter, JobState, Journal, JournalError, Lane, Options, Outcome, Page,
+    Reservation, Scope, UNSETTLED_HOLD,
 };
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
+use self::state::{Model, ModelJob, Phase};
 use crate::rig::{LEASE, Rig, block_on, end, event, held, lane, queued, release};
 
 const LANES: usize = 3;
+const ACCOUNTS: usize = 2;
 const MAX_ATTEMPTS: u32 = 4;
 const MAX_LAPSES: u32 = 2;
 
@@ -28,6 +32,12 @@ enum Step {
     Finish {
         which: usize,
         how: How,
+    },
+    /// A claim sets out to close an account; it may not have heard of the others that did.
+    Intend {
+        which: usize,
+        account: usize,
+        is_behind: bool,
     },
     /// All leases run out.
     Lose,
@@ -63,6 +73,7 @@ enum How {
     Hold,
     Retry { seconds: u64 },
     GiveBack { seconds: u64 },
+    Defer { seconds: u64 },
     Park,
     Release,
 }
@@ -75,6 +86,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => Just(How::Hold),
         3 => (0..100_u64).prop_map(|seconds| How::Retry { seconds }),
         1 => (0..100_u64).prop_map(|seconds| How::GiveBack { seconds }),
+        1 => (0..100_u64).prop_map(|seconds| How::Defer { seconds }),
         1 => Just(How::Park),
         1 => Just(How::Release),
     ];
@@ -82,6 +94,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         6 => (lane(), prop::bool::weighted(0.2)).prop_map(|(lane, held)| Step::Accept { lane, held }),
         6 => (1..12_usize).prop_map(|max| Step::Claim { max }),
         10 => (which(), how).prop_map(|(which, how)| Step::Finish { which, how }),
+        4 => (which(), 0..ACCOUNTS, prop::bool::weighted(0.2))
+            .prop_map(|(which, account, is_behind)| Step::Intend { which, account, is_behind }),
         1 => Just(Step::Lose),
         2 => (1..60_u64).prop_map(|seconds| Step::Advance { seconds }),
         1 => which().prop_map(|which| Step::Cancel { which }),
@@ -93,103 +107,6 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => Just(Step::Heartbeat),
     ];
     prop::collection::vec(step, 1..80)
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Phase {
-    Queued,
-    Running,
-    Held,
-    Ended(Outcome),
-}
-
-#[derive(Debug, Clone)]
-struct ModelJob {
-    lane: usize,
-    phase: Phase,
-    /// Why it is held, or was when it was cancelled.
-    hold: Option<&'static str>,
-    released: BTreeSet<&'static str>,
-    due: i64,
-    attempts: u32,
-    lapses: u32,
-    /// Claims and lost leases so far.
-    fence: u32,
-}
-
-#[derive(Debug, Clone, Default)]
-struct ModelLane {
-    cap: Option<u32>,
-    not_before: i64,
-    failures: u32,
-    parked: bool,
-    paused: bool,
-}
-
-#[derive(Debug, Default)]
-struct Model {
-    jobs: BTreeMap<JobId, ModelJob>,
-    lanes: [ModelLane; LANES],
-    /// Every claim so far, the spent ones too.
-    claims: Vec<ClaimedJob>,
-    /// The fence of each claim.
-    fences: Vec<u32>,
-}
-
-impl ModelLane {
-    /// The target was unavailable: five times in a row make a pause.
-    fn fail(&mut self, now: i64) {
-        if self.not_before > now {
-            return;
-        }
-        self.failures += 1;
-        self.not_before = self.not_before.max(self.least_rest(now));
-    }
-
-    fn limit(&mut self, until: i64, now: i64) {
-        if self.not_before <= now {
-            self.failures += 1;
-        }
-        self.not_before = self.not_before.max(until).max(self.least_rest(now));
-    }
-
-    /// Until when it rests at least after this many tries that came to nothing.
-    fn least_rest(&self, now: i64) -> i64 {
-        match self.failures.checked_sub(5) {
-            Some(more) => now + 1000 * 2_i64.pow(more).min(60),
-            None => 0,
-        }
-    }
-}
-
-impl Model {
-    fn running(&self, lane: usize) -> usize {
-        self.jobs
-            .values()
-            .filter(|job| job.lane == lane && job.phase == Phase::Running)
-            .count()
-    }
-
-    fn is_open(&self, lane: usize, now: i64) -> bool {
-        let row = &self.lanes[lane];
-        let cap = row.cap.unwrap_or(8).min(if row.failures < 5 { 8 } else { 1 });
-        !row.parked && !row.paused && row.not_before <= now && self.running(lane) < cap as usize
-    }
-
-    /// Jobs that a claim may take now.
-    fn ready(&self, now: i64) -> usize {
-        self.jobs
-            .values()
-            .filter(|job| job.phase == Phase::Queued && job.due <= now && self.is_open(job.lane, now))
-            .count()
-    }
-
-    /// The last claim of a job that still holds it.
-    fn holds(&self, index: usize) -> bool {
-        let claim = &self.claims[index];
-        let later = self.claims[index + 1..].iter().any(|other| other.id() == claim.id());
-        !later && self.jobs[&claim.id()].phase == Phase::Running
-    }
 }
 
 fn lanes() -> [Lane; LANES] {
@@ -212,6 +129,10 @@ fn finish_of(how: How, rig: &Rig) -> Finish {
         How::GiveBack { seconds } => Finish::GiveBack {
             until: at(seconds),
             reason: "limit".into(),
+        },
+        How::Defer { seconds } => Finish::Defer {
+            until: at(seconds),
+            reason: "busy".into(),
         },
         How::Park => Finish::Park { reason: "key".into() },
         How::Release => release(),
@@ -241,11 +162,17 @@ async fn apply(rig: &Rig, model: &mut Model, step: &Step) {
                     attempts: 0,
                     lapses: 0,
                     fence: 0,
+                    intents: BTreeMap::new(),
                 },
             );
         }
         Step::Claim { max } => claim(rig, model, *max, now).await,
         Step::Finish { which, how } => finish(rig, model, *which, *how, now).await,
+        Step::Intend {
+            which,
+            account,
+            is_behind,
+        } => intend(rig, model, *which, (*account, *is_behind)).await,
         Step::Lose => lose(rig, model).await,
         Step::Advance { seconds } => rig.clock.advance(Duration::from_secs(*seconds)),
         Step::Cancel { which } | Step::Retry { which } | Step::Release { which } => {
@@ -343,10 +270,7 @@ async fn finish(rig: &Rig, model: &mut Model, which: usize, how: How, now: i64) 
             job.phase = Phase::Ended(outcome);
             Finished::Ended
         }
-        How::Retry { .. } if job.attempts >= MAX_ATTEMPTS => {
-            job.phase = Phase::Ended(Outcome::Failed);
-            Finished::Dead
-        }
+        How::Retry { .. } if job.attempts >= MAX_ATTEMPTS => give_up(job),
         How::Retry { seconds } => {
             (job.phase, job.due) = (Phase::Queued, after(seconds));
             Finished::Queued
@@ -355,6 +279,10 @@ async fn finish(rig: &Rig, model: &mut Model, which: usize, how: How, now: i64) 
             (job.phase, job.attempts) = (Phase::Held, job.attempts - 1);
             job.hold = Some("approval");
             Finished::Held
+        }
+        How::Defer { seconds } => {
+            (job.phase, job.attempts, job.due) = (Phase::Queued, job.attempts - 1, after(seconds));
+            Finished::Queued
         }
         How::GiveBack { .. } | How::Park | How::Release => {
             (job.phase, job.attempts) = (Phase::Queued, job.attempts - 1);
@@ -366,10 +294,52 @@ async fn finish(rig: &Rig, model: &mut Model, which: usize, how: How, now: i64) 
         How::GiveBack { seconds } => row.limit(after(seconds), now),
         How::Park => row.parked = true,
         How::Retry { .. } => row.fail(now),
-        How::End(_) | How::Hold => row.failures = 0,
-        How::Release => {}
+        How::End(_) => row.failures = 0,
+        // Nobody was asked.
+        How::Hold | How::Defer { .. } | How::Release => {}
     }
     assert_eq!(result, Ok(expected));
+}
+
+/// Ends a job whose tries are used up; one that set out to close something is held.
+fn give_up(job: &mut ModelJob) -> Finished {
+    if job.intents.is_empty() {
+        job.phase = Phase::Ended(Outcome::Failed);
+        return Finished::Dead;
+    }
+    (job.phase, job.hold) = (Phase::Held, Some(UNSETTLED_HOLD));
+    Finished::Held
+}
+
+async fn intend(rig: &Rig, model: &mut Model, which: usize, (account, is_behind): (usize, bool)) {
+    if model.claims.is_empty() {
+        return;
+    }
+    let index = which % model.claims.len();
+    let fence = model.claims[index].fence.clone();
+    let (others, is_busy) = model.others(fence.job(), account);
+    let known = if is_behind { others + 1 } else { others };
+    // However the target writes it.
+    let name = format!(
+        "{}-{account}",
+        if which.is_multiple_of(2) { "account" } else { "Account" }
+    );
+    let result = rig.journal.intend(&fence, &[name], known.into(), None, None).await;
+    if !model.holds(index) {
+        assert_eq!(result, Err(JournalError::LeaseLost(fence.job())));
+        return;
+    }
+    let job = model.jobs.get_mut(&fence.job()).expect("it is known");
+    match result.expect("an answer") {
+        Reservation::Paused { .. } => assert!(model.lanes[job.lane].paused),
+        Reservation::Busy { .. } => assert!(is_busy),
+        Reservation::Stale { others: said } => assert!(is_behind && said == i64::from(others)),
+        Reservation::Reserved => {
+            assert!(!model.lanes[job.lane].paused && !is_busy && !is_behind);
+            job.intents.insert(account, job.fence);
+        }
+        tripped @ Reservation::Tripped { .. } => panic!("{tripped:?} without a limit"),
+    }
 }
 
 async fn lose(rig: &Rig, model: &mut Model) {
@@ -380,19 +350,21 @@ async fn lose(rig: &Rig, model: &mut Model) {
         Engine::Postgres => rig.journal.reclaim_all(LEASE).await,
     };
     let lost = lost.expect("a reclaim");
-    let running = model.jobs.values().filter(|job| job.phase == Phase::Running).count();
-    assert_eq!(lost.len(), running);
+    // A new process leaves those alone that may be closing something, until their leases end.
+    let is_left = |job: &ModelJob| rig.journal.engine() == Engine::Postgres && !job.intents.is_empty();
+    let running = model.jobs.values().filter(|job| job.phase == Phase::Running);
+    assert_eq!(lost.len(), running.filter(|job| !is_left(job)).count());
     for back in lost {
         let job = model.jobs.get_mut(&back.job).expect("it is known");
         job.lapses += 1;
         job.fence += 1;
-        let dead = job.lapses >= MAX_LAPSES || job.attempts >= MAX_ATTEMPTS;
-        assert_eq!((back.became == Finished::Dead, &back.lane), (dead, &lanes()[job.lane]));
-        job.phase = if dead {
-            Phase::Ended(Outcome::Failed)
+        let became = if job.lapses >= MAX_LAPSES || job.attempts >= MAX_ATTEMPTS {
+            give_up(job)
         } else {
-            Phase::Queued
+            job.phase = Phase::Queued;
+            Finished::Queued
         };
+        assert_eq!((back.became, &back.lane), (became, &lanes()[job.lane]));
         job.due = rig.now().as_millisecond();
     }
 }
@@ -431,6 +403,10 @@ async fn operate(journal: &Journal, model: &mut Model, step: &Step, which: usize
             job.phase = phase;
             if matches!(step, Step::Release { .. }) {
                 job.released.extend(job.hold);
+                // Another life, to look again.
+                if job.hold == Some(UNSETTLED_HOLD) {
+                    (job.attempts, job.lapses) = (0, 0);
+                }
             }
             if job.phase == Phase::Queued {
                 job.hold = None;
