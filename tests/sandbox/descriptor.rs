@@ -129,8 +129,7 @@ pub(crate) async fn a_default_base_url_never_takes_a_secret() {
     let settings = json!({"issuer": "i", "subject": "s"});
     let other = "endpoints = { other = \"https://other.example\" }";
     let error = house.load("hostile", &settings, other).await.unwrap_err().to_string();
-    let said =
-        "endpoint `api` (where the suite listens), where key `static` goes, is not bound; write endpoints = { api";
+    let said = "endpoint `api` (where the suite listens), where key `static` goes, is not bound; add api = \"";
     assert!(error.contains(said), "{error}");
     let api = "endpoints = { api = \"https://api.example\" }";
     let connector = house.load("hostile", &settings, api).await.unwrap();

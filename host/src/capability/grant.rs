@@ -210,7 +210,7 @@ fn bind_endpoints(
         problems.push(Problem {
             field: "endpoints",
             text: format!(
-                "endpoint `{name}` ({}){} is not bound; write endpoints = {{ {name} = \"{}\" }}",
+                "endpoint `{name}` ({}){} is not bound; add {name} = \"{}\" to its `endpoints`",
                 declared.purpose,
                 takes.unwrap_or_default(),
                 default.unwrap_or("https://…")

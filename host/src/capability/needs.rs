@@ -107,6 +107,7 @@ fn key(key: &KeyDeclaration) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::capability::body::BodyTemplate;
     use crate::capability::{EndpointDeclaration, KeyExchange, Method, PathTemplate, Reach, Verb};
 
     fn reach(verb: Verb, method: Method, path: &str, optional: bool) -> Reach {
@@ -222,5 +223,26 @@ mod tests {
         let written: Vec<String> = needs.lines().map(str::to_owned).collect();
         assert_eq!(Needs::from_lines(written).digest(), needs.digest());
         assert_eq!(needs.digest().len(), "sha256:".len() + 64);
+    }
+
+    #[test]
+    fn a_line_that_hides_a_part_of_itself_is_refused() {
+        let problems = |change: &dyn Fn(&mut Descriptor)| {
+            let mut descriptor = descriptor();
+            change(&mut descriptor);
+            descriptor.problems().join("\n")
+        };
+        let sound = problems(&|_| {});
+        assert!(
+            !sound.contains("semantic version") && !sound.contains("control characters"),
+            "{sound}"
+        );
+        let version = problems(&|descriptor| descriptor.version = "1.0.0+\u{1b}[8m".to_owned());
+        assert!(version.contains("semantic version"), "{version}");
+        let body = problems(&|descriptor| {
+            descriptor.reach[0].method = Method::Post;
+            descriptor.reach[0].body = BodyTemplate::parse("{\"id\":\"{account}\",\"x\":\"\u{9b}8m\"}").ok();
+        });
+        assert!(body.contains("control characters"), "{body}");
     }
 }

@@ -207,7 +207,8 @@ fn check(owner: u32, us: u32, mode: u32) -> Result<(), String> {
     }
     if mode & 0o077 != 0 {
         return Err(format!(
-            "is open to others than its owner (mode {:03o}); run chmod 700 on it, after removing what is in it",
+            "is open to others than its owner (mode {:03o}); write a folder of its own as `cache`, or, where nothing else \
+             uses this one, empty it and run chmod 700 on it",
             mode & 0o777
         ));
     }

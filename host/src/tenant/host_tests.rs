@@ -1,8 +1,9 @@
 use std::fs;
+use std::hash::{Hash as _, Hasher as _};
 
 use super::*;
 use crate::tenant::MAX_CA_BYTES;
-use crate::tenant::grants::read_ca;
+use crate::tenant::grants::{Ca, read_ca};
 
 fn certificate() -> String {
     format!("{}/testdata/keys/certificate.pem", env!("CARGO_MANIFEST_DIR"))
@@ -146,6 +147,27 @@ fn mistakes_name_their_line_and_what_to_write() {
         let error = refusal(text);
         assert!(error.contains(expected), "{text}: {error}");
     }
+}
+
+/// Whether a tenant is loaded anew hangs on a hash of what it is granted.
+#[test]
+fn another_authority_of_the_same_length_is_another_grant() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = || {
+        let certified = rcgen::generate_simple_self_signed(["ca.example".to_owned()]).unwrap();
+        fs::write(folder.path().join("ca.pem"), certified.cert.pem()).unwrap();
+        read_ca("file:ca.pem", folder.path()).unwrap()
+    };
+    let hash = |ca: &Ca| {
+        let mut hasher = std::hash::DefaultHasher::new();
+        ca.hash(&mut hasher);
+        hasher.finish()
+    };
+    let one = made();
+    // A signature has a byte more or less at times.
+    let other = std::iter::repeat_with(made).find(|other| other.certificates[0].len() == one.certificates[0].len());
+    let other = other.unwrap();
+    assert!(one != other && hash(&one) != hash(&other));
 }
 
 #[test]

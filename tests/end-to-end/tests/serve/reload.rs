@@ -287,13 +287,23 @@ async fn a_grant_to_a_tenant_that_is_not_there_is_said() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_grant_that_is_taken_back_is_gone_although_the_tenants_file_does_not_load() {
+    taken_back(|house| {
+        let mistaken = house.tenant_text().replace("mode = \"enforce\"", "mode = \"enforced\"");
+        house.replace("tenants/acme.toml", &mistaken);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_grant_that_is_taken_back_is_gone_although_the_tenants_file_is() {
+    taken_back(|house| std::fs::remove_file(house.path("tenants/acme.toml")).expect("it goes")).await;
+}
+
+async fn taken_back(spoil: impl FnOnce(&House)) {
     let house = House::sqlite().await;
     let (host, client) = begin(&house).await;
     let tenant = house.tenant_text();
-    house.replace(
-        "tenants/acme.toml",
-        &tenant.replace("mode = \"enforce\"", "mode = \"enforced\""),
-    );
+    spoil(&house);
     crate::until("it is reported", async || client.see("/readyz").await["problems"] == 1).await;
     let event = end_to_end::event("nobody@acme.example");
     let id = client.accepted("acme", &event).await;
@@ -315,7 +325,11 @@ async fn a_grant_that_is_taken_back_is_gone_although_the_tenants_file_does_not_l
     let why = lane["parked"]["why"].as_str().expect("a reason");
     end_to_end::says(
         why,
-        &["no longer grants", "[tenants.acme]", "tenants/acme.toml does not load"],
+        &[
+            "no longer grants",
+            "[tenants.acme]",
+            "tenants/acme.toml was not loaded since",
+        ],
     );
     assert_eq!(house.world.simulator.counters().requests, asked, "nothing was sent");
     // Both are mended, and it goes on by itself.
