@@ -17,6 +17,9 @@ use subtle::{Choice, ConstantTimeEq as _};
 use super::signature::{Signed, SigningSecret};
 use crate::tenant::{ConfigError, SecretRef, SourceAuth};
 
+/// Shortest bearer token or password of a sender: 16 bytes, which cannot be guessed over a network if they are random.
+const MIN_SECRET_BYTES: usize = 16;
+
 /// SHA-256 of a secret: all of one length, so that comparing takes one time.
 type Digest = [u8; 32];
 
@@ -35,7 +38,8 @@ impl Auth {
     pub(super) fn resolve(config: &SourceAuth) -> Result<Self, ConfigError> {
         let plain = |secret: &SecretRef| {
             let secret_text = secret.resolve()?;
-            check_plain(&secret_text).map_err(|message| secret.location().error(message))?;
+            let checked = check_plain(&secret_text).and_then(|()| check_length(&secret_text));
+            checked.map_err(|message| secret.location().error(message))?;
             Ok(secret_text)
         };
         match config {
@@ -44,8 +48,9 @@ impl Auth {
             })
             .map(Self::Bearer),
             SourceAuth::Basic { user, password } => {
-                let password = password.resolve()?;
-                let pair = SecretString::from(format!("{user}:{}", password.expose_secret()));
+                let secret = password.resolve()?;
+                check_length(&secret).map_err(|message| password.location().error(message))?;
+                let pair = SecretString::from(format!("{user}:{}", secret.expose_secret()));
                 Ok(Self::Basic(digest(pair.expose_secret().as_bytes())))
             }
             SourceAuth::Webhook(secrets) => all(secrets, |secret| {
@@ -88,6 +93,14 @@ fn check_plain(secret: &SecretString) -> Result<(), &'static str> {
         return Ok(());
     }
     Err("holds other characters than visible ASCII, which an HTTP header cannot carry safely; make another secret")
+}
+
+/// Whoever guesses it has people's accounts closed.
+fn check_length(secret: &SecretString) -> Result<(), &'static str> {
+    if secret.expose_secret().len() >= MIN_SECRET_BYTES {
+        return Ok(());
+    }
+    Err("is shorter than 16 bytes, and whoever guesses it closes accounts; make one with `openssl rand -hex 32`")
 }
 
 fn digest(text: &[u8]) -> Digest {

@@ -72,6 +72,14 @@ fn nothing_fits_where_nothing_is_configured() {
 }
 
 #[test]
+fn a_secret_that_could_be_guessed_is_refused() {
+    for (bytes, is_long_enough) in [(1, false), (MIN_SECRET_BYTES - 1, false), (MIN_SECRET_BYTES, true)] {
+        let secret = SecretString::from("s".repeat(bytes));
+        assert_eq!(check_length(&secret).is_ok(), is_long_enough, "{bytes}");
+    }
+}
+
+#[test]
 fn debug_shows_no_digest() {
     let shown = format!("{:?}", Auth::Bearer(vec![digest(b"one")]));
     assert_eq!(shown, "Bearer(…)");
