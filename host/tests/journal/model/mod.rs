@@ -284,7 +284,12 @@ async fn finish(rig: &Rig, model: &mut Model, which: usize, how: How, now: i64) 
             (job.phase, job.attempts, job.due) = (Phase::Queued, job.attempts - 1, after(seconds));
             Finished::Queued
         }
-        How::GiveBack { .. } | How::Park | How::Release => {
+        // Behind those that wait.
+        How::Park => {
+            (job.phase, job.attempts, job.due) = (Phase::Queued, job.attempts - 1, now);
+            Finished::Queued
+        }
+        How::GiveBack { .. } | How::Release => {
             (job.phase, job.attempts) = (Phase::Queued, job.attempts - 1);
             Finished::Queued
         }
