@@ -4,9 +4,12 @@
 //! SIGKILL after so many requests at the target, or by itself at a named step. After four rounds, one less than a job
 //! survives, a last process ends what is left, and the books must balance.
 
+use std::time::Duration;
+
 use docusign_sim::{Fault, FaultKind};
 use exeunt::journal::{Random, SeededRandom, SystemRandom};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::books::Books;
 use crate::client::Client;
@@ -146,6 +149,28 @@ on_both! {
             simulator.clear_faults();
         }
         settle(&house, &books).await;
+    }
+
+    async fn a_host_that_is_asked_to_stop_over_an_open_closure_ends_and_leaves_it_to_the_next(house: House) {
+        house.configure("limits = { lease = \"3s\" }");
+        let simulator = &house.world.simulator;
+        let slow = Fault::new(FaultKind::Latency { ms: 3_600_000 }).method("DELETE").after_effect();
+        simulator.fault(slow.forever());
+        let host = house.start().await;
+        let event = Client::new(&house, &host).accepted("acme", &end_to_end::event("ann@acme.example")).await;
+        crate::until("the target has closed her", async || simulator.counters().closes == 1).await;
+        let asked = Instant::now();
+        host.stop().await;
+        assert!(asked.elapsed() < Duration::from_secs(45), "a service manager waits no longer");
+        simulator.clear_faults();
+        let host = house.start().await;
+        let job = Client::new(&house, &host).job_is(&event, "closed").await;
+        assert_eq!(
+            (&job["lapses"], simulator.counters().second_deletes),
+            (&json!(1), 0),
+            "not released, since it may have been on its way: {job:#}"
+        );
+        host.stop().await;
     }
 
     async fn what_a_dead_host_closed_is_not_closed_again_where_the_search_does_not_know_it_yet(house: House) {
