@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use docusign_sim::{Fault, FaultKind};
+use docusign_sim::{Fault, FaultKind, Status};
 use exeunt::journal::{Random, SeededRandom, SystemRandom};
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -153,7 +153,7 @@ on_both! {
 
     async fn a_host_that_is_asked_to_stop_over_an_open_closure_ends_and_leaves_it_to_the_next(house: House) {
         house.configure("limits = { lease = \"3s\" }");
-        let simulator = &house.world.simulator;
+        let (simulator, ann) = (&house.world.simulator, house.world.user("ann@acme.example"));
         let slow = Fault::new(FaultKind::Latency { ms: 3_600_000 }).method("DELETE").after_effect();
         simulator.fault(slow.forever());
         let host = house.start().await;
@@ -170,6 +170,7 @@ on_both! {
             (&json!(1), 0),
             "not released, since it may have been on its way: {job:#}"
         );
+        assert_eq!(house.world.status(&ann), Status::Closed);
         host.stop().await;
     }
 
