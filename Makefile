@@ -64,7 +64,7 @@ nextest:
 release: plugins
 	scripts/release.sh
 
-# The only build with the release profile, beside `make release`: what a build with debug assertions takes says little about one without.
+# With the release profile: what a build with debug assertions takes says little about one without.
 bench: plugins guests
 	cargo build --release --workspace --bins
 	target/release/bench

@@ -32,6 +32,8 @@ enum Part {
 }
 
 impl Part {
+    const ALL: [Self; 3] = [Self::Tenants, Self::Tokens, Self::Certificate];
+
     fn words(self) -> &'static str {
         match self {
             Self::Tenants => "the files of tenants",
@@ -57,7 +59,7 @@ impl Looks {
     /// What is wrong.
     pub(super) fn problems(&self) -> Vec<String> {
         let lasts = self.lasts();
-        let hangs = [Part::Tenants, Part::Tokens, Part::Certificate].into_iter().filter_map(|part| {
+        let hangs = Part::ALL.into_iter().filter_map(|part| {
             let takes = lasts[part as usize].began?.elapsed();
             (takes > LOOK_WITHIN).then(|| {
                 format!(

@@ -22,7 +22,7 @@ use super::types::milliseconds;
 use super::work::WorkCommand;
 use super::{accept, checkpoint, work};
 use crate::clock::{SharedClock, SystemClock};
-use crate::tenant::quoted;
+use crate::tenant::{is_postgres, quoted};
 
 /// How a journal behaves. The defaults are meant to be kept.
 #[derive(Debug, Clone)]
@@ -260,7 +260,7 @@ fn install_drivers() {
 fn parse(url: &str) -> Result<(Dialect, AnyConnectOptions), String> {
     let (dialect, address) = if let Some(path) = url.strip_prefix("sqlite:") {
         (Dialect::Sqlite, sqlite_address(path)?)
-    } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+    } else if is_postgres(url) {
         check_parameters(url)?;
         (Dialect::Postgres, url.to_owned())
     } else {

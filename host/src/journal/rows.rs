@@ -112,7 +112,7 @@ impl JobRow {
 
     /// Adds to what operators released.
     pub(super) fn approve(&mut self, entry: &str) {
-        if self.released.split(',').any(|known| known == entry) {
+        if self.released_holds().iter().any(|known| known == entry) {
             return;
         }
         let comma = if self.released.is_empty() { "" } else { "," };

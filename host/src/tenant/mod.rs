@@ -48,6 +48,7 @@ pub(crate) use reader::{Item, Table, read, read_text};
 pub use replace::replace;
 pub(crate) use secrets::read_secret_file;
 pub use secrets::{MAX_KEY_SECRETS, MAX_SECRET_BYTES, SecretRef};
+pub(crate) use server::is_postgres;
 pub use server::{
     DEFAULT_LISTEN, DEFAULT_TRANSCRIPT_RETENTION, HostSecret, JournalAddress, MAX_LEASE, MIN_LEASE, ServerConfig,
     ServerLimits, TlsConfig,

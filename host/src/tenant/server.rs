@@ -309,7 +309,7 @@ impl JournalAddress {
             let path = path.strip_prefix("//").unwrap_or(path);
             return Ok(Self::Sqlite(root.join(path)));
         }
-        if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+        if is_postgres(text) {
             return check_postgres(text).map(|()| Self::Postgres(text.to_owned()));
         }
         // The text is not part of the message: someone may have written a password into it.
@@ -334,9 +334,8 @@ impl JournalAddress {
                 let address = secret.resolve()?;
                 // A relative path would mean another file in each working directory.
                 let text = address.expose_secret();
-                let is_one = text.starts_with("postgres://") || text.starts_with("postgresql://");
                 // The parser's words and the text may hold the password.
-                if is_one && Url::parse(text).is_ok() {
+                if is_postgres(text) && Url::parse(text).is_ok() {
                     return Ok(address);
                 }
                 Err(secret.location.error(format!(
@@ -346,6 +345,11 @@ impl JournalAddress {
             }
         }
     }
+}
+
+/// Whether an address is PostgreSQL's.
+pub(crate) fn is_postgres(text: &str) -> bool {
+    text.starts_with("postgres://") || text.starts_with("postgresql://")
 }
 
 fn check_postgres(text: &str) -> Result<(), String> {

@@ -9,7 +9,7 @@ use exeunt::journal::{
     Dedupe, EventId, JobFilter, JobState, Journal, JournalError, NewEvent, Options, Outcome, Page, State,
 };
 
-use crate::rig::{Rig, block_on, end, event, lane, leaver, queued, release, start_of_time, until};
+use crate::rig::{Rig, all_jobs, block_on, end, event, lane, leaver, queued, release, start_of_time, until};
 use kit::PrivatePostgres;
 
 fn with_id(number: usize) -> NewEvent {
@@ -132,17 +132,7 @@ fn a_server_that_restarts_loses_nothing_and_is_found_again() {
         for worker in workers {
             worker.await.expect("no panic");
         }
-        let jobs = journal
-            .jobs(
-                &JobFilter::default(),
-                Page {
-                    before: None,
-                    limit: 500,
-                },
-            )
-            .await
-            .expect("a query")
-            .items;
+        let jobs = all_jobs(&journal).await;
         let events: BTreeSet<EventId> = jobs.iter().map(|job| job.event).collect();
         assert_eq!((jobs.len(), events), (EVENTS, accepted));
         assert!(jobs.iter().all(|job| matches!(

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use exeunt::clock::{Clock as _, ManualClock};
 use exeunt::journal::{
-    Accepted, ClaimedJob, Decision, Dedupe, Engine, Fence, Finish, Finished, JobId, JobState, JobSummary, Journal,
-    JournalError, Lane, NewEvent, NewJob, NewState, Options, Outcome, Reservation, SeededRandom,
+    Accepted, ClaimedJob, Decision, Dedupe, Engine, Fence, Finish, Finished, JobFilter, JobId, JobState, JobSummary,
+    Journal, JournalError, Lane, NewEvent, NewJob, NewState, Options, Outcome, Page, Reservation, SeededRandom,
 };
 use jiff::Timestamp;
 use tempfile::TempDir;
@@ -235,6 +235,16 @@ pub(crate) fn release() -> Finish {
     Finish::Release {
         reason: "the host stopped".to_owned(),
     }
+}
+
+/// All jobs that there are; a test has fewer than a page holds.
+pub(crate) async fn all_jobs(journal: &Journal) -> Vec<JobSummary> {
+    let page = Page {
+        before: None,
+        limit: 500,
+    };
+    let jobs = journal.jobs(&JobFilter::default(), page).await;
+    jobs.expect("a query").items
 }
 
 pub(crate) fn is_lost(result: &Result<Finished, JournalError>, job: JobId) -> bool {

@@ -131,7 +131,9 @@ pub(super) fn event(
     let mut event = NewEvent {
         tenant: tenant.to_owned(),
         source: source.source().name().to_owned(),
-        dedupe: Dedupe::None,
+        // Events that make no job leave no mark: sending one again does no harm, and is how it is tried once the rule or
+        // the mapping is corrected.
+        dedupe: signed_id.map_or(Dedupe::None, |id| Dedupe::Named(id.to_owned())),
         body,
         received_at: now,
         occurred_at,
@@ -141,18 +143,9 @@ pub(super) fn event(
         person_key: None,
         jobs: Vec::new(),
     };
-    // Events that make no job leave no mark: sending one again does no harm, and is how it is tried once the rule or the
-    // mapping is corrected.
-    let unmarked = || signed_id.map_or(Dedupe::None, |id| Dedupe::Named(id.to_owned()));
     match reading.decision {
-        Decision::NotALeaver { reason } => {
-            (event.decision, event.reason) = (journal::Decision::NotALeaver, reason);
-            event.dedupe = unmarked();
-        }
-        Decision::Refused { reason } => {
-            (event.decision, event.reason) = (journal::Decision::Refused, reason);
-            event.dedupe = unmarked();
-        }
+        Decision::NotALeaver { reason } => (event.decision, event.reason) = (journal::Decision::NotALeaver, reason),
+        Decision::Refused { reason } => (event.decision, event.reason) = (journal::Decision::Refused, reason),
         Decision::Leaver { person, reason } => {
             event.reason = reason;
             event.dedupe = dedupe(reading.mark, signed_id, &person);

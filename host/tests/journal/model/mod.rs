@@ -1,113 +1,25 @@
 //! Random histories against a model that fits on three pages.
 
 mod state;
+mod steps;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use exeunt::journal::{
-    Backoff, Engine, Finish, Finished, JobFilter, JobState, Journal, JournalError, Lane, Options, Outcome, Page,
-    Reservation, Scope, UNSETTLED_HOLD,
+    Backoff, Engine, Finish, Finished, JobState, Journal, JournalError, Lane, Options, Outcome, Reservation, Scope,
+    UNSETTLED_HOLD,
 };
-use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
 use self::state::{Model, ModelJob, Phase};
-use crate::rig::{LEASE, Rig, block_on, end, event, held, lane, queued, release};
+use self::steps::{How, Step, steps};
+use crate::rig::{LEASE, Rig, all_jobs, block_on, end, event, held, lane, queued, release};
 
 const LANES: usize = 3;
 const ACCOUNTS: usize = 2;
 const MAX_ATTEMPTS: u32 = 4;
 const MAX_LAPSES: u32 = 2;
-
-#[derive(Debug, Clone)]
-enum Step {
-    Accept {
-        lane: usize,
-        held: bool,
-    },
-    Claim {
-        max: usize,
-    },
-    Finish {
-        which: usize,
-        how: How,
-    },
-    /// A claim sets out to close an account; it may not have heard of the others that did.
-    Intend {
-        which: usize,
-        account: usize,
-        is_behind: bool,
-    },
-    /// All leases run out.
-    Lose,
-    Advance {
-        seconds: u64,
-    },
-    Cancel {
-        which: usize,
-    },
-    Retry {
-        which: usize,
-    },
-    Release {
-        which: usize,
-    },
-    SetCap {
-        lane: usize,
-        cap: u32,
-    },
-    Pause {
-        lane: usize,
-        on: bool,
-    },
-    Unpark {
-        lane: usize,
-    },
-    Heartbeat,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum How {
-    End(Outcome),
-    Hold,
-    Retry { seconds: u64 },
-    GiveBack { seconds: u64 },
-    Defer { seconds: u64 },
-    Park,
-    Release,
-}
-
-fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let lane = || 0..LANES;
-    let which = || 0..64_usize;
-    let how = prop_oneof![
-        3 => prop::sample::select(Outcome::ALL).prop_map(How::End),
-        1 => Just(How::Hold),
-        3 => (0..100_u64).prop_map(|seconds| How::Retry { seconds }),
-        1 => (0..100_u64).prop_map(|seconds| How::GiveBack { seconds }),
-        1 => (0..100_u64).prop_map(|seconds| How::Defer { seconds }),
-        1 => Just(How::Park),
-        1 => Just(How::Release),
-    ];
-    let step = prop_oneof![
-        6 => (lane(), prop::bool::weighted(0.2)).prop_map(|(lane, held)| Step::Accept { lane, held }),
-        6 => (1..12_usize).prop_map(|max| Step::Claim { max }),
-        10 => (which(), how).prop_map(|(which, how)| Step::Finish { which, how }),
-        4 => (which(), 0..ACCOUNTS, prop::bool::weighted(0.2))
-            .prop_map(|(which, account, is_behind)| Step::Intend { which, account, is_behind }),
-        1 => Just(Step::Lose),
-        2 => (1..60_u64).prop_map(|seconds| Step::Advance { seconds }),
-        1 => which().prop_map(|which| Step::Cancel { which }),
-        2 => which().prop_map(|which| Step::Retry { which }),
-        2 => which().prop_map(|which| Step::Release { which }),
-        1 => (lane(), 0..5_u32).prop_map(|(lane, cap)| Step::SetCap { lane, cap }),
-        1 => (lane(), any::<bool>()).prop_map(|(lane, on)| Step::Pause { lane, on }),
-        1 => lane().prop_map(|lane| Step::Unpark { lane }),
-        1 => Just(Step::Heartbeat),
-    ];
-    prop::collection::vec(step, 1..80)
-}
 
 fn lanes() -> [Lane; LANES] {
     [lane("acme", "a"), lane("acme", "b"), lane("globex", "a")]
@@ -425,17 +337,7 @@ async fn operate(journal: &Journal, model: &mut Model, step: &Step, which: usize
 
 /// The journal says of every job what the model says.
 async fn compare(journal: &Journal, model: &Model) {
-    let jobs = journal
-        .jobs(
-            &JobFilter::default(),
-            Page {
-                before: None,
-                limit: 500,
-            },
-        )
-        .await
-        .expect("a query")
-        .items;
+    let jobs = all_jobs(journal).await;
     assert_eq!(jobs.len(), model.jobs.len());
     for job in &jobs {
         let expected = &model.jobs[&job.id];
