@@ -49,6 +49,8 @@ pub(super) struct Show {
 }
 
 /// Judges events again that made no job.
+///
+/// Exit code 0: none of them is refused any more. 1: one still is.
 #[derive(Debug, Args)]
 pub(super) struct Replay {
     #[command(flatten)]
@@ -60,12 +62,13 @@ pub(super) struct Replay {
 
 impl Events {
     pub(super) async fn run(self) -> anyhow::Result<Exit> {
-        let text = match &self {
-            Self::List(list) => list.text(&list.server.client()?).await?,
-            Self::Show(event) => event.text(&event.server.client()?).await?,
+        let (text, exit) = match &self {
+            Self::List(list) => (list.text(&list.server.client()?).await?, Exit::Success),
+            Self::Show(event) => (event.text(&event.server.client()?).await?, Exit::Success),
             Self::Replay(replay) => replay.text(&replay.server.client()?).await?,
         };
-        show(&text)
+        show(&text)?;
+        Ok(exit)
     }
 }
 
@@ -103,8 +106,8 @@ impl Show {
 
 impl Replay {
     /// One after another; what was done before an error stays done and is said.
-    async fn text(&self, client: &Client) -> anyhow::Result<String> {
-        let mut text = String::new();
+    async fn text(&self, client: &Client) -> anyhow::Result<(String, Exit)> {
+        let (mut text, mut exit) = (String::new(), Exit::Success);
         for id in &self.ids {
             let answer = client.post(&["v1", "events", id, "replay"], &json!({})).await;
             let answer =
@@ -112,15 +115,13 @@ impl Replay {
             let said = |key: &str| clean(answer.get(key).and_then(Value::as_str).unwrap_or("-"));
             let again = answer.get("duplicate") == Some(&Value::Bool(true));
             let again = if again { ", replayed before" } else { "" };
-            let _ = writeln!(
-                text,
-                "{}  {}{again}: {}",
-                said("event"),
-                said("decision"),
-                said("reason")
-            );
+            let decision = said("decision");
+            if decision == "refused" {
+                exit = Exit::Problem;
+            }
+            let _ = writeln!(text, "{}  {decision}{again}: {}", said("event"), said("reason"));
         }
-        Ok(text)
+        Ok((text, exit))
     }
 }
 

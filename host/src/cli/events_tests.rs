@@ -15,7 +15,7 @@ async fn print(stand: &Stand, token: &str, words: &[&str]) -> anyhow::Result<Str
     match Line::try_parse_from([&["events"], words].concat())?.events {
         Events::List(list) => list.text(&client).await,
         Events::Show(event) => event.text(&client).await,
-        Events::Replay(replay) => replay.text(&client).await,
+        Events::Replay(replay) => Ok(replay.text(&client).await?.0),
     }
 }
 

@@ -249,6 +249,15 @@ fn own(journal: &JournalAddress) -> anyhow::Result<Option<std::fs::File>> {
     let mut name = path.clone().into_os_string();
     name.push(".lock");
     let cannot = || format!("cannot lock {}", name.display());
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir());
+    if let Some(folder) = folder {
+        bail!(
+            "{journal}: there is no folder {}; make it, for the user of this process",
+            folder.display()
+        );
+    }
     let file = std::fs::File::create(&name).with_context(cannot)?;
     match file.try_lock() {
         Ok(()) => Ok(Some(file)),

@@ -119,7 +119,7 @@ impl Watched {
         let tls = tls.map(|tls| {
             let (chain, key) = read_certificate(tls)?;
             let certificates = Certificates::new(&chain, &key);
-            let certificates = certificates.map_err(|problem| anyhow!("{}: {problem}", tls.certificate.display()))?;
+            let certificates = certificates.map_err(|problem| anyhow!("{}: {problem}", both(tls)))?;
             anyhow::Ok((tls.clone(), certificates))
         });
         Ok(Self {
@@ -176,7 +176,7 @@ impl Watched {
         let files = tls.clone();
         let (chain, key) = tokio::task::spawn_blocking(move || read_certificate(&files)).await??;
         let replaced = certificates.replace(&chain, &key);
-        replaced.map_err(|problem| anyhow!("{}: {problem}; the old one stays", tls.certificate.display()))
+        replaced.map_err(|problem| anyhow!("{}: {problem}; the old one stays", both(tls)))
     }
 }
 
@@ -196,6 +196,11 @@ pub(super) async fn look(watched: Watched, mut hangup: Signal, mut stopped: watc
         () = stop(&mut stopped) => {}
         _ = looks => {}
     }
+}
+
+/// Where certificate and key are: either may be what is wrong.
+fn both(tls: &TlsConfig) -> String {
+    format!("{} with the key {}", tls.certificate.display(), tls.key)
 }
 
 fn read_certificate(tls: &TlsConfig) -> anyhow::Result<(Vec<u8>, SecretString)> {

@@ -246,6 +246,10 @@ async fn aside<T: Send + 'static>(
 ///
 /// What it is instead.
 pub fn inspect(bytes: &[u8]) -> Result<Vec<String>, AdmissionError> {
+    if !bytes.starts_with(b"\0asm") {
+        let text = "it does not begin with the four bytes 00 61 73 6d";
+        return Err(AdmissionError::NotWasm(text.to_owned()));
+    }
     let mut imports = Vec::new();
     let mut exports = Vec::new();
     let mut depth = 0_u32;

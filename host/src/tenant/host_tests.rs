@@ -99,6 +99,10 @@ fn mistakes_name_their_line_and_what_to_write() {
             "[tenants.a]\nprivat = []",
             "exeunt.toml:2: tenants.a.privat: unknown key; did you mean `private`?",
         ),
+        (
+            "[registries]\nghcr.io = { insecure = true }",
+            "exeunt.toml:2: registries.ghcr: is cut off at a dot; put the registry's name in quotes",
+        ),
         ("[tenants.A]\nprivate = []", "tenants.A: is not a tenant's name"),
         ("[tenants]\na = 1", "exeunt.toml:2: tenants.a: must be a table"),
         ("[tenants.a]\nca = 'ca.pem'", "write \"file:ca.pem\""),

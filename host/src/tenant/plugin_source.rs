@@ -148,6 +148,12 @@ pub(super) fn read_registries(tables: &Table<'_>, root: &Path) -> Registries {
             item.note("is not a registry; write its host, and the port where there is one: \"registry.example:5000\"");
         }
         let Some(mut table) = item.table() else { continue };
+        if table.entries().any(|(_, item)| item.is_table()) {
+            table.note(
+                "is cut off at a dot; put the registry's name in quotes, as in [registries.\"registry.example\"]",
+            );
+            continue;
+        }
         let insecure = table.get("insecure").and_then(|item| item.boolean()).unwrap_or(false);
         let ca = table.get("ca");
         let ca = ca

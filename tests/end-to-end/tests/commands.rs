@@ -217,7 +217,7 @@ async fn inspect_says_what_a_file_is_instead() {
     let text = world.write("plugin.wasm", "hello");
     for (file, said) in [
         (core, "exeunt plugin build"),
-        (text, "is not WebAssembly"),
+        (text, "is not WebAssembly: it does not begin with"),
         ("none.wasm".into(), "cannot read"),
     ] {
         let ran = world.exeunt(&["plugin", "inspect", &file.to_string_lossy()], b"").await;

@@ -96,6 +96,36 @@ async fn a_leaver_by_hand_ends_with_the_exit_code_of_its_outcome() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_that_is_refused_again_is_said_by_the_exit_code() {
+    let house = House::sqlite().await;
+    let host = house.start().await;
+    let (_, said) = Client::new(&house, &host)
+        .event("acme", b"{\"nobody\":1}")
+        .await
+        .expect("an answer");
+    let id = said["event"].as_str().expect("an id");
+    let replayed = house.ask(&host, &["events", "replay", id]).await;
+    assert_eq!(replayed.code, 1, "{replayed:?}");
+    lines(&replayed.stdout, &[id, "refused"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_that_cannot_start_says_which_file_or_folder_it_is_about() {
+    let house = House::with("sqlite:nowhere/journal.db", House::options()).await;
+    house
+        .exeunt(&["serve"])
+        .await
+        .was_misused(&["there is no folder", "nowhere"]);
+
+    let house = House::sqlite().await;
+    house.world.write("server.pem", house.world.simulator.ca_pem());
+    house.world.write_secret("server-key.pem", "sesame");
+    house.configure("tls = { certificate = \"file:server.pem\", key = \"file:server-key.pem\" }");
+    let said = ["server.pem", "server-key.pem: the key is not a private key in PEM"];
+    house.exeunt(&["serve"]).await.was_misused(&said);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_host_leaves_no_core_file_with_secrets_in_it() {
     let house = House::sqlite().await;
     let host = house.start().await;
