@@ -51,7 +51,10 @@ fn by_id<H: Host>(users: &Users<'_, H>, id: &str, email: Option<&str>) -> Result
     }
     match (users.get(id)?, email) {
         (None, None) => Ok(Vec::new()),
-        (None, Some(email)) => nobody_else_open(users, id, email),
+        (None, Some(email)) => {
+            nobody_else_open(users, email, &format!("DocuSign knows no user {id}"))?;
+            Ok(Vec::new())
+        }
         (Some((account, reply)), Some(email)) if !has_address(&account, email) => {
             let held = account.email.as_deref().map_or("none".into(), quote);
             let message = format!(
@@ -62,21 +65,25 @@ fn by_id<H: Host>(users: &Users<'_, H>, id: &str, email: Option<&str>) -> Result
             );
             Err(refused("EMAIL_DOES_NOT_FIT", message))
         }
+        // Somebody who was hired again may have a new user, and the source still the id of the old one.
+        (Some((account, _)), Some(email)) if account.standing == Standing::Closed => {
+            nobody_else_open(users, email, &format!("user {id} is closed"))?;
+            Ok(vec![account])
+        }
         (Some((account, _)), _) => Ok(vec![account]),
     }
 }
 
-/// Nothing, for an id that DocuSign does not know, unless the address has an open user: then the id is wrong, and
-/// "no account" would be too.
-fn nobody_else_open<H: Host>(users: &Users<'_, H>, id: &str, email: &str) -> Result<Vec<Account>, Failure> {
+/// For an id that leads to nobody, or to a closed user: an open user of the address would stay open, so the id is wrong.
+fn nobody_else_open<H: Host>(users: &Users<'_, H>, email: &str, found: &str) -> Result<(), Failure> {
     let others = by_email(users, email)?;
     match others.accounts.iter().find(|other| other.standing != Standing::Closed) {
-        None => Ok(Vec::new()),
+        None => Ok(()),
         Some(other) => Err(refused(
             "TARGET_ID_DOES_NOT_FIT",
             format!(
-                "DocuSign knows no user {id}, but the event's address has the open user {}; map person.target_id to the \
-                 DocuSign User ID, or leave it out to search by address ({})",
+                "{found}, but the event's address has the open user {}; map person.target_id to the DocuSign User ID of \
+                 today, or leave it out to search by address ({})",
                 other.id, others.place
             ),
         )),

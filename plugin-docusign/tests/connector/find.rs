@@ -342,6 +342,26 @@ fn an_unknown_id_is_wrong_where_the_address_has_an_open_user() {
 }
 
 #[test]
+fn the_id_of_a_closed_user_is_wrong_where_the_address_has_an_open_one() {
+    let script = |status| {
+        let closed = user(LEAVER, EMAIL, "Closed");
+        let both = [closed.clone(), user(OTHER, EMAIL, status)];
+        Script::during(Verb::Find)
+            .then(&one(LEAVER), (200, closed))
+            .then(&by_email(EMAIL, 0), (200, listing(&both, 0, 2)))
+    };
+    let parts = [
+        "[TARGET_ID_DOES_NOT_FIT]",
+        "is closed",
+        LEAVER,
+        OTHER,
+        "person.target_id",
+    ];
+    assert_told(finding(&script("Active"), Some(LEAVER), Some(EMAIL)), "refused", &parts);
+    assert_eq!(ids(finding(&script("Closed"), Some(LEAVER), Some(EMAIL))), [LEAVER]);
+}
+
+#[test]
 fn an_id_that_is_no_guid_is_never_sent() {
     for id in [
         "",

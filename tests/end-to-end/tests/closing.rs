@@ -439,6 +439,15 @@ async fn a_target_id_that_nobody_has_does_not_hide_an_open_account() {
     world.was_only_read();
     world.simulator.update_user(&ann, |user| user.status = Status::Closed);
     world.run(&event).await.ended("no_account", 0);
+
+    // Hired again, with a new user; the source still has the id of the old one.
+    let again = world.user(ANN);
+    world.run(&with_target_id(&world, ANN, &ann)).await.ended_because(
+        "failed",
+        4,
+        &["TARGET_ID_DOES_NOT_FIT", &ann, &again],
+    );
+    world.was_only_read();
 }
 
 #[tokio::test]

@@ -64,22 +64,20 @@ export const tokenMinting = {
 
 export const userClosure = {
   find(person, token) {
-    if (person.targetId !== undefined) {
-      const user = get(person.targetId, token);
-      return user === undefined ? [] : [account(user, person.email)];
-    }
-    const found = new Map();
-    for (const attribute of JSON.parse(settings()).match ?? ['userName', 'emails.value']) {
-      // A string of a SCIM filter is written as in JSON.
-      const filter = `${attribute} eq ${JSON.stringify(person.email)}`;
-      const { users, total } = listing([['filter', filter], ['count', String(PAGE)]], token);
-      if (total > users.length) throw unexpected(`the target lists ${total} users for one address`);
-      for (const user of users) {
-        // Filters are not exact everywhere.
-        if (holds(user, person.email)) found.set(user.id, account(user, person.email));
+    const { targetId: id, email } = person;
+    // The host asks for nobody of whom it has neither.
+    if (id === undefined) return search(email, token);
+    const user = get(id, token);
+    const known = user === undefined ? [] : [account(user, email)];
+    // An id that leads to nobody, or to a closed user, is wrong where the address has an open one.
+    if (email !== undefined && known.every(isClosed)) {
+      const open = search(email, token).find((other) => !isClosed(other));
+      if (open !== undefined) {
+        const message = `the event's id ${id} is not of ${open.id}, the open user of its address`;
+        throw refused('TARGET_ID_DOES_NOT_FIT', message);
       }
     }
-    return [...found.values()];
+    return known;
   },
 
   read(id, token) {
@@ -93,7 +91,7 @@ export const userClosure = {
     if (answer.status >= 200 && answer.status < 300) return;
     if ([400, 404, 409, 412, 422, 501].includes(answer.status)) {
       const code = complaint(answer).scimType || `HTTP ${answer.status}`;
-      throw { tag: 'refused', val: { code, message: words(answer) } };
+      throw refused(code, words(answer));
     }
     throw failure(answer);
   },
@@ -102,11 +100,30 @@ export const userClosure = {
     if (cursor !== undefined && !/^[0-9]+$/.test(cursor)) throw unexpected('the cursor is not a position in the list');
     const start = Number(cursor ?? '1');
     const { users, total } = listing([['startIndex', String(start)], ['count', String(PAGE)]], token);
+    if (users.length === 0 && start <= total) throw unexpected(`the list of ${total} users ends before user ${start}`);
     const after = start + users.length;
-    const next = users.length > 0 && after <= total ? String(after) : undefined;
+    const next = after <= total ? String(after) : undefined;
     return { items: users.map((user) => account(user)), next };
   },
 };
+
+// All users that have an address, in any of the attributes that may hold it.
+function search(email, token) {
+  const found = new Map();
+  for (const attribute of JSON.parse(settings()).match ?? ['userName', 'emails.value']) {
+    // A string of a SCIM filter is written as in JSON.
+    const filter = `${attribute} eq ${JSON.stringify(email)}`;
+    const { users, total } = listing([['filter', filter], ['count', String(PAGE)]], token);
+    if (total > users.length) throw unexpected(`the target lists ${total} users for one address`);
+    for (const user of users) {
+      // Filters are not exact everywhere.
+      if (holds(user, email)) found.set(user.id, account(user, email));
+    }
+  }
+  return [...found.values()];
+}
+
+const isClosed = (account) => account.standing === 'closed';
 
 function send(method, path, query, token, body) {
   const headers = [['accept', 'application/scim+json']];
@@ -189,6 +206,7 @@ function words(answer) {
   return `${said} (HTTP ${answer.status})`;
 }
 
+const refused = (code, message) => ({ tag: 'refused', val: { code, message } });
 const unexpected = (val) => ({ tag: 'unexpected', val });
 
 function failure(answer) {

@@ -71,20 +71,18 @@ class TokenMinting(exports.TokenMinting):
 
 class UserClosure(exports.UserClosure):
     def find(self, person, token):
-        if person.target_id is not None:
-            user = get(person.target_id, token)
-            return [] if user is None else [account(user, person.email)]
-        found = {}
-        for attribute in json.loads(settings.get()).get("match", ["userName", "emails.value"]):
-            # A string of a SCIM filter is written as in JSON.
-            users, total = listing([("filter", f"{attribute} eq {json.dumps(person.email)}"), ("count", str(PAGE))], token)
-            if total > len(users):
-                raise Err(Failure_Unexpected(f"the target lists {total} users for one address"))
-            for user in users:
-                # Filters are not exact everywhere.
-                if holds(user, person.email):
-                    found[user["id"]] = account(user, person.email)
-        return list(found.values())
+        if person.target_id is None:
+            # The host asks for nobody of whom it has neither.
+            return search(person.email, token)
+        user = get(person.target_id, token)
+        known = [] if user is None else [account(user, person.email)]
+        # An id that leads to nobody, or to a closed user, is wrong where the address has an open one.
+        if person.email is not None and all(is_closed(one) for one in known):
+            for other in search(person.email, token):
+                if not is_closed(other):
+                    message = f"the event's id {person.target_id} is not of {other.id}, the open user of its address"
+                    raise refused("TARGET_ID_DOES_NOT_FIT", message)
+        return known
 
     def read(self, id, token):
         user = get(id, token)
@@ -97,7 +95,7 @@ class UserClosure(exports.UserClosure):
         if answer.status in (400, 404, 409, 412, 422, 501):
             said = complaint(answer)
             code = said.get("scimType") or f"HTTP {answer.status}"
-            raise Err(Failure_Refused(Refusal(code, words(answer))))
+            raise refused(code, words(answer))
         raise Err(failure(answer))
 
     def page(self, cursor, token):
@@ -105,8 +103,33 @@ class UserClosure(exports.UserClosure):
             raise Err(Failure_Unexpected("the cursor is not a position in the list"))
         start = int(cursor or "1")
         users, total = listing([("startIndex", str(start)), ("count", str(PAGE))], token)
+        if not users and start <= total:
+            raise Err(Failure_Unexpected(f"the list of {total} users ends before user {start}"))
         after = start + len(users)
-        return Accounts([account(user, None) for user in users], str(after) if users and after <= total else None)
+        return Accounts([account(user, None) for user in users], str(after) if after <= total else None)
+
+
+def search(email, token):
+    """All users that have an address, in any of the attributes that may hold it."""
+    found = {}
+    for attribute in json.loads(settings.get()).get("match", ["userName", "emails.value"]):
+        # A string of a SCIM filter is written as in JSON.
+        users, total = listing([("filter", f"{attribute} eq {json.dumps(email)}"), ("count", str(PAGE))], token)
+        if total > len(users):
+            raise Err(Failure_Unexpected(f"the target lists {total} users for one address"))
+        for user in users:
+            # Filters are not exact everywhere.
+            if holds(user, email):
+                found[user["id"]] = account(user, email)
+    return list(found.values())
+
+
+def is_closed(account):
+    return account.standing == Standing.CLOSED
+
+
+def refused(code, message):
+    return Err(Failure_Refused(Refusal(code, message)))
 
 
 def send(method, path, query, token, body=None):

@@ -10,7 +10,7 @@ mod target;
 use bindings::exeunt::connector::credentials::{self, AccessToken, GrantError};
 use bindings::exeunt::connector::http::Method;
 use bindings::exeunt::connector::settings;
-use bindings::exeunt::connector::types::{Account, Failure, Person, Refusal};
+use bindings::exeunt::connector::types::{Account, Failure, Person, Refusal, Standing};
 use bindings::exports::exeunt::connector::descriptor::{
     self, Descriptor, Endpoint, Key, KeyKind, Method as Declared, Placement, Reach, Verb,
 };
@@ -88,31 +88,24 @@ impl token_minting::Guest for Connector {
 
 impl user_closure::Guest for Connector {
     fn find(person: Person, token: &AccessToken) -> Result<Vec<Account>, Failure> {
-        if let Some(id) = &person.target_id {
-            let user = get(id, token)?;
-            return user.iter().map(|user| account(user, person.email.as_deref())).collect();
+        let email = person.email.as_deref();
+        let Some(id) = &person.target_id else {
+            // The host asks for nobody of whom it has neither.
+            return search(email.unwrap_or_default(), token);
+        };
+        let user = get(id, token)?;
+        let known: Vec<Account> = user.iter().map(|user| account(user, email)).collect::<Result<_, _>>()?;
+        // An id that leads to nobody, or to a closed user, is wrong where the address has an open one.
+        if let Some(email) = email.filter(|_| known.iter().all(is_closed))
+            && let Some(open) = search(email, token)?.iter().find(|other| !is_closed(other))
+        {
+            let message = format!(
+                "the event's id {id} is not of {}, the open user of its address",
+                open.id
+            );
+            return Err(refused("TARGET_ID_DOES_NOT_FIT", message));
         }
-        let email = person.email.unwrap_or_default();
-        let mut found: Vec<Account> = Vec::new();
-        for attribute in attributes() {
-            // A string of a SCIM filter is written as in JSON.
-            let filter = format!("{attribute} eq {}", Value::from(email.as_str()));
-            let (users, total) = listing(
-                vec![("filter".into(), filter), ("count".into(), PAGE.to_string())],
-                token,
-            )?;
-            if total > users.len() {
-                return Err(unexpected(format!("the target lists {total} users for one address")));
-            }
-            // Filters are not exact everywhere.
-            for user in users.iter().filter(|user| holds(user, &email)) {
-                let user = account(user, Some(&email))?;
-                if !found.iter().any(|known| known.id == user.id) {
-                    found.push(user);
-                }
-            }
-        }
-        Ok(found)
+        Ok(known)
     }
 
     fn read(id: String, token: &AccessToken) -> Result<Option<Account>, Failure> {
@@ -127,8 +120,7 @@ impl user_closure::Guest for Connector {
             status @ (400 | 404 | 409 | 412 | 422 | 501) => {
                 let said = target::complaint(&answer);
                 let code = said["scimType"].as_str().map_or(format!("HTTP {status}"), Into::into);
-                let message = words(&answer);
-                Err(Failure::Refused(Refusal { code, message }))
+                Err(refused(&code, words(&answer)))
             }
             _ => Err(failure(&answer)),
         }
@@ -143,15 +135,51 @@ impl user_closure::Guest for Connector {
             ("count".into(), PAGE.to_string()),
         ];
         let (users, total) = listing(query, token)?;
+        if users.is_empty() && start <= total {
+            return Err(unexpected(format!(
+                "the list of {total} users ends before user {start}"
+            )));
+        }
         let after = start + users.len();
         Ok(user_closure::Accounts {
             items: users
                 .iter()
                 .map(|user| account(user, None))
                 .collect::<Result<_, Failure>>()?,
-            next: (!users.is_empty() && after <= total).then(|| after.to_string()),
+            next: (after <= total).then(|| after.to_string()),
         })
     }
+}
+
+/// All users that have an address, in any of the attributes that may hold it.
+fn search(email: &str, token: &AccessToken) -> Result<Vec<Account>, Failure> {
+    let mut found: Vec<Account> = Vec::new();
+    for attribute in attributes() {
+        // A string of a SCIM filter is written as in JSON.
+        let filter = format!("{attribute} eq {}", Value::from(email));
+        let query = vec![("filter".into(), filter), ("count".into(), PAGE.to_string())];
+        let (users, total) = listing(query, token)?;
+        if total > users.len() {
+            return Err(unexpected(format!("the target lists {total} users for one address")));
+        }
+        // Filters are not exact everywhere.
+        for user in users.iter().filter(|user| holds(user, email)) {
+            let user = account(user, Some(email))?;
+            if !found.iter().any(|known| known.id == user.id) {
+                found.push(user);
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn is_closed(account: &Account) -> bool {
+    account.standing == Standing::Closed
+}
+
+fn refused(code: &str, message: String) -> Failure {
+    let code = code.into();
+    Failure::Refused(Refusal { code, message })
 }
 
 /// The setting `match`, which the host has held against the schema.
