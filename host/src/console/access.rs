@@ -25,8 +25,12 @@ impl Caller {
         if self.has(role) {
             return Ok(());
         }
+        // One of the host would do it too, and reach all tenants.
+        let of_tenant = self
+            .tenant()
+            .map_or_else(String::new, |tenant| format!(" --tenant {tenant}"));
         Err(Problem::forbidden(format!(
-            "the token `{}` has not the role `{role}`; make one with: exeunt token new NAME --role {role}",
+            "the token `{}` has not the role `{role}`; make one with: exeunt token new NAME --role {role}{of_tenant}",
             self.0.name
         )))
     }

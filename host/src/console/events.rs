@@ -14,7 +14,7 @@ use super::list::{Picked, parse_limit};
 use super::problem::Problem;
 use super::router::Shared;
 use super::view::{EventPage, EventView};
-use crate::journal::{Decision, EventId, Page, Scope};
+use crate::journal::{Decision, EventId, Journal, Page, Scope};
 use crate::tenant::{Role, did_you_mean};
 
 /// The query of a list of events.
@@ -56,13 +56,13 @@ pub(super) async fn list(
     let mut events = Picked::new(page);
     while let Some(before) = events.look() {
         let look = Page { before, ..page };
-        let turn = shared.turn().await;
-        let found = shared.console.journal.events(&tenant, decision, look).await?;
-        drop(turn);
+        let tenant = tenant.clone();
+        let look = async move |journal: Journal| journal.events(&tenant, decision, look).await;
+        let found = shared.in_turn(look).await?;
         events.take(&found, |event| (event.id, Some(EventView::from(event))));
     }
     let next = events.next();
-    if events.items.is_empty() && next.is_none() {
+    if events.items.is_empty() && next.is_none() && page.before.is_none() {
         check_empty(&shared, &caller, &Scope::Tenant(tenant)).await?;
     }
     Ok(Json(EventPage {
@@ -84,7 +84,10 @@ pub(super) async fn show(
     Id(id): Id,
 ) -> Result<Json<EventView>, Problem> {
     let none = || Problem::not_found("event");
-    let record = shared.console.journal.event(id.parse().map_err(|_| none())?).await?;
+    let id = id.parse().map_err(|_| none())?;
+    let record = shared
+        .in_turn(async move |journal: Journal| journal.event(id).await)
+        .await?;
     let record = record
         .filter(|record| caller.sees(&record.summary.tenant))
         .ok_or_else(none)?;

@@ -15,7 +15,7 @@ use super::list::{JobQuery, lane, query_text};
 use super::problem::Problem;
 use super::router::Shared;
 use super::view::{JobDetail, JobPage};
-use crate::journal::{HeldFilter, JobId, JobRecord, JobState, Lane, LaneStatus, Scope};
+use crate::journal::{HeldFilter, JobId, JobRecord, JobState, Journal, Lane, LaneStatus, Scope};
 use crate::tenant::Role;
 
 /// The word for jobs that the breaker holds.
@@ -48,7 +48,10 @@ pub(super) async fn show(
 ) -> Result<Json<JobDetail>, Problem> {
     let (id, record) = find(&shared, &caller, &id).await?;
     let transcripts = match caller.has(Role::Audit) {
-        true => Some(shared.console.journal.transcripts(id).await?),
+        true => {
+            let look = async move |journal: Journal| journal.transcripts(id).await;
+            Some(shared.in_turn(look).await?)
+        }
         false => None,
     };
     Ok(Json(JobDetail::new(&record, transcripts)))

@@ -11,7 +11,7 @@ use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use metrics_exporter_prometheus::PrometheusHandle;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::Semaphore;
 
 use super::body::MAX_BODY_BYTES;
 use super::health::{Health, Snapshot};
@@ -52,7 +52,7 @@ impl fmt::Debug for Console {
 pub(super) struct Shared {
     pub(super) console: Console,
     snapshot: Recent<Result<Snapshot, JournalError>>,
-    lists: Semaphore,
+    lists: Arc<Semaphore>,
 }
 
 /// Looks for lists at a time: 2 of the journal's four readers, so that whoever lists much leaves the others for the health
@@ -60,10 +60,23 @@ pub(super) struct Shared {
 const LISTS_AT_A_TIME: usize = 2;
 
 impl Shared {
-    /// Waits for the turn to look at the journal for a list. Of each look and not of each list, so that they take turns.
-    pub(super) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+    /// Asks the journal when it is this look's turn: of each look and not of each list, so that lists take turns.
+    ///
+    /// In a task of its own, since a client that hangs up must not give its turn away while the database still works.
+    pub(super) async fn in_turn<T, F>(&self, ask: impl FnOnce(Journal) -> F) -> Result<T, JournalError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, JournalError>> + Send + 'static,
+    {
         // Nobody closes this semaphore.
-        self.lists.acquire().await.ok()
+        let turn = Arc::clone(&self.lists).acquire_owned().await.ok();
+        let ask = ask(self.console.journal.clone());
+        let asked = tokio::spawn(async move {
+            let answer = ask.await;
+            drop(turn);
+            answer
+        });
+        asked.await.map_err(|error| JournalError::Stream(error.to_string()))?
     }
 
     /// What the journal says of all lanes, not older than a second.
@@ -87,7 +100,7 @@ pub fn router(console: Console) -> Router {
     let shared = Arc::new(Shared {
         console,
         snapshot: Recent::default(),
-        lists: Semaphore::new(LISTS_AT_A_TIME),
+        lists: Arc::new(Semaphore::new(LISTS_AT_A_TIME)),
     });
     Router::new()
         .route("/v1/jobs", get(jobs::list))

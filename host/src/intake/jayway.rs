@@ -4,6 +4,7 @@
 //! either does not parse, or parses and means something else: a filter on an object tests the object in Jayway and
 //! each of its members in RFC 9535. Both are found here, one after the other, and rewritten for the error message.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use super::rephrase::{Right, say};
@@ -33,9 +34,10 @@ const FUNCTIONS: [&str; 14] = [
 ];
 
 /// Members of SailPoint's payloads that are objects: a filter on one of them has the same trap as one on the root.
-const OBJECTS: [&str; 9] = [
+const OBJECTS: [&str; 10] = [
     "",
     "identity",
+    "identity.attributes",
     "identity.manager",
     "source",
     "source.owner",
@@ -79,6 +81,8 @@ impl<'t> Text<'t> {
             .or_else(|| (0..self.tokens.len()).find_map(|at| self.find_operator(at)))
             .or_else(|| self.find_object_filter())
             .or_else(|| self.find_scan_filter())
+            .or_else(|| (0..self.tokens.len()).find_map(|at| self.find_element_filter(at)))
+            .or_else(|| self.find_number())
     }
 
     /// The whole text with these tokens replaced.
@@ -281,6 +285,99 @@ impl<'t> Text<'t> {
             ),
             rewritten: None,
         })
+    }
+
+    /// A filter with `@.…` on what another filter, `*` or an index has found: Jayway tests an object itself there, RFC
+    /// 9535 each of its members, so that `==` would never match and `!=` nearly always.
+    fn find_element_filter(&self, open: usize) -> Option<Found> {
+        let close = self.closing(open)?;
+        let own = self.own_current(open, close);
+        let before = open.checked_sub(1)?;
+        if self.kind(open)? != Kind::Open || !own.iter().any(|at| self.has_member(*at)) {
+            return None;
+        }
+        let (start, rewritten) = match self.kind(before)? {
+            Kind::Star => {
+                let dot = before.checked_sub(1)?;
+                (dot, Some(self.replace(dot..before + 1, "")))
+            }
+            Kind::Close => {
+                let start = self.opening(before)?;
+                let joined = |first, second| format!("[?({first}) && ({second})]");
+                match (self.kind(start + 1)?, before - start) {
+                    (Kind::Question, _) => {
+                        let both = joined(self.slice(start + 2..before), self.slice(open + 2..close));
+                        (start, Some(self.replace(start..close + 1, &both)))
+                    }
+                    (Kind::Star, 2) => (start, Some(self.replace(start..before + 1, ""))),
+                    (Kind::Text, 2) => return None,
+                    _ => (start, None),
+                }
+            }
+            _ => return None,
+        };
+        // Without the `*` it would be a filter on an object, which means something else again.
+        let rewritten = rewritten.filter(|text: &String| Text::new(text).find_object_filter().is_none());
+        let what = format!(
+            "`{}[?…@.…]` tests what was found itself in Jayway, but each of its members in RFC 9535",
+            self.slice(start..open)
+        );
+        Some(Found { what, rewritten })
+    }
+
+    /// Whether something is taken from what stands at `at`.
+    fn has_member(&self, at: usize) -> bool {
+        matches!(self.kind(at + 1), Some(Kind::Dot | Kind::Descend | Kind::Open))
+    }
+
+    /// A number and the same number as text are equal in Jayway, and not in RFC 9535: a comparison of a path with one of
+    /// them that is not also made with the other.
+    fn find_number(&self) -> Option<Found> {
+        let made = (0..self.tokens.len()).filter_map(|at| Some((at, self.comparison(at)?)));
+        let made: Vec<_> = made.collect();
+        let known: BTreeSet<_> = made.iter().map(|(_, comparison)| *comparison).collect();
+        made.iter().find_map(|(at, (path, operator, literal))| {
+            let plain = literal.trim_matches(['\'', '"']);
+            let is_number = plain.parse::<f64>().is_ok_and(f64::is_finite);
+            let joint = match *operator {
+                "==" if is_number => "||",
+                "!=" if is_number => "&&",
+                _ => return None,
+            };
+            let twins = match plain == *literal {
+                true => [format!("'{plain}'"), format!("\"{plain}\"")],
+                false => [plain.to_owned(), plain.to_owned()],
+            };
+            if twins
+                .iter()
+                .any(|twin| known.contains(&(path, operator, twin.as_str())))
+            {
+                return None;
+            }
+            let what = format!("`{operator} {literal}` holds for the number and for the text {plain} in Jayway");
+            let (start, end) = (self.operand_before(*at)?, self.operand_after(at + 1)?.1);
+            let [twin, _] = twins;
+            let both = format!("({path} {operator} {literal} {joint} {path} {operator} {twin})");
+            let rewritten = Some(self.replace(start..end, &both));
+            Some(Found { what, rewritten })
+        })
+    }
+
+    /// The path, the operator and the literal of the comparison at `at`, whichever of the two comes first.
+    fn comparison(&self, at: usize) -> Option<(&'t str, &'t str, &'t str)> {
+        if self.kind(at)? != Kind::Operator {
+            return None;
+        }
+        let start = self.operand_before(at)?;
+        let is_path = |at: usize| matches!(self.kind(at), Some(Kind::Root | Kind::Current)) && self.has_member(at);
+        let left = self.slice(start..at);
+        match self.operand_after(at + 1)?.0 {
+            Right::Literal(literal) if is_path(start) => Some((left, self.word(at), literal)),
+            Right::Path(path) if is_path(at + 1) && start + 1 == at && self.is_literal(start) => {
+                Some((path, self.word(at), left))
+            }
+            _ => None,
+        }
     }
 
     /// The `@` that belong to the filter in this bracket, not to one inside it.

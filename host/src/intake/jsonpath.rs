@@ -119,7 +119,7 @@ impl Path {
             text: text.to_owned(),
             path,
             singular: is_singular(&split.tokens),
-            laborious: is_laborious(&split.tokens),
+            laborious: is_laborious(&split),
         })
     }
 }
@@ -258,12 +258,16 @@ fn is_singular(tokens: &[Token]) -> bool {
         .all(|token| matches!(token.kind, Close | Dot | Name | Number | Open | Root | Text))
 }
 
-/// Whether something in a filter leads to many places: `*`, `..`, a slice or another filter.
-fn is_laborious(tokens: &[Token]) -> bool {
+/// Whether something in a filter leads to many places, `*`, `..`, a slice or another filter, or compiles a pattern anew
+/// for each value.
+fn is_laborious(text: &Text<'_>) -> bool {
     let mut brackets: Vec<bool> = Vec::new();
-    for token in tokens {
+    for (at, token) in text.tokens.iter().enumerate() {
         let in_filter = brackets.contains(&true);
         match token.kind {
+            Kind::ParenOpen if in_filter && ["match", "search"].contains(&text.word(at.saturating_sub(1))) => {
+                return true;
+            }
             Kind::Open => brackets.push(false),
             Kind::Close => drop(brackets.pop()),
             Kind::Star | Kind::Descend | Kind::Colon | Kind::Question if in_filter => return true,

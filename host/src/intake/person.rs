@@ -86,9 +86,7 @@ impl Mapping {
     pub(crate) fn person(&self, identity: Option<&Identity<'_>>, event: &Value) -> Result<Person, String> {
         let field = |key: &str, path: &Option<Path>, usual: Option<&str>| match path {
             Some(path) => mapped(key, path, event).map(Some),
-            None => usual
-                .map(|text| checked(text.to_owned(), &format!("identity.{key}")))
-                .transpose(),
+            None => usual.map(|text| checked(text, &format!("identity.{key}"))).transpose(),
         };
         let attributes = self
             .attributes
@@ -114,12 +112,13 @@ pub(crate) fn one_text(path: &Path, event: &Value, place: &str) -> Result<String
     if text.trim().is_empty() {
         return Err(format!("{place} leads to an empty text"));
     }
-    checked(text, place)
+    checked(&text, place)
 }
 
-/// A field within its limit. Whoever uses one encodes it; a control character in it is no name or address in the first
-/// place.
-pub(crate) fn checked(text: String, place: &str) -> Result<String, String> {
+/// A field within its limit, without the blanks around it that people type and targets do not have. Whoever uses one
+/// encodes it; a control character in it is no name or address in the first place.
+pub(crate) fn checked(text: &str, place: &str) -> Result<String, String> {
+    let text = text.trim();
     if text.len() > MAX_PERSON_FIELD_BYTES {
         Err(format!(
             "{place} has {} bytes; the limit for a person's field is {MAX_PERSON_FIELD_BYTES}",
@@ -128,6 +127,6 @@ pub(crate) fn checked(text: String, place: &str) -> Result<String, String> {
     } else if text.chars().any(char::is_control) {
         Err(format!("{place} holds a control character"))
     } else {
-        Ok(text)
+        Ok(text.to_owned())
     }
 }

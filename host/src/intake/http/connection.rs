@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::Request;
+use axum::http::{HeaderValue, Request, header};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
@@ -25,7 +25,16 @@ pub(super) struct Serving {
     pub(super) router: Router,
     pub(super) tls: Option<TlsAcceptor>,
     pub(super) limits: ConnectionLimits,
+    /// Places for connections.
+    pub(super) room: Arc<Semaphore>,
     pub(super) stop: watch::Receiver<bool>,
+}
+
+impl Serving {
+    /// Whether places are so short that whoever is idle has to give way.
+    pub(super) fn is_pressed(&self) -> bool {
+        self.room.available_permits() < self.limits.connections / 10
+    }
 }
 
 /// Serves a connection until it ends, one of its times is over, or the server stops and its last request is answered.
@@ -60,12 +69,7 @@ async fn http<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     serving: Serving,
     idle: std::time::Duration,
 ) {
-    let Serving {
-        router,
-        limits,
-        mut stop,
-        ..
-    } = serving;
+    let (router, limits, mut stop) = (serving.router.clone(), serving.limits, serving.stop.clone());
     let phase = Arc::new(Phase::default());
     let times = Times {
         idle,
@@ -76,9 +80,17 @@ async fn http<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     let service = service_fn(move |request: Request<Incoming>| {
         phase.begin();
         let (router, phase) = (router.clone(), Arc::clone(&phase));
+        let serving = serving.clone();
         async move {
-            let answer = router.oneshot(request.map(Body::new)).await;
+            let mut answer = router.oneshot(request.map(Body::new)).await;
             phase.end();
+            // Each answer begins a new idle time: whoever asks for something now and then would have its place for ever.
+            if serving.is_pressed()
+                && let Ok(answer) = &mut answer
+            {
+                let close = HeaderValue::from_static("close");
+                answer.headers_mut().insert(header::CONNECTION, close);
+            }
             answer
         }
     });

@@ -76,7 +76,7 @@ fn field(members: &Map<String, Value>, name: &str) -> Result<Option<String>, Str
     match members.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) if text.trim().is_empty() => Err(format!("`{name}` is empty; leave it out")),
-        Some(Value::String(text)) => checked(text.trim().to_owned(), &format!("`{name}`")).map(Some),
+        Some(Value::String(text)) => checked(text, &format!("`{name}`")).map(Some),
         Some(other) => Err(format!("`{name}` must be a string, is {}", type_of(other))),
     }
 }

@@ -107,18 +107,17 @@ impl Server {
             router,
             tls: tls.map(|certificates| TlsAcceptor::from(certificates.config())),
             limits,
+            room: Arc::new(Semaphore::new(limits.connections.clamp(1, Semaphore::MAX_PERMITS))),
             stop: stop.clone(),
         };
-        let room = Arc::new(Semaphore::new(limits.connections.clamp(1, Semaphore::MAX_PERMITS)));
         let mut open = JoinSet::new();
         loop {
             tokio::select! {
                 biased;
                 () = stopped(&mut stop) => break,
                 Some(ended) = open.join_next() => report(ended),
-                (stream, place) = accept(&listener, &room) => {
-                    let pressed = room.available_permits() < limits.connections / 10;
-                    let idle = if pressed { limits.idle.min(PRESSED_IDLE) } else { limits.idle };
+                (stream, place) = accept(&listener, &serving.room) => {
+                    let idle = if serving.is_pressed() { limits.idle.min(PRESSED_IDLE) } else { limits.idle };
                     let serving = serving.clone();
                     open.spawn(async move {
                         serve(stream, serving, idle).await;

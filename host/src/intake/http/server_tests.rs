@@ -185,6 +185,26 @@ async fn an_idle_connection_is_closed_after_its_time() {
 }
 
 #[tokio::test]
+async fn who_has_a_place_gives_it_up_with_its_next_answer_where_places_are_short() {
+    let running = Running::start(ConnectionLimits {
+        connections: 10,
+        ..limits()
+    })
+    .await;
+    let mut kept = Vec::new();
+    for _ in 0..9 {
+        let mut stream = running.connect().await;
+        assert_eq!(ask(&mut stream).await, "hello");
+        assert_eq!(ask(&mut stream).await, "hello", "one place is free");
+        kept.push(stream);
+    }
+    let mut last = running.connect().await;
+    assert_eq!(ask(&mut last).await, "hello");
+    end(&mut last).await;
+    running.works().await;
+}
+
+#[tokio::test]
 async fn a_request_that_takes_long_is_not_idle() {
     let running = Running::start(ConnectionLimits {
         idle: SHORT,
