@@ -192,10 +192,11 @@ async fn who_has_a_place_gives_it_up_with_its_next_answer_where_places_are_short
     })
     .await;
     let mut kept = Vec::new();
-    for _ in 0..9 {
+    // The listener holds a place for whoever comes next.
+    for _ in 0..8 {
         let mut stream = running.connect().await;
         assert_eq!(ask(&mut stream).await, "hello");
-        assert_eq!(ask(&mut stream).await, "hello", "one place is free");
+        assert_eq!(ask(&mut stream).await, "hello", "a place is free");
         kept.push(stream);
     }
     let mut last = running.connect().await;
