@@ -1,6 +1,7 @@
 //! Attempts that would not end: no single call is over its limits, all together are.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ const ACCOUNTS: usize = 50;
 struct Target {
     takes: Duration,
     says: usize,
+    /// Answers nothing of use any more once something is closed, for as long as this is set.
+    breaks: AtomicBool,
     closed: Mutex<BTreeSet<String>>,
 }
 
@@ -54,8 +57,10 @@ impl Transport for Target {
             .to_string()
             .into_bytes();
         let headers = Vec::new();
+        let is_read = request.method == Method::Get;
+        let is_broken = is_read && self.breaks.load(Ordering::SeqCst) && !self.closed.lock().unwrap().is_empty();
         Ok(Response {
-            status: 200,
+            status: if is_broken { 503 } else { 200 },
             headers,
             body,
         })
@@ -125,4 +130,26 @@ pub(crate) async fn an_attempt_that_says_too_much_begins_nothing_new() {
     let closed = target.closed.lock().unwrap().clone();
     assert!(!closed.is_empty() && closed.len() < ACCOUNTS, "{closed:?}");
     all_proved(&tried.transcript, &closed);
+}
+
+#[tokio::test(start_paused = true)]
+pub(crate) async fn what_was_closed_and_cannot_be_read_is_not_over() {
+    let target = Arc::new(Target {
+        breaks: AtomicBool::new(true),
+        ..Target::default()
+    });
+    let connector = connector(&target).await;
+    let mut gate = Gate::in_memory();
+    for why in ["after 30 s account a00 cannot be read", "503"] {
+        let tried = attempt(&connector, &leaver(), false, &mut gate).await;
+        let Err(Stop::Unavailable(reason)) = &tried.end else {
+            panic!("{:?}", tried.end);
+        };
+        assert!(reason.contains(why), "{reason}");
+    }
+    assert_eq!(target.closed.lock().unwrap().len(), 1, "nothing more was begun");
+    target.breaks.store(false, Ordering::SeqCst);
+    let tried = attempt(&connector, &leaver(), false, &mut gate).await;
+    assert!(tried.end.is_ok(), "{:?}", tried.end);
+    assert_eq!(target.closed.lock().unwrap().len(), ACCOUNTS);
 }

@@ -15,11 +15,8 @@ use super::list::{JobQuery, lane, query_text};
 use super::problem::Problem;
 use super::router::Shared;
 use super::view::{JobDetail, JobPage};
-use crate::journal::{HeldFilter, JobId, JobRecord, JobState, Journal, Lane, LaneStatus, Scope};
+use crate::journal::{BREAKER_HOLD, HeldFilter, JobId, JobRecord, JobState, Journal, Lane, LaneStatus, Scope};
 use crate::tenant::Role;
-
-/// The word for jobs that the breaker holds.
-const BREAKER: &str = "breaker";
 
 /// `GET /v1/jobs`
 pub(super) async fn list(
@@ -108,7 +105,7 @@ pub(super) async fn release(
     caller.require(Role::Approve)?;
     let (id, record) = find(&shared, &caller, &id).await?;
     let summary = &record.summary;
-    if matches!(&summary.state, JobState::Held { why } if why == BREAKER) {
+    if matches!(&summary.state, JobState::Held { why } if why == BREAKER_HOLD) {
         refuse_open_breaker(&shared, Some(summary.lane.tenant()), Some(&summary.lane)).await?;
     }
     shared
@@ -150,7 +147,7 @@ pub(super) async fn release_held(
         lane,
         why: wanted.why,
     };
-    if filter.why.as_deref().is_none_or(|why| why == BREAKER) {
+    if filter.why.as_deref().is_none_or(|why| why == BREAKER_HOLD) {
         refuse_open_breaker(&shared, filter.tenant.as_deref(), filter.lane.as_ref()).await?;
     }
     let released = shared

@@ -8,11 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::stop::Stop;
 use crate::evidence::CallTranscript;
-use crate::journal::{ClaimedJob, ClosureLimit, Journal, JournalError, Reservation, approval};
+use crate::journal::{BREAKER_HOLD, ClaimedJob, ClosureLimit, Journal, JournalError, Reservation, approval};
 use crate::sandbox::Account;
-
-/// Why jobs are held that the breaker stopped; the journal lists and releases them by it.
-const HOLD_BREAKER: &str = "breaker";
 
 /// Whether a closure may happen now.
 #[derive(Debug)]
@@ -104,7 +101,7 @@ impl<'a> Gate<'a> {
                 }
                 Ok(Reservation::Tripped { reason }) => {
                     return Err(Stop::Held {
-                        why: HOLD_BREAKER,
+                        why: BREAKER_HOLD,
                         reason,
                     });
                 }
@@ -113,9 +110,10 @@ impl<'a> Gate<'a> {
                 Err(JournalError::LeaseLost(_)) => return Err(Stop::LeaseLost),
                 Err(error) => {
                     let reason = format!("the intent cannot be kept: {error}");
-                    return Err(match error {
-                        JournalError::Unavailable(_) => Stop::JournalAway(reason),
-                        _ => Stop::Unavailable(reason),
+                    let is_away = matches!(error, JournalError::Unavailable(_) | JournalError::Busy);
+                    return Err(match is_away || error.is_contention() {
+                        true => Stop::JournalAway(reason),
+                        false => Stop::Unavailable(reason),
                     });
                 }
             }

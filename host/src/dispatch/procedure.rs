@@ -71,9 +71,15 @@ struct Procedure<'a, 'g> {
 
 impl Procedure<'_, '_> {
     async fn run(&mut self, person: &intake::Person, dry_run: bool) -> Result<(Outcome, String), Stop> {
-        let found = self.find(person).await?;
+        let found = match self.find(person).await {
+            // What an earlier attempt set out to close may be closed: no attempt ends the job before that is read.
+            Err(Stop::Failed(reason)) if !self.gate.intended().is_empty() => return Err(Stop::Unavailable(reason)),
+            found => found?,
+        };
         step::passed("found");
-        guard::check(self.connector, person, &found, self.gate)?;
+        if let Err(stop) = guard::check(self.connector, person, &found, self.gate) {
+            return Err(self.with_intended(stop).await?);
+        }
         let end = self.close_found(person, &found, dry_run).await?;
         let were_closed = self.verify_missing(&found).await?;
         Ok(match end.0 {
@@ -176,6 +182,26 @@ impl Procedure<'_, '_> {
         Ok(has_closed)
     }
 
+    /// A stop of the guard's, with what an earlier attempt has closed: the record must not look as if nothing was.
+    async fn with_intended(&mut self, stop: Stop) -> Result<Stop, Stop> {
+        let mut closed = Vec::new();
+        for id in self.gate.intended() {
+            self.verbs.may_go_on()?;
+            let Some(account) = self.read_first(&id).await? else {
+                continue;
+            };
+            if account.standing == Standing::Closed && account.id.eq_ignore_ascii_case(&id) {
+                closed.push(id);
+            }
+        }
+        Ok(match stop {
+            Stop::Refused(reason) if !closed.is_empty() => {
+                Stop::Refused(format!("{reason}; an earlier attempt has closed {}", closed.join(", ")))
+            }
+            stop => stop,
+        })
+    }
+
     async fn closed_before(&mut self, found: &[Account]) -> Result<(Outcome, String), Stop> {
         self.verify_closed(found).await?;
         if found.iter().any(|account| self.gate.was_intended(&account.id)) {
@@ -258,11 +284,11 @@ impl Procedure<'_, '_> {
         let deadline = Instant::now() + VERIFY_WITHIN;
         let mut pause = VERIFY_PAUSE;
         loop {
-            let said = match self.look(id).await {
+            let (said, is_read) = match self.look(id).await {
                 Ok((true, _)) => return Ok(()),
-                Ok((false, status)) => format!("account {id} is {status}"),
+                Ok((false, status)) => (format!("account {id} is {status}"), true),
                 Err(Stop::Unavailable(reason) | Stop::Failed(reason)) => {
-                    format!("account {id} cannot be read: {reason}")
+                    (format!("account {id} cannot be read: {reason}"), false)
                 }
                 // Neither is over within half a minute.
                 Err(Stop::Misconfigured(reason)) => {
@@ -275,10 +301,12 @@ impl Procedure<'_, '_> {
                 Err(stop) => return Err(stop),
             };
             if Instant::now() + pause > deadline {
-                return Err(Stop::Failed(format!(
-                    "{told}, but after {} s {said}",
-                    VERIFY_WITHIN.as_secs()
-                )));
+                let reason = format!("{told}, but after {} s {said}", VERIFY_WITHIN.as_secs());
+                // Of what nobody could read, nobody knows: another attempt reads it first.
+                return Err(match is_read {
+                    true => Stop::Failed(reason),
+                    false => Stop::Unavailable(reason),
+                });
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(VERIFY_PAUSE_MOST);

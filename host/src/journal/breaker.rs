@@ -360,10 +360,12 @@ fn words(per: Duration) -> String {
     }
 }
 
-/// How many closures each lane had since a time.
+/// How many closures each lane had since a time, counted up to one more than the highest limit: it is done in each batch,
+/// while nobody else can write.
 const COUNT_CLOSURES: (&str, &str) = (
     "WITH v (lane, since) AS (VALUES",
-    ") SELECT lane, since, (SELECT count(*) FROM intent WHERE intent.lane = v.lane AND intent.at >= v.since) FROM v",
+    ") SELECT lane, since, (SELECT count(*) FROM \
+     (SELECT 1 FROM intent WHERE intent.lane = v.lane AND intent.at >= v.since LIMIT 100001) AS counted) FROM v",
 );
 
 /// Who ever set out to close these accounts. The joins are written as crosses so that SQLite starts at the accounts.
@@ -373,3 +375,14 @@ const SELECT_CLOSERS: (&str, &str) = (
      FROM v CROSS JOIN intent CROSS JOIN job \
      WHERE intent.lane = v.lane AND intent.account = v.account AND job.id = intent.job_id",
 );
+
+#[cfg(test)]
+mod tests {
+    use crate::tenant::MAX_BREAKER_CLOSURES;
+
+    #[test]
+    fn one_more_is_counted_than_any_breaker_allows() {
+        let counted = format!(" LIMIT {})", MAX_BREAKER_CLOSURES + 1);
+        assert!(super::COUNT_CLOSURES.1.contains(&counted), "{counted}");
+    }
+}

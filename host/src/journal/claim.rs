@@ -4,7 +4,7 @@
 //! turn and no more. What a tenant's jobs hold while they hang is bounded by the host that claims ([`Shares`]): only it
 //! knows how many places it has.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -277,24 +277,26 @@ fn share(candidates: &[String], unit: &Unit, context: &Context, claim: &Claim, n
 /// The heads of the lanes' queues: at least one more than each may give, which tells when the lane is due next.
 async fn due(tx: &mut AnyConnection, shares: &[(String, usize)]) -> Result<HashMap<String, Vec<JobRow>>, JournalError> {
     let mut found: HashMap<String, Vec<JobRow>> = HashMap::new();
-    if shares.is_empty() {
-        return Ok(found);
+    // Both numbers are powers of two, and the lanes filled up with none, so that few texts fill the statement cache. Lanes
+    // that give many have a statement of their own, or as many rows would be read of each.
+    let mut by_limit: BTreeMap<usize, Vec<&str>> = BTreeMap::new();
+    for (lane, share) in shares {
+        by_limit.entry((share + 1).next_power_of_two()).or_default().push(lane);
     }
-    let (mut selects, mut bind) = (Vec::new(), Bind::new());
-    // Both numbers are powers of two, and the lanes filled up with none, so that few texts fill the statement cache.
-    let most = shares.iter().map(|(_, share)| share + 1).max().unwrap_or(1);
-    let limit = most.next_power_of_two();
-    for index in 0..shares.len().next_power_of_two() {
-        bind = bind.text(shares.get(index).map_or("", |(lane, _)| lane));
-        let lane = index + 1;
-        selects.push(format!(
-            "SELECT * FROM (SELECT {JOB_COLUMNS} FROM job WHERE lane = ${lane} AND state = 0 \
-             ORDER BY run_at, id LIMIT {limit}) AS l{index}"
-        ));
-    }
-    for row in fetch(tx, AssertSqlSafe(selects.join(" UNION ALL ")), bind).await? {
-        let job = JobRow::read(&row)?;
-        found.entry(job.lane.clone()).or_default().push(job);
+    for (limit, lanes) in by_limit {
+        let (mut selects, mut bind) = (Vec::new(), Bind::new());
+        for index in 0..lanes.len().next_power_of_two() {
+            bind = bind.text(lanes.get(index).copied().unwrap_or_default());
+            let lane = index + 1;
+            selects.push(format!(
+                "SELECT * FROM (SELECT {JOB_COLUMNS} FROM job WHERE lane = ${lane} AND state = 0 \
+                 ORDER BY run_at, id LIMIT {limit}) AS l{index}"
+            ));
+        }
+        for row in fetch(tx, AssertSqlSafe(selects.join(" UNION ALL ")), bind).await? {
+            let job = JobRow::read(&row)?;
+            found.entry(job.lane.clone()).or_default().push(job);
+        }
     }
     // A union keeps no order by its words, whatever the databases do.
     for jobs in found.values_mut() {

@@ -84,7 +84,7 @@ pub enum JournalError {
 
 impl JournalError {
     /// True where the same transaction may simply be run again: another one was preferred to break a deadlock.
-    pub(super) fn is_contention(&self) -> bool {
+    pub(crate) fn is_contention(&self) -> bool {
         matches!(self, Self::Database { code: Some(code), .. } if code == "40001" || code == "40P01")
     }
 

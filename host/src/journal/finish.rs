@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use super::breaker::BREAKER_HOLD;
 use super::database::Context;
 use super::error::JournalError;
 use super::open::Journal;
@@ -142,6 +143,14 @@ pub(super) fn apply(
     }
     let (id, now) = (job.id, context.now());
     let is_last = is_last(job, context);
+    let released = Finish::Release {
+        reason: "an operator has released the breaker meanwhile".to_owned(),
+    };
+    let finish = match finish {
+        // The breaker said no, and was released before this came: nobody would let the job go any more.
+        Finish::Hold { why, .. } if why == BREAKER_HOLD && !is_tripped(unit, fence) => &released,
+        finish => finish,
+    };
     if let Some(data) = transcript {
         keep(unit, context, fence, data);
     }
@@ -157,6 +166,10 @@ pub(super) fn apply(
     }
     judge_lane(unit, &fence.lane.key(), finish, transcript.is_some(), now);
     unit.job(id).map(Finished::of).ok_or(JournalError::LeaseLost(fence.job))
+}
+
+fn is_tripped(unit: &Unit, fence: &Fence) -> bool {
+    unit.lane(&fence.lane.key()).is_some_and(|lane| lane.tripped.is_some())
 }
 
 /// True where a retry would find the attempts used up.

@@ -260,6 +260,13 @@ fn release_some<'c>(
 }
 
 async fn held(tx: &mut AnyConnection, filter: &HeldFilter, after: Uuid) -> Result<Vec<(Uuid, String)>, JournalError> {
+    let (sql, bind) = select_held(filter, after);
+    let rows = fetch(tx, AssertSqlSafe(sql), bind).await?;
+    rows.iter().map(id_and_lane).collect()
+}
+
+/// The statement of [`held`], for the test that looks at its plan too.
+pub(super) fn select_held(filter: &HeldFilter, after: Uuid) -> (String, Bind) {
     let lane = filter.lane.as_ref().map(Lane::key);
     let wanted = [("tenant", &filter.tenant), ("lane", &lane), ("why", &filter.why)];
     let mut sql = "SELECT id, lane FROM job WHERE state = 2 AND id > $1".to_owned();
@@ -267,12 +274,11 @@ async fn held(tx: &mut AnyConnection, filter: &HeldFilter, after: Uuid) -> Resul
     for (column, value) in wanted {
         let Some(value) = value else { continue };
         number += 1;
-        sql = format!("{sql} AND {column} = ${number}");
+        // Looked for among what is held: by a bare column, SQLite would walk all jobs that the tenant ever had.
+        sql = format!("{sql} AND {column} || '' = ${number}");
         bind = bind.text(value);
     }
-    sql = format!("{sql} ORDER BY id LIMIT ${}", number + 1);
-    let rows = fetch(tx, AssertSqlSafe(sql), bind.int(STEP)).await?;
-    rows.iter().map(id_and_lane).collect()
+    (format!("{sql} ORDER BY id LIMIT ${}", number + 1), bind.int(STEP))
 }
 
 fn id_and_lane(row: &AnyRow) -> Result<(Uuid, String), JournalError> {
@@ -290,10 +296,15 @@ fn reset_breaker<'c>(
     Box::pin(async move {
         let mut unit = Unit::lock(tx, context, [key.clone()]).await?;
         if unit.lane(key).is_some_and(|lane| lane.tripped.is_some()) {
+            // After the last closure that counts, also where that was dated by a clock that has been set back since.
+            let last = "SELECT max(at) FROM intent WHERE lane = $1";
+            let rows = fetch(tx, last, Bind::new().text(key)).await?;
+            let last = rows.first().map_or(Ok(None), |row| Cells::of(row).maybe_int())?;
+            let since = last.map_or(0, |last| last.saturating_add(1)).max(context.now());
             unit.change_lane(key, |lane| {
                 lane.tripped = None;
                 lane.tripped_at = None;
-                lane.breaker_since = context.now();
+                lane.breaker_since = since;
             });
         }
         unit.act(context, actor, "release_breaker", (key, None), reason);

@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::super::dialect::Dialect;
 use super::super::event;
+use super::super::operator::{HeldFilter, select_held};
 use super::super::schema::{MIGRATIONS, statements};
 use super::super::sql::{Bind, Cells, execute, fetch};
 use super::super::types::{Decision, EventId, JobId, Lane, Outcome, State};
@@ -165,6 +166,14 @@ async fn each_list_is_found_by_an_index_that_gives_its_order() {
         let plan = explain(&mut connection, sql, bind).await;
         assert!(plan.contains("event_tenant"), "{plan}");
     }
+    let held = HeldFilter {
+        tenant: acme(),
+        why: Some("breaker".to_owned()),
+        ..HeldFilter::default()
+    };
+    let (sql, bind) = select_held(&held, Uuid::nil());
+    let plan = explain(&mut connection, sql, bind).await;
+    assert!(plan.contains("job_held") && !plan.contains("TEMP B-TREE"), "{plan}");
     let (sql, bind) = look("event", event::of_tenant("acme"), None);
     let plan = explain(&mut connection, sql, bind).await;
     assert!(plan.contains("COVERING INDEX event_tenant"), "{plan}");

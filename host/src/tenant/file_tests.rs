@@ -8,7 +8,7 @@ use serde_json::json;
 use super::*;
 use crate::tenant::PluginSource;
 use crate::tenant::{Becomes, LeaverRule, Location, MAX_CONFIG_BYTES, Mode, PersonMapping, SourceAuth, SourceKind};
-use crate::tenant::{DEFAULT_MAX_AGE, MAX_PATTERN_BYTES, MAX_PATTERNS, MAX_SOURCE_SECRETS};
+use crate::tenant::{DEFAULT_MAX_AGE, MAX_BREAKER_CLOSURES, MAX_PATTERN_BYTES, MAX_PATTERNS, MAX_SOURCE_SECRETS};
 
 fn parse(text: &str) -> Result<Tenant, String> {
     let host = HostConfig::default_for(Path::new("/srv/exeunt"));
@@ -250,6 +250,20 @@ fn unknown_keys_name_the_nearest_known_one() {
         let error = parse(text).expect_err(text);
         assert!(error.contains(expected), "{text}: {error}");
     }
+}
+
+#[test]
+fn a_breaker_counts_up_to_its_limit_and_not_one_more() {
+    let parse_limit = |closures: u32| {
+        let text = format!("[policy]\nbreaker = {{ closures = {closures}, per = '1h' }}");
+        parse(&text).map(|tenant| tenant.policy.breaker.closures)
+    };
+    assert_eq!(parse_limit(MAX_BREAKER_CLOSURES).unwrap(), MAX_BREAKER_CLOSURES);
+    let error = parse_limit(MAX_BREAKER_CLOSURES + 1).unwrap_err();
+    assert!(
+        error.contains("policy.breaker.closures: must be from 1 to 100000"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -5,6 +5,10 @@ use std::time::Duration;
 use super::names::quoted;
 use super::reader::{Item, Table};
 
+/// Most closures that a breaker may allow in its time: 100,000. All of them are counted before each further one, while
+/// nobody else can write, which takes milliseconds; and more than that in one connector is nothing to be guarded any more.
+pub const MAX_BREAKER_CLOSURES: u32 = 100_000;
+
 /// Most patterns in `protected`: 10,000. Each is compared with every person and every account found.
 pub const MAX_PATTERNS: usize = 10_000;
 
@@ -72,7 +76,15 @@ impl Policy {
 impl Breaker {
     fn read(mut table: Table<'_>) -> Self {
         const WRITE: &str = "breaker = { closures = 25, per = \"1h\" }";
-        let closures = table.require("closures", WRITE).and_then(|item| item.count());
+        let closures = table.require("closures", WRITE).and_then(|item| {
+            let closures = item.count()?;
+            let is_small = closures <= MAX_BREAKER_CLOSURES;
+            item.accept(
+                is_small
+                    .then_some(closures)
+                    .ok_or_else(|| format!("must be from 1 to {MAX_BREAKER_CLOSURES}")),
+            )
+        });
         let per = table.require("per", WRITE).and_then(|item| read_duration(&item));
         table.finish();
         let default = Self::default();

@@ -331,4 +331,38 @@ on_both! {
         assert_eq!((jobs.len(), reserved), (6, 3));
         behind.close().await;
     }
+
+    async fn a_breaker_that_a_host_with_a_clock_behind_released_counts_anew_too(rig: Rig) {
+        let docusign = lane("acme", "docusign");
+        for _ in 0..9 {
+            rig.queue(&docusign).await;
+        }
+        let behind = Timestamp::from_millisecond(rig.now().as_millisecond() - 600_000).expect("a date");
+        let behind = rig.another(options(&Arc::new(ManualClock::new(behind)))).await;
+        assert_eq!(work(&rig.journal, LIMIT).await, (3, 6));
+        assert_eq!(behind.release_breaker(&docusign, "ops", "real").await, Ok(6));
+        rig.clock.advance(Duration::from_secs(1));
+        assert_eq!(work(&rig.journal, LIMIT).await, (3, 3), "what was closed before counts no more");
+        behind.close().await;
+    }
+
+    async fn a_job_that_is_held_after_its_breaker_was_released_goes_on(rig: Rig) {
+        let docusign = lane("acme", "docusign");
+        for _ in 0..4 {
+            rig.queue(&docusign).await;
+        }
+        let jobs = rig.claim(4).await;
+        let mut said = Vec::new();
+        for job in &jobs {
+            let account = [format!("account of {}", job.id())];
+            said.push(rig.journal.intend(&job.fence, &account, 0, Some(LIMIT), None).await.expect("an intent"));
+        }
+        assert!(matches!(said[3], Reservation::Tripped { .. }), "{said:?}");
+        assert_eq!(rig.journal.release_breaker(&docusign, "ops", "real").await, Ok(0), "none is held yet");
+        let (why, reason) = (BREAKER_HOLD.to_owned(), "ask".to_owned());
+        let hold = Finish::Hold { why, reason, detail: None };
+        assert_eq!(rig.journal.finish(&jobs[3].fence, hold, None).await, Ok(Finished::Queued));
+        let again = rig.claim_one().await;
+        assert_eq!((again.id(), again.attempt), (jobs[3].id(), 1));
+    }
 }

@@ -70,7 +70,7 @@ impl World {
              settings = {{ account_id = \"{account}\", integration_key = \"{key}\", user_id = \"{user}\" }}\n\
              keys = {{ signing = \"file:docusign.pem\" }}\n\
              endpoints = {{ account = \"https://account-d.docusign.com\", esign = \"https://demo.docusign.net\" }}\n\
-             [policy]\nbreaker = {{ closures = 4000000, per = \"1h\" }}\n"
+             [policy]\nbreaker = {{ closures = 100000, per = \"1h\" }}\n"
         );
         for number in 0..tenants {
             world.write(&format!("tenants/t{number}.toml"), &tenant)?;

@@ -97,7 +97,7 @@ impl House {
         let auth = "kind = \"sailpoint\"\nauth = { bearer = \"file:hr.token\" }\n";
         text.replace("kind = \"sailpoint\"\n", auth).replace(
             "[policy]\n",
-            "[policy]\nbreaker = { closures = 1000000, per = \"1h\" }\n",
+            "[policy]\nbreaker = { closures = 100000, per = \"1h\" }\n",
         )
     }
 
