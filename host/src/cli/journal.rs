@@ -73,7 +73,9 @@ impl Place {
         {
             bail!("there is no journal {address}; name the host file with --config, or the journal with --journal");
         }
-        let store = open(address).await?;
+        // As it is: a backup by a newer release must not change tables under a server that runs.
+        let url = address.resolve()?;
+        let store = Store::open_as_it_is(url.expose_secret(), Options::default()).await?;
         let moved = if self.is_standard() {
             write(&store, standard(std::io::stdout())?).await
         } else {
@@ -107,7 +109,7 @@ impl Place {
             let file = file.with_context(|| format!("cannot read {}", self.file.display()))?;
             Box::new(BufReader::new(file))
         };
-        let store = open(address).await?;
+        let store = Store::open(address.resolve()?.expose_secret(), Options::default()).await?;
         let moved = store.import(&mut input).await;
         store.close().await;
         moved.with_context(|| format!("{} was not imported into {address}", self.file.display()))
@@ -116,10 +118,6 @@ impl Place {
     fn is_standard(&self) -> bool {
         self.file == Path::new("-")
     }
-}
-
-async fn open(address: &JournalAddress) -> anyhow::Result<Store> {
-    Ok(Store::open(address.resolve()?.expose_secret(), Options::default()).await?)
 }
 
 /// Standard input or output as a file of its own.

@@ -151,7 +151,10 @@ impl Registry {
         let old = |tenant: &str| before.tenants.get(tenant).cloned();
         let loaded = loads.run(&self.runtime, &found.host, found.changed, old).await;
         self.take(&mut next, loaded);
-        next.loading = loads.tenants();
+        // Those under way, and those whose turn has not come.
+        let waiting = found.files.iter().filter(|file| !next.files.contains_key(*file));
+        next.loading = waiting.map(|file| tenant_name(file).to_owned()).collect();
+        next.loading.append(&mut loads.tenants());
         for begun in loads.begun() {
             next.tenants.entry(begun.tenant.name.clone()).or_insert(Arc::new(begun));
         }
@@ -306,6 +309,7 @@ impl Connectors for Registry {
         let Some(known) = live.tenants.get(tenant) else {
             return match live.problems.get(tenant) {
                 Some(problem) => Lookup::Unready(format!("the tenant `{tenant}` cannot be loaded: {problem}")),
+                None if live.loading.contains(tenant) => Lookup::Absent(still_loading(tenant)),
                 None => Lookup::Absent(format!(
                     "there is no tenant `{tenant}`; put its file back, or cancel its jobs"
                 )),

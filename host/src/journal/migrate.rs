@@ -18,14 +18,8 @@ pub(super) fn migrate<'c>(tx: &'c mut AnyConnection, context: &'c Context, (): &
             Bind::new(),
         )
         .await?;
-        let rows = fetch(tx, "SELECT version FROM schema_version", Bind::new()).await?;
-        let found = rows.first().map_or(Ok(0), |row| Cells::of(row).int())?;
-        if found > SCHEMA_VERSION {
-            return Err(JournalError::NewerSchema {
-                found,
-                known: SCHEMA_VERSION,
-            });
-        }
+        let version = version(tx).await?;
+        let found = version.unwrap_or(0);
         if found == SCHEMA_VERSION {
             return Ok(());
         }
@@ -35,7 +29,7 @@ pub(super) fn migrate<'c>(tx: &'c mut AnyConnection, context: &'c Context, (): &
                 execute(tx, AssertSqlSafe(statement), Bind::new()).await?;
             }
         }
-        let write = if rows.is_empty() {
+        let write = if version.is_none() {
             "INSERT INTO schema_version (version) VALUES ($1)"
         } else {
             "UPDATE schema_version SET version = $1"
@@ -43,4 +37,34 @@ pub(super) fn migrate<'c>(tx: &'c mut AnyConnection, context: &'c Context, (): &
         execute(tx, write, Bind::new().int(SCHEMA_VERSION)).await?;
         Ok(())
     })
+}
+
+/// Refuses tables of another release, and changes nothing.
+pub(super) fn check_schema<'c>(tx: &'c mut AnyConnection, _: &'c Context, (): &'c ()) -> Step<'c, ()> {
+    Box::pin(async move {
+        match version(tx).await {
+            Ok(Some(SCHEMA_VERSION)) => Ok(()),
+            Ok(Some(found)) => Err(JournalError::Invalid(format!(
+                "its tables are of schema version {found} and this release's of {SCHEMA_VERSION}; use the release that \
+                 runs on it, or start this one's `exeunt serve` first"
+            ))),
+            Ok(None) | Err(JournalError::Database { .. }) => {
+                Err(JournalError::Invalid("there is no journal in it".to_owned()))
+            }
+            Err(error) => Err(error),
+        }
+    })
+}
+
+/// Which version the tables have; none where they are not there yet.
+async fn version(tx: &mut AnyConnection) -> Result<Option<i64>, JournalError> {
+    let rows = fetch(tx, "SELECT version FROM schema_version", Bind::new()).await?;
+    let found = rows.first().map(|row| Cells::of(row).int()).transpose()?;
+    match found {
+        Some(found) if found > SCHEMA_VERSION => Err(JournalError::NewerSchema {
+            found,
+            known: SCHEMA_VERSION,
+        }),
+        found => Ok(found),
+    }
 }

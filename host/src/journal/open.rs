@@ -16,7 +16,7 @@ use super::database::{Body, Database, Writer};
 use super::dialect::Dialect;
 use super::error::JournalError;
 use super::group::Group;
-use super::migrate::migrate;
+use super::migrate::{check_schema, migrate};
 use super::random::{SharedRandom, SystemRandom, word};
 use super::types::milliseconds;
 use super::work::WorkCommand;
@@ -104,6 +104,18 @@ impl Journal {
     /// [`JournalError::Open`] for an address that cannot be used, [`JournalError::NewerSchema`] for a database of a
     /// later release, [`JournalError::Unavailable`] where nobody answers.
     pub async fn open(url: &str, options: Options) -> Result<Self, JournalError> {
+        Self::open_after(url, options, migrate).await
+    }
+
+    /// [`Journal::open`] for whoever only reads beside a host of an earlier release: the tables stay as they are.
+    ///
+    /// # Errors
+    /// As [`Journal::open`], and [`JournalError::Open`] where the tables are of an earlier release, or there are none.
+    pub async fn open_as_it_is(url: &str, options: Options) -> Result<Self, JournalError> {
+        Self::open_after(url, options, check_schema).await
+    }
+
+    async fn open_after(url: &str, options: Options, prepare: Body<(), ()>) -> Result<Self, JournalError> {
         let refuse = |reason: String| JournalError::Open {
             url: without_password(url),
             reason,
@@ -111,7 +123,7 @@ impl Journal {
         install_drivers();
         let (dialect, connect) = parse(url).map_err(refuse)?;
         let database = Arc::new(Database::new(connect, dialect, options));
-        match database.write(Writer::Long, &(), migrate).await {
+        match database.write(Writer::Long, &(), prepare).await {
             Err(JournalError::Broken(reason) | JournalError::Unavailable(reason)) if dialect == Dialect::Sqlite => {
                 return Err(refuse(reason.to_string()));
             }

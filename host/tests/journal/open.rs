@@ -36,6 +36,10 @@ on_both! {
             connection.execute(undo).await.expect("an index");
         }
         connection.execute("UPDATE schema_version SET version = 1").await.expect("an update");
+        let refused = Journal::open_as_it_is(&rig.url, rig.options()).await.map(drop).unwrap_err().to_string();
+        assert!(refused.contains("its tables are of schema version 1"), "{refused}");
+        let left = connection.execute("SELECT spelled FROM intent").await;
+        assert!(left.is_err(), "nothing was migrated");
         rig.reopen(rig.options()).await;
         assert_eq!(rig.claim_one().await.id(), id);
         for done in [
