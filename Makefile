@@ -5,6 +5,8 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 EXEUNT := target/debug/exeunt
+# Paths here and in scripts/ begin with it, whatever the user's own settings of cargo say.
+export CARGO_TARGET_DIR := $(CURDIR)/target
 
 .PHONY: help demo test build plugins guests format lint witness postgres registry nextest release bench fuzz
 

@@ -9,6 +9,8 @@ targets=("$@")
 [ ${#targets[@]} -gt 0 ] || targets=(path target_json tenant_file admission)
 
 cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz --version 0.13.2
+# Apart from the workspace's, which `make` names.
+export CARGO_TARGET_DIR=$PWD/fuzz/target
 # Our code has no unsafe blocks, so no sanitizer: what is looked for are panics, broken promises and endless work.
 options=(--sanitizer none --codegen-units 16)
 

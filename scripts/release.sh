@@ -14,17 +14,21 @@ runs=$(mktemp -d)
 trap 'rm -rf "$runs"' EXIT
 
 # With --target, the flags are for what is built and not for what builds it. Both are put where target/plugins is beside.
+# The flags are encoded, since in RUSTFLAGS a blank in a path would end it.
 build() {
-    RUSTFLAGS=$1 cargo build --release --locked --target "$host" --target-dir "$2" --workspace --bin exeunt --bin bench
-    install -m 755 "$2/$host/release/exeunt" "$2/$host/release/bench" "$2"
+    local folder=$1 IFS=$'\x1f'
+    shift
+    CARGO_ENCODED_RUSTFLAGS="$*" \
+        cargo build --release --locked --target "$host" --target-dir "$folder" --workspace --bin exeunt --bin bench
+    install -m 755 "$folder/$host/release/exeunt" "$folder/$host/release/bench" "$folder"
 }
 
 # Counts are written to where the variable says. The processes that compile components have no variables and may write no
 # files; the folder that cannot be is for them.
-build -Cprofile-generate=/dev/null/none target/training
+build target/training -Cprofile-generate=/dev/null/none
 LLVM_PROFILE_FILE=$runs/%p.profraw target/training/bench train
 "$profdata" merge -o target/training/exeunt.profdata "$runs"/*.profraw
 
 # Of the simulator's and the benchmarks' own code there may be no counts; nobody needs to hear that.
-build "-Cprofile-use=$PWD/target/training/exeunt.profdata -Cllvm-args=-pgo-warn-missing-function=false" target/trained
+build target/trained "-Cprofile-use=$PWD/target/training/exeunt.profdata" -Cllvm-args=-pgo-warn-missing-function=false
 echo "target/trained/exeunt is built, and target/trained/bench to measure it"

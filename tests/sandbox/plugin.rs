@@ -46,10 +46,3 @@ fn positions(bytes: &[u8], wanted: &[u8]) -> Vec<usize> {
     let windows = bytes.windows(wanted.len()).enumerate();
     windows.filter(|(_, part)| *part == wanted).map(|(at, _)| at).collect()
 }
-
-/// Another file of the same plugin: a section that says nothing stands at its end.
-pub(crate) fn noted(component: &[u8]) -> Vec<u8> {
-    let mut noted = component.to_vec();
-    noted.extend(b"\x00\x05\x04note");
-    noted
-}

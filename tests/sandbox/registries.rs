@@ -14,13 +14,14 @@ use exeunt::intake::http::{Certificates, Server};
 use exeunt::sandbox::Plugin;
 use exeunt::tenant::{PrivateKey, Signatures};
 use futures_util::stream;
+use kit::noted;
 use secrecy::SecretString;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 
 use crate::house::settings;
-use crate::plugin::{hostile, noted};
+use crate::plugin::hostile;
 use crate::served::Served;
 
 /// What a registry answers on a path.

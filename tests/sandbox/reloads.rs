@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use exeunt::clock::{Clock as _, SystemClock};
 use exeunt::journal::{Decision, Dedupe, Finish, Lane, LaneStatus, NewEvent, NewJob, NewState};
+use kit::noted;
 
 use crate::house::STATIC_KEY;
-use crate::plugin::{hostile, noted};
+use crate::plugin::hostile;
 use crate::served::Served;
 
 /// Parks the hostile tenant's lane, as a job does that finds its key refused.

@@ -2,8 +2,9 @@
 
 use exeunt::sandbox::Plugin;
 use exeunt::tenant::{PrivateKey, Signatures};
+use kit::noted;
 
-use crate::plugin::{hostile, noted};
+use crate::plugin::hostile;
 use crate::served::Served;
 
 /// Puts signatures of a component beside the tenants' plugin.

@@ -1,9 +1,10 @@
 //! Plugins that are replaced: what a host lets run in the old one's place.
 
 use exeunt::sandbox::{Plugin, Sandbox};
+use kit::noted;
 
 use crate::house::limits;
-use crate::plugin::{hostile, noted, with_replaced};
+use crate::plugin::{hostile, with_replaced};
 use crate::served::Served;
 
 /// The hostile plugin in a version that wants to go elsewhere.

@@ -13,7 +13,7 @@ if cmp -s "$here/requirements.txt" "$stamp" && [ -x "$venv/bin/python" ]; then
 fi
 
 as_root() {
-    if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi
+    if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo -n "$@"; fi
 }
 
 # Debian ships python3 without what venv needs to put pip into the environment.
@@ -23,8 +23,11 @@ if ! python3 -c 'import venv, ensurepip' 2>/dev/null; then
         exit 1
     fi
     echo "witness: installing python3-venv"
-    as_root apt-get update -qq
-    as_root apt-get install -y -qq --no-install-recommends python3 python3-venv >/dev/null
+    if ! as_root apt-get update -qq ||
+        ! as_root apt-get install -y -qq --no-install-recommends python3 python3-venv >/dev/null; then
+        echo "witness: install python3 and python3-venv, then run this again" >&2
+        exit 1
+    fi
 fi
 
 echo "witness: installing $(head -n 1 "$here/requirements.txt") into target/witness"

@@ -397,7 +397,7 @@ fn payload(email: &str) -> Value {
 /// When they are not built.
 #[must_use]
 pub fn plugins() -> PathBuf {
-    let folder = target().join("plugins");
+    let folder = kit::target().join("plugins");
     assert!(
         folder.join("docusign.wasm").exists(),
         "there is no {}/docusign.wasm; run `make plugins`",
@@ -419,13 +419,7 @@ pub fn compiled() -> PathBuf {
 /// When it is not built.
 #[must_use]
 pub fn binary(name: &str) -> PathBuf {
-    let program = target().join("debug").join(name);
+    let program = kit::target().join("debug").join(name);
     assert!(program.exists(), "there is no {}; run `make build`", program.display());
     program
-}
-
-fn target() -> PathBuf {
-    // A test runs from target/debug/deps.
-    let program = std::env::current_exe().expect("this program's path");
-    program.ancestors().nth(3).expect("the target folder").to_owned()
 }

@@ -133,7 +133,10 @@ fn judge(case: &Case, before: &[User], after: &[User], end: &str) -> Result<(), 
         "no_account" => known == 0,
         "planned" => case.dry_run && open(before) > 0,
         "refused" => is_protected,
-        "held" => open(before) > 1 || before.iter().filter(theirs).any(|user| user.is_admin && user.is_open()),
+        "held" => {
+            let has_admin = before.iter().filter(theirs).any(|user| user.is_admin && user.is_open());
+            (open(before) > 1 && !case.close_all) || has_admin
+        }
         _ => false,
     };
     let is_untouched = end == "closed" || changed.is_empty();

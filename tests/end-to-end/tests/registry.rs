@@ -1,6 +1,5 @@
 //! Plugins from a registry: Debian's `docker-registry`, as it is.
 
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -54,11 +53,9 @@ impl Registry {
 
     async fn start(world: &World, lines: &str, http: reqwest::ClientBuilder) -> Self {
         rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|free| free.local_addr());
-        let address = format!("127.0.0.1:{}", port.expect("a port").port());
         let data = world.root().join("registry");
         let config = format!(
-            "version: 0.1\nstorage:\n  filesystem: {{ rootdirectory: {data:?} }}\nhttp:\n  addr: {address:?}\n{lines}"
+            "version: 0.1\nstorage:\n  filesystem: {{ rootdirectory: {data:?} }}\nhttp:\n  addr: \"127.0.0.1:0\"\n{lines}"
         );
         let config = world.write("registry.yml", &config);
         let mut command = Command::new("docker-registry");
@@ -66,19 +63,23 @@ impl Registry {
         let log = std::fs::File::create(world.root().join("registry.log")).expect("a log");
         let child = command.stdout(Stdio::null()).stderr(log).spawn();
         let child = child.unwrap_or_else(|error| panic!("docker-registry: {error}; run scripts/debian-package.sh"));
-        let registry = Self {
+        let mut registry = Self {
             child,
-            address,
+            address: String::new(),
             http: http.no_proxy().build().expect("a client"),
             is_private: lines.contains("htpasswd"),
         };
+        let said = || std::fs::read_to_string(world.root().join("registry.log")).unwrap_or_default();
         let listens = tokio::time::timeout(Duration::from_secs(60), async {
-            while TcpStream::connect(&registry.address).is_err() {
+            loop {
+                if let Some(address) = listener(&said()) {
+                    break address;
+                }
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         });
-        let said = || std::fs::read_to_string(world.root().join("registry.log")).unwrap_or_default();
-        assert!(listens.await.is_ok(), "it does not listen\n{}", said());
+        let listens = listens.await;
+        registry.address = listens.unwrap_or_else(|_| panic!("it does not listen\n{}", said()));
         registry
     }
 
@@ -131,6 +132,13 @@ impl Registry {
             .await;
         format!("oci://{}/acme/docusign@{digest}", self.address)
     }
+}
+
+/// Where a registry listens, as its log has it: `msg="listening on 127.0.0.1:40123, tls"`.
+fn listener(log: &str) -> Option<String> {
+    let (_, rest) = log.split_once("listening on ")?;
+    let (address, _) = rest.split_once(['"', ','])?;
+    Some(address.to_owned())
 }
 
 fn digest_of(content: &[u8]) -> String {

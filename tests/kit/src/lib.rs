@@ -13,7 +13,12 @@ pub use shim::{Fault, failing_disk};
 use std::path::PathBuf;
 
 /// The target folder that this program was built into.
-fn target() -> PathBuf {
+///
+/// # Panics
+///
+/// When it is in none.
+#[must_use]
+pub fn target() -> PathBuf {
     // A test runs from target/debug/deps, a program from target/debug.
     let program = std::env::current_exe().expect("this program's path");
     let mut folders = program
@@ -21,4 +26,10 @@ fn target() -> PathBuf {
         .skip(1)
         .skip_while(|folder| folder.ends_with("deps"));
     folders.nth(1).expect("the target folder").to_owned()
+}
+
+/// Another file of the same plugin: a section that says nothing stands at its end.
+#[must_use]
+pub fn noted(component: &[u8]) -> Vec<u8> {
+    [component, b"\x00\x05\x04note"].concat()
 }

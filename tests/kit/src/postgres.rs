@@ -152,6 +152,8 @@ fn template() -> PathBuf {
     // The tests kill processes, never the machine.
     text.push_str("\nlisten_addresses = ''\nfsync = off\nmax_connections = 60\nmin_wal_size = 8MB\n");
     std::fs::write(&settings, text).expect("the settings can be written");
+    // Cargo makes it for integration tests only.
+    std::fs::create_dir_all(place.parent().expect("a folder")).expect("a folder");
     // Another process may be making the same: a rename puts either of them in place, whole.
     let aside = place.with_extension(std::process::id().to_string());
     run(Command::new("cp").arg("-a").arg(&made).arg(&aside));

@@ -21,8 +21,11 @@ command -v npm >/dev/null || wanted+=(nodejs npm)
 if [ ${#wanted[@]} -gt 0 ]; then
     command -v apt-get >/dev/null || { echo "guests: install ${wanted[*]}, then run this again" >&2; exit 1; }
     echo "guests: installing ${wanted[*]}"
-    as_root apt-get update -qq
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${wanted[@]}" >/dev/null
+    if ! as_root apt-get update -qq || ! as_root env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y -qq --no-install-recommends "${wanted[@]}" >/dev/null; then
+        echo "guests: install ${wanted[*]}, then run this again" >&2
+        exit 1
+    fi
 fi
 
 echo "guests: installing componentize-js, componentize-py and scim2-server into target/guests"

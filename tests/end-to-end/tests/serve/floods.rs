@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -31,15 +32,13 @@ async fn still_serves(house: &House, client: &Client, name: &str) {
     client.job_is(&event, "closed").await;
 }
 
-/// How many files this process and its children may open.
+/// How many files this process and its children may open, once its soft limit is its hard one.
 fn open_files() -> usize {
-    let limits = std::fs::read_to_string("/proc/self/limits").expect("limits");
-    let line = limits
-        .lines()
-        .find(|line| line.starts_with("Max open files"))
-        .expect("a line");
-    let soft = line.split_whitespace().nth(3).expect("a number");
-    soft.parse().unwrap_or(usize::MAX)
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit).expect("a soft limit may be as high as the hard one");
+    let most = limit.maximum.unwrap_or(u64::MAX);
+    usize::try_from(most).expect("64 bits")
 }
 
 /// Opens connections, each with the beginning of a request.
@@ -81,6 +80,10 @@ async fn thousands_of_silent_and_half_open_connections_leave_room_for_events_and
     let before = host.resident();
     // With the fifty below, all but some of the 10,000 that a host takes.
     let count = open_files().saturating_sub(500).min(9_900) / 3;
+    assert!(
+        count >= 1_000,
+        "{count} connections of each kind are no flood; raise the hard limit on open files, `ulimit -Hn`, to 4096"
+    );
     let silent = open(host.address(), count, b"").await;
     let half = open(
         host.address(),

@@ -4,6 +4,8 @@
 //! SIGKILL after so many requests at the target, or by itself at a named step. After four rounds, one less than a job
 //! survives, a last process ends what is left, and the books must balance.
 
+use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::Duration;
 
 use docusign_sim::{Fault, FaultKind, Status};
@@ -17,10 +19,11 @@ use crate::house::House;
 use crate::on_both;
 
 /// Where a process may be told to die, in the order of a job's life.
-const STEPS: [&str; 9] = [
+const STEPS: [&str; 10] = [
     "accepted",
     "claimed",
     "found",
+    "locked",
     "intended",
     "closing",
     "close-answered",
@@ -32,8 +35,12 @@ const STEPS: [&str; 9] = [
 /// Lives between two balances. A job dies with the fifth host that dies with it.
 const LIVES: usize = 4;
 
-/// People that come in each round: eight of ten have an account, so each step is passed at least so often.
+/// People that come in each round: eight of ten have an account, so each step of a job is passed more than twelve times.
 const PEOPLE: usize = 20;
+
+/// The step that is passed once for a batch. A batch is of eight jobs at most, which run at a time: what 20 people intend
+/// and finish makes five batches or more.
+const OF_A_BATCH: &str = "locked";
 
 /// A number below the limit. The sequence is the seed's own, so that a failure can be repeated.
 fn below(random: &SeededRandom, limit: u64) -> u64 {
@@ -93,13 +100,14 @@ async fn at_random(house: &House, seed: u64, rounds: usize) {
     );
 }
 
-/// Lives that end at each step, at its first to twelfth pass.
+/// Lives that end at each step, at its first to twelfth pass, or to fourth where it is passed for many jobs at once.
 async fn at_steps(house: &House, seed: u64, turns: usize) {
     let (random, books) = (SeededRandom::new(seed), Books::default());
     let mut round = 0;
     for step in STEPS.into_iter().cycle().take(STEPS.len() * turns) {
         lose_answers(house, &random);
-        let point = format!("{step}={}*off->return", below(&random, 12));
+        let passes = if step == OF_A_BATCH { 4 } else { 12 };
+        let point = format!("{step}={}*off->return", below(&random, passes));
         let mut host = house.start_dying(&point).await;
         let client = Client::new(house, &host);
         books.add(&house.world.simulator, "acme", PEOPLE).await;
@@ -120,6 +128,28 @@ async fn at_steps(house: &House, seed: u64, turns: usize) {
         "{round} hosts died at named steps, {} events",
         books.acknowledged().await
     );
+}
+
+/// The names of all steps in the host's sources.
+fn steps_in(folder: &Path) -> BTreeSet<String> {
+    let mut steps = BTreeSet::new();
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            steps.append(&mut steps_in(&path));
+        } else {
+            let text = std::fs::read_to_string(&path).expect("a source file");
+            let after = text.split("step::passed(").skip(1);
+            steps.extend(after.map(|rest| rest.split('"').nth(1).expect("a name in quotes").to_owned()));
+        }
+    }
+    steps
+}
+
+#[test]
+fn every_step_that_the_host_names_is_one_at_which_a_host_dies_here() {
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../host/src");
+    assert_eq!(steps_in(&sources), STEPS.map(str::to_owned).into());
 }
 
 on_both! {

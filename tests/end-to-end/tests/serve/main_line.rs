@@ -125,7 +125,8 @@ on_both! {
         let books = Books::default();
         let simulator = &house.world.simulator;
         books.add(simulator, "acme", 30).await;
-        simulator.fault(Fault::new(FaultKind::Latency { ms: 100 }).on(Origin::Esign).forever());
+        // Slow enough that events are sent long before their jobs end.
+        simulator.fault(Fault::new(FaultKind::Latency { ms: 500 }).on(Origin::Esign).forever());
         let (host, client) = begin(&house).await;
         books.send_all(&client).await;
         host.stop().await;

@@ -88,13 +88,6 @@ async fn a_bad_tenant_file_keeps_the_old_one_running_and_is_reported() {
     host.stop().await;
 }
 
-/// The same plugin with another digest: a section that says nothing stands at its end.
-fn with_a_note(plugin: &[u8]) -> Vec<u8> {
-    let mut noted = plugin.to_vec();
-    noted.extend(b"\x00\x05\x04note");
-    noted
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_plugin_that_is_replaced_under_load_runs_next_and_no_job_fails_by_it() {
     let house = House::sqlite().await;
@@ -110,7 +103,7 @@ async fn a_plugin_that_is_replaced_under_load_runs_next_and_no_job_fails_by_it()
     let books = Books::default();
     books.add(simulator, "acme", 20).await;
     books.send_all(&client).await;
-    std::fs::write(house.path("own/aside"), with_a_note(&plugin)).expect("a file");
+    std::fs::write(house.path("own/aside"), kit::noted(&plugin)).expect("a file");
     std::fs::rename(house.path("own/aside"), house.path("own/docusign.wasm")).expect("a rename");
     let digests = async || {
         let mut digests = Vec::new();

@@ -44,13 +44,6 @@ fn grown() -> Vec<u8> {
     bytes
 }
 
-/// The same plugin in another file: a section that says nothing stands at its end.
-fn noted() -> Vec<u8> {
-    let mut noted = built();
-    noted.extend(b"\x00\x05\x04note");
-    noted
-}
-
 fn install(house: &House, plugin: &[u8]) {
     std::fs::write(house.path("own/aside"), plugin).expect("a file");
     std::fs::rename(house.path("own/aside"), house.path(FILE)).expect("a rename");
@@ -138,7 +131,7 @@ async fn a_plugin_that_wears_out_the_compiler_is_refused_and_the_service_goes_on
     let told = problem(&client).await;
     says(&told, &["acme.toml:7", "is not admitted", "compiling it"]);
     assert_eq!(closes(&house, &client, "cid@acme.example").await, old);
-    install(&house, &noted());
+    install(&house, &kit::noted(&built()));
     is_mended(&client).await;
     assert_ne!(closes(&house, &client, "dan@acme.example").await, old);
     host.stop().await;
@@ -194,7 +187,7 @@ async fn one_command_goes_back_to_the_plugin_before_and_no_restart_is_needed() {
     let old = closes(&house, &client, "ann@acme.example").await;
     let nothing = house.exeunt(&["plugin", "rollback", "acme", "docusign"]).await;
     nothing.was_misused(&["nothing to go back to"]);
-    install(&house, &noted());
+    install(&house, &kit::noted(&built()));
     crate::until("the new one runs", async || {
         house.exeunt(&["plugin", "list"]).await.stdout.lines().count() == 3
     })

@@ -16,7 +16,7 @@ on_both! {
         let host = house.start().await;
         let client = Client::new(&house, &host);
         let now = simulator.state().clock.now();
-        let reset = now + 6;
+        let reset = now + 25;
         let answer = FaultKind::Answer {
             status: 429,
             headers: vec![
@@ -47,7 +47,7 @@ on_both! {
     }
 
     async fn the_breaker_withholds_what_is_too_much_and_lets_it_go_on_command(house: House) {
-        house.world.edit("closures = 1000000", "closures = 3");
+        house.world.edit("closures = 100000", "closures = 3");
         for number in 0..8 {
             let _ = house.world.user(&format!("p{number}@acme.example"));
         }
@@ -72,6 +72,30 @@ on_both! {
         client.idle().await;
         assert_eq!(ended(&client.jobs("").await), 6, "a new window, and the limit holds again");
         assert_eq!(house.world.seen("DELETE", "/users").len(), 6);
+        host.stop().await;
+    }
+
+    async fn a_connector_without_consent_parks_in_sight_and_goes_on_when_consent_is_given_and_it_is_resumed(house: House) {
+        let user = house.world.user("ann@acme.example");
+        house.world.simulator.set_consent("");
+        let host = house.start().await;
+        let client = Client::new(&house, &host);
+        let event = client.accepted("acme", &end_to_end::event("ann@acme.example")).await;
+        crate::until("it is parked", async || client.see("/readyz").await["parked"] == 1).await;
+        let ready = client.see("/readyz").await;
+        let parked = &ready["details"]["parked"][0];
+        assert_eq!((&parked["tenant"], &parked["connector"]), (&json!("acme"), &json!("docusign")));
+        let said = ["consent", house.world.simulator.user_id(), "/oauth/auth?"];
+        end_to_end::says(parked["why"].as_str().expect("words"), &said);
+        end_to_end::says(&house.ask(&host, &["lanes"]).await.stdout, &["acme/docusign", "parked: consent", said[2]]);
+        assert_eq!(client.job(&event).await["state"], "parked");
+        house.world.simulator.set_consent("signature impersonation");
+        // That it tries again only now is what these words say.
+        let resumed = house.ask(&host, &["resume", "acme", "docusign"]).await;
+        end_to_end::says(&resumed.stdout, &["was not paused, and tries again"]);
+        client.job_is(&event, "closed").await;
+        crate::until("nothing is parked", async || client.see("/readyz").await["parked"] == 0).await;
+        assert_eq!(house.world.status(&user), Status::Closed);
         host.stop().await;
     }
 }
