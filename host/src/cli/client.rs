@@ -226,12 +226,24 @@ fn no_answer(error: reqwest::Error, server: &Url) -> anyhow::Error {
             format!("{server} does not speak TLS; write http:// where `exeunt serve` has no certificate")
         }
         Some(_) => format!("no secure connection to {server}"),
-        None if server.scheme() == "http" && !error.is_connect() && !error.is_timeout() => {
+        None if server.scheme() == "http" && is_no_http(&error) => {
             format!("{server} does not answer in HTTP; write https:// where `exeunt serve` has a certificate")
         }
         None => format!("no answer from {server}; is `exeunt serve` running there?"),
     };
     anyhow::Error::new(error).context(advice)
+}
+
+/// Whether what answered does not speak HTTP. A connection that broke says nothing of that.
+fn is_no_http(error: &reqwest::Error) -> bool {
+    let mut causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
+    causes.any(|cause| cause.downcast_ref().is_some_and(hyper::Error::is_parse))
+}
+
+/// Whether nothing was done after this error: the server said no, or was never reached. After an answer that got lost, it
+/// may have been.
+pub(super) fn was_refused(error: &anyhow::Error) -> bool {
+    error.downcast_ref().is_none_or(reqwest::Error::is_connect)
 }
 
 /// What TLS said. It travels inside errors of input and output, which do not name it as their source.

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::Exit;
-use super::client::{Client, ServerArgs, read};
+use super::client::{Client, ServerArgs, read, was_refused};
 use super::jobs::pretty;
 use super::page::{PageArgs, more};
 use super::table::{or_dash, show, table};
@@ -110,8 +110,13 @@ impl Replay {
         let (mut text, mut exit) = (String::new(), Exit::Success);
         for id in &self.ids {
             let answer = client.post(&["v1", "events", id, "replay"], &json!({})).await;
-            let answer =
-                answer.map_err(|error| error.context(format!("{text}event {} was left as it is", clean(id))))?;
+            let answer = answer.map_err(|error| {
+                let became = match was_refused(&error) {
+                    true => "was left as it is",
+                    false => "may have been accepted or not; replay it again, it is accepted once",
+                };
+                error.context(format!("{text}event {} {became}", clean(id)))
+            })?;
             let said = |key: &str| clean(answer.get(key).and_then(Value::as_str).unwrap_or("-"));
             let again = answer.get("duplicate") == Some(&Value::Bool(true));
             let again = if again { ", replayed before" } else { "" };

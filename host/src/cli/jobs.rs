@@ -4,13 +4,15 @@ use std::fmt::Write as _;
 
 use anyhow::bail;
 use clap::{Args, Subcommand};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::Exit;
-use super::client::{Client, ServerArgs, read};
+use super::client::{Client, ServerArgs, read, was_refused};
 use super::page::{PageArgs, more};
 use super::table::{or_dash, show, table};
 use super::timeline::clean;
+use crate::capability::is_odd;
 use crate::console::{JobDetail, JobPage, JobView, Released};
 
 /// Lists jobs and acts on them, through the server.
@@ -263,7 +265,13 @@ async fn act(client: &Client, verb: &str, ids: &[String], reason: &str) -> anyho
         let answer = client
             .post(&["v1", "jobs", id, verb], &json!({ "reason": reason }))
             .await;
-        let answer = answer.map_err(|error| error.context(format!("{text}job {} was left as it is", clean(id))))?;
+        let answer = answer.map_err(|error| {
+            let became = match was_refused(&error) {
+                true => "was left as it is".to_owned(),
+                false => format!("may have been changed or not; see `exeunt jobs show {}`", clean(id)),
+            };
+            error.context(format!("{text}job {} {became}", clean(id)))
+        })?;
         let job: JobDetail = read(answer)?;
         let _ = writeln!(text, "{}  {}", job.job.id, state(&job.job));
     }
@@ -329,9 +337,17 @@ fn who(job: &JobView) -> String {
     or_dash(["email", "target_id", "id", "name"].into_iter().find_map(known))
 }
 
-/// JSON for people and `jq`. No raw control character gets out: JSON escapes them.
-pub(super) fn pretty(value: &Value) -> anyhow::Result<String> {
-    Ok(serde_json::to_string_pretty(value)? + "\n")
+/// JSON for people and `jq`. What could drive a terminal is escaped, as JSON's own form does below U+0020 only.
+pub(super) fn pretty(value: &impl Serialize) -> anyhow::Result<String> {
+    let mut text = String::new();
+    for c in serde_json::to_string_pretty(value)?.chars() {
+        // Line ends are the form's; in strings there are none. All others are below U+10000.
+        match c != '\n' && is_odd(c) {
+            true => write!(text, "\\u{:04x}", u32::from(c))?,
+            false => text.push(c),
+        }
+    }
+    Ok(text + "\n")
 }
 
 #[cfg(test)]

@@ -185,3 +185,41 @@ async fn all_that_were_given_up_of_a_tenant_are_retried_at_once() {
     );
     assert!(print(&stand, "ops", &["retry", "--reason", "x"]).await.is_err());
 }
+
+#[test]
+fn json_on_a_terminal_drives_nothing_and_is_the_same_json() {
+    let value = json!({"name": "a\u{9b}2J\u{202e}b\u{1b}[m\u{7f}\nä€\u{1f600}"});
+    let text = pretty(&value).unwrap();
+    assert!(text.chars().all(|c| c == '\n' || !is_odd(c)), "{text:?}");
+    assert!(
+        text.contains("\\u009b2J\\u202eb") && text.contains("ä€\u{1f600}"),
+        "{text}"
+    );
+    assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
+}
+
+#[tokio::test]
+async fn an_answer_that_is_lost_is_not_said_to_have_changed_nothing() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let server = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+    let hangs_up = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut first = [0; 16];
+        tokio::io::AsyncReadExt::read_exact(&mut stream, &mut first)
+            .await
+            .unwrap();
+    });
+    let stand = Stand::new().await;
+    let client = Client::new(server, stand.secret("ops"), None).unwrap();
+    let ids = ["0190a6f2-0000-7000-8000-000000000000".to_owned()];
+    let error = act(&client, "cancel", &ids, "x").await.unwrap_err();
+    let error = format!("{error:#}");
+    assert!(
+        error.contains("may have been changed or not; see `exeunt jobs show"),
+        "{error}"
+    );
+    assert!(!error.contains("https://"), "{error}");
+    hangs_up.await.unwrap();
+    let error = format!("{:#}", act(&client, "cancel", &ids, "x").await.unwrap_err());
+    assert!(error.contains("was left as it is"), "nobody is there any more: {error}");
+}

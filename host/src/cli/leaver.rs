@@ -86,7 +86,10 @@ struct Job {
 impl Leaver {
     pub(super) async fn run(self) -> anyhow::Result<Exit> {
         let (text, exit) = self.report(&self.server.client()?).await?;
-        show(&text)?;
+        if let Err(error) = show(&text) {
+            eprintln!("error: the leaver was accepted, and that cannot be written to standard output: {error}");
+            return Ok(exit.max(Exit::Problem));
+        }
         Ok(exit)
     }
 

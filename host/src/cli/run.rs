@@ -9,6 +9,8 @@ use clap::Args;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::jobs::pretty;
+use super::table::show;
 use super::{Exit, runtime, timeline};
 use crate::dispatch::{Connector, Runtime, run_job};
 use crate::evidence::{CallTranscript, JobRecord, JobState, Outcome};
@@ -19,7 +21,7 @@ use crate::tenant::{ConfigError, HostConfig, Location, Tenant, did_you_mean};
 ///
 /// Exit code 0: every job is closed, already closed, without account or planned, or the event is not a leaver's.
 /// 3: the event or a job is held or refused. 4: a job failed or is parked. 2: usage or configuration. 1: the
-/// transcript could not be written, though all jobs went well.
+/// transcript or the report could not be written, though all jobs went well.
 #[derive(Debug, Args)]
 pub(super) struct Run {
     /// Tenant file.
@@ -79,25 +81,26 @@ impl Run {
         // Before anything is closed: a path that cannot be written must not cost the report.
         let transcript = self.transcript.as_deref().map(open_transcript).transpose()?;
         let report = handle(&connectors, &source, &event, self.dry_run, runtime.clock().now()).await;
-        self.print(&report)?;
+        let mut end = exit(&report);
+        // What cannot be written is said, and costs nothing else: accounts are closed by now.
         if let (Some(path), Some(file)) = (&self.transcript, transcript)
             && let Err(error) = write_transcript(file, &report.jobs)
         {
             eprintln!("error: cannot write the transcript {}: {error}", path.display());
-            return Ok(exit(&report).max(Exit::Problem));
+            end = end.max(Exit::Problem);
         }
-        Ok(exit(&report))
+        if let Err(error) = self.print(&report) {
+            eprintln!("error: cannot write the report to standard output: {error}");
+            end = end.max(Exit::Problem);
+        }
+        Ok(end)
     }
 
-    fn print(&self, report: &Report) -> anyhow::Result<()> {
-        let mut out = std::io::stdout().lock();
-        if self.json {
-            serde_json::to_writer_pretty(&mut out, report)?;
-            writeln!(out)?;
-        } else {
-            write!(out, "{}", timeline::report(report))?;
-        }
-        Ok(())
+    fn print(&self, report: &Report) -> anyhow::Result<Exit> {
+        show(&match self.json {
+            true => pretty(report)?,
+            false => timeline::report(report),
+        })
     }
 }
 

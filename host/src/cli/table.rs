@@ -41,9 +41,11 @@ fn columns<const N: usize>(head: [&str; N], rows: impl Iterator<Item = [String; 
 /// Writes a command's result.
 pub(super) fn show(text: &str) -> anyhow::Result<Exit> {
     let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes())?;
-    out.flush()?;
-    Ok(Exit::Success)
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        // Whoever reads has seen enough.
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(Exit::Success),
+    }
 }
 
 fn shorten(cell: &str) -> String {

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::run::Report;
+use crate::capability::printable;
 use crate::evidence::{JobRecord, JobState};
 
 /// One block for the event, one for each job.
@@ -90,9 +91,7 @@ fn write_job(text: &mut String, job: &JobRecord) {
     let _ = writeln!(text, "outcome  {end}: {} ({} ms)", clean(&job.reason), job.elapsed_ms);
 }
 
-/// Text from outside on a terminal: no control characters.
+/// Text from outside on a terminal: nothing that drives it, or shows another order than the text has.
 pub(super) fn clean(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect()
+    printable(text)
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use secrecy::ExposeSecret as _;
 
@@ -68,7 +69,12 @@ impl Token {
     #[expect(clippy::unused_async, reason = "as all commands")]
     pub(super) async fn run(self) -> anyhow::Result<Exit> {
         show(&match self {
-            Self::New(new) => new.make()?,
+            Self::New(new) => {
+                let name = new.name.clone();
+                let made = new.make()?;
+                let unseen = || format!("nobody has seen the token; take it back with: exeunt token revoke {name}");
+                return show(&made).with_context(unseen);
+            }
             Self::List(config) => list(&Tokens::load(&config.file()?)?),
             Self::Revoke(revoke) => {
                 let file = revoke.config.file()?;
