@@ -442,11 +442,11 @@ async fn a_target_id_that_nobody_has_does_not_hide_an_open_account() {
 
     // Hired again, with a new user; the source still has the id of the old one.
     let again = world.user(ANN);
-    world.run(&with_target_id(&world, ANN, &ann)).await.ended_because(
-        "failed",
-        4,
-        &["TARGET_ID_DOES_NOT_FIT", &ann, &again],
-    );
+    let old = event_with(ANN, |event| event["identity"]["docusign"] = json!(ann));
+    world
+        .run(&old)
+        .await
+        .ended_because("failed", 4, &["TARGET_ID_DOES_NOT_FIT", &ann, &again]);
     world.was_only_read();
 }
 
