@@ -59,6 +59,13 @@ impl Transport for Target {
         let headers = Vec::new();
         let is_read = request.method == Method::Get;
         let is_broken = is_read && self.breaks.load(Ordering::SeqCst) && !self.closed.lock().unwrap().is_empty();
+        if is_broken {
+            // Nobody waits for it any longer. The clock stands for this moment only: it would run on by itself whenever the
+            // guest gives up its turn.
+            tokio::time::pause();
+            tokio::time::advance(Duration::from_secs(40)).now_or_never();
+            tokio::time::resume();
+        }
         Ok(Response {
             status: if is_broken { 503 } else { 200 },
             headers,
@@ -68,9 +75,14 @@ impl Transport for Target {
 }
 
 async fn connector(target: &Arc<Target>) -> Connector {
+    connector_with(target, "").await
+}
+
+async fn connector_with(target: &Arc<Target>, policy: &str) -> Connector {
     let house = House::answered_by(Arc::clone(target) as Arc<dyn Transport>).await;
     let settings = json!({"issuer": "the-integration", "subject": "the-service-user"});
-    house.load("hostile", &settings, "close_all = true").await.unwrap()
+    let lines = format!("close_all = true\n{policy}");
+    house.load("hostile", &settings, &lines).await.unwrap()
 }
 
 /// Everything that was asked to be closed was read as closed.
@@ -132,7 +144,7 @@ pub(crate) async fn an_attempt_that_says_too_much_begins_nothing_new() {
     all_proved(&tried.transcript, &closed);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 pub(crate) async fn what_was_closed_and_cannot_be_read_is_not_over() {
     let target = Arc::new(Target {
         breaks: AtomicBool::new(true),
@@ -152,4 +164,24 @@ pub(crate) async fn what_was_closed_and_cannot_be_read_is_not_over() {
     let tried = attempt(&connector, &leaver(), false, &mut gate).await;
     assert!(tried.end.is_ok(), "{:?}", tried.end);
     assert_eq!(target.closed.lock().unwrap().len(), ACCOUNTS);
+}
+
+#[tokio::test]
+pub(crate) async fn who_became_protected_between_two_attempts_is_not_said_to_be_untouched() {
+    let target = Arc::new(Target {
+        breaks: AtomicBool::new(true),
+        ..Target::default()
+    });
+    let mut gate = Gate::in_memory();
+    let tried = attempt(&connector(&target).await, &leaver(), false, &mut gate).await;
+    assert!(matches!(tried.end, Err(Stop::Unavailable(_))), "{:?}", tried.end);
+    target.breaks.store(false, Ordering::SeqCst);
+    let protecting = connector_with(&target, "[policy]\nprotected = [\"leaver@acme.example\"]").await;
+    let tried = attempt(&protecting, &leaver(), false, &mut gate).await;
+    let Err(Stop::Refused(reason)) = &tried.end else {
+        panic!("{:?}", tried.end);
+    };
+    assert!(reason.contains("is protected"), "{reason}");
+    assert!(reason.ends_with("an earlier attempt has closed a00"), "{reason}");
+    assert_eq!(target.closed.lock().unwrap().len(), 1);
 }

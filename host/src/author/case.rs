@@ -356,6 +356,27 @@ mod tests {
     const EXCHANGE: &str = "[[case.exchange]]\nrequest = \"GET api /x\"\nstatus = 200\n";
 
     #[test]
+    fn what_would_never_be_compared_is_an_error_at_its_line() {
+        let expecting = |expect: &str| parse(&CASE.replace("token = true", expect));
+        for (expect, key, beside) in [
+            ("closed = true, code = \"X\"", "code", "failure"),
+            ("accounts = [], until = 1", "until", "failure"),
+            ("token = true, limit = \"X\"", "limit", "failure"),
+            ("fault = \"x\", text = \"y\"", "text", "failure"),
+            ("token = true, next = \"2\"", "next", "accounts"),
+            ("failure = \"unexpected\", next = \"2\"", "next", "accounts"),
+        ] {
+            let error = expecting(expect).unwrap_err();
+            let wanted = format!("cases.toml:4: case.0.expect.{key} belongs to {beside} = ");
+            assert!(error.contains(&wanted), "{error}");
+        }
+        let fine = "failure = \"unexpected\", text = \"x\", code = \"X\", until = 1, limit = \"X\"";
+        for expect in [fine, "accounts = [], next = \"2\"", "fault = \"x\""] {
+            assert!(expecting(expect).is_ok(), "{expect}");
+        }
+    }
+
+    #[test]
     fn cases_and_exchanges_have_a_limit_each() {
         assert_eq!(parse(&CASE.repeat(MAX_CASES)).unwrap().cases.len(), MAX_CASES);
         assert!(

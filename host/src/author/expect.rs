@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::case::{number, place};
 use super::target::Difference;
 use crate::evidence::{AccountAnswer, Answer, FailureAnswer};
-use crate::tenant::{Item, Location, did_you_mean, json as to_json};
+use crate::tenant::{Item, Location, Table, did_you_mean, json as to_json};
 
 /// The fields of an account, as a script writes them.
 const FIELDS: [&str; 8] = [
@@ -69,6 +69,12 @@ impl Expected {
         }
         if token == Some(false) || closed == Some(false) {
             table.note("cannot be false; write failure = \"…\" instead");
+        }
+        if kind.is_none() {
+            misplaced(&mut table, &["text", "code", "until", "limit"], "failure = \"…\"");
+        }
+        if accounts.is_none() {
+            misplaced(&mut table, &["next"], "accounts = […]");
         }
         table.finish();
         let end = match (kind, accounts, fault) {
@@ -218,6 +224,15 @@ fn account(item: &Item<'_>) -> Option<Map<String, Value>> {
     }
     table.finish();
     Some(fields)
+}
+
+/// Notes what would never be compared, so that a case does not seem to show more than it does.
+fn misplaced(table: &mut Table<'_>, keys: &[&'static str], beside: &str) {
+    for key in keys {
+        if let Some(item) = table.get(key) {
+            item.note(format!("belongs to {beside}, which is not there, so it would never be compared"));
+        }
+    }
 }
 
 fn failure_kind(word: &str) -> Result<String, String> {

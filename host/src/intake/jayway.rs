@@ -299,7 +299,8 @@ impl<'t> Text<'t> {
         let (start, rewritten) = match self.kind(before)? {
             Kind::Star => {
                 let dot = before.checked_sub(1)?;
-                (dot, Some(self.replace(dot..before + 1, "")))
+                let is_member = self.kind(dot)? == Kind::Dot;
+                (dot, is_member.then(|| self.replace(dot..before + 1, "")))
             }
             Kind::Close => {
                 let start = self.opening(before)?;
@@ -338,7 +339,7 @@ impl<'t> Text<'t> {
         let known: BTreeSet<_> = made.iter().map(|(_, comparison)| *comparison).collect();
         made.iter().find_map(|(at, (path, operator, literal))| {
             let plain = literal.trim_matches(['\'', '"']);
-            let is_number = plain.parse::<f64>().is_ok_and(f64::is_finite);
+            let is_number = serde_json::from_str::<serde_json::Number>(plain).is_ok();
             let joint = match *operator {
                 "==" if is_number => "||",
                 "!=" if is_number => "&&",

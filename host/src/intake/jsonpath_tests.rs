@@ -211,6 +211,7 @@ fn a_filter_on_what_was_found_is_refused_with_one_filter_for_both() {
     for one in [
         "$.changes[0][?(@.new != 'active')]",
         "$.changes[1:][?@.new == 'x']",
+        "$.changes..*[?@.new == 'x']",
         "$[*][?@.id == 'x']",
     ] {
         let refused = Path::compile(one).unwrap_err();
@@ -248,6 +249,7 @@ fn a_number_is_compared_as_text_too() {
     }
     for fine in [
         "$[?$.code == 'x']",
+        "$[?$.code == '007']",
         "$[?length($.list) == 2]",
         "$[?$.code > 3]",
         "$.list[?@ == 3]",

@@ -62,6 +62,12 @@ async fn work(journal: &Journal, limit: ClosureLimit) -> (usize, usize) {
     }
 }
 
+/// Another host, whose clock is ten minutes behind.
+async fn behind(rig: &Rig) -> Journal {
+    let now = Timestamp::from_millisecond(rig.now().as_millisecond() - 600_000).expect("a date");
+    rig.another(options(&Arc::new(ManualClock::new(now)))).await
+}
+
 on_both! {
     async fn the_limit_is_kept_and_the_rest_is_held(rig: Rig) {
         let docusign = lane("acme", "docusign");
@@ -315,8 +321,7 @@ on_both! {
         for _ in 0..9 {
             rig.queue(&docusign).await;
         }
-        let behind = Timestamp::from_millisecond(rig.now().as_millisecond() - 600_000).expect("a date");
-        let behind = rig.another(options(&Arc::new(ManualClock::new(behind)))).await;
+        let behind = behind(&rig).await;
         assert_eq!(work(&rig.journal, LIMIT).await, (3, 6));
         rig.clock.advance(Duration::from_secs(1));
         assert_eq!(rig.journal.release_breaker(&docusign, "ops", "real").await, Ok(6));
@@ -337,8 +342,7 @@ on_both! {
         for _ in 0..9 {
             rig.queue(&docusign).await;
         }
-        let behind = Timestamp::from_millisecond(rig.now().as_millisecond() - 600_000).expect("a date");
-        let behind = rig.another(options(&Arc::new(ManualClock::new(behind)))).await;
+        let behind = behind(&rig).await;
         assert_eq!(work(&rig.journal, LIMIT).await, (3, 6));
         assert_eq!(behind.release_breaker(&docusign, "ops", "real").await, Ok(6));
         rig.clock.advance(Duration::from_secs(1));
