@@ -367,7 +367,7 @@ mod tests {
             ("failure = \"unexpected\", next = \"2\"", "next", "accounts"),
         ] {
             let error = expecting(expect).unwrap_err();
-            let wanted = format!("cases.toml:4: case.0.expect.{key} belongs to {beside} = ");
+            let wanted = format!("cases.toml:4: case.0.expect.{key}: belongs to {beside} = ");
             assert!(error.contains(&wanted), "{error}");
         }
         let fine = "failure = \"unexpected\", text = \"x\", code = \"X\", until = 1, limit = \"X\"";

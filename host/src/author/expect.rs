@@ -230,7 +230,9 @@ fn account(item: &Item<'_>) -> Option<Map<String, Value>> {
 fn misplaced(table: &mut Table<'_>, keys: &[&'static str], beside: &str) {
     for key in keys {
         if let Some(item) = table.get(key) {
-            item.note(format!("belongs to {beside}, which is not there, so it would never be compared"));
+            item.note(format!(
+                "belongs to {beside}, which is not there; leave it out, it would never be compared"
+            ));
         }
     }
 }

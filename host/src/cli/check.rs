@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::run::feeds_one;
-use super::timeline::clean;
+use super::table::say;
 use super::{Exit, runtime};
+use crate::capability::printable;
 use crate::dispatch::{Connector, Stop, probe};
 use crate::intake::Source;
 use crate::intake::http::OpenSource;
@@ -31,19 +32,20 @@ impl Check {
     pub(super) async fn run(self) -> anyhow::Result<Exit> {
         let host = HostConfig::locate(self.config.as_deref(), &self.tenant)?;
         let tenant = Tenant::load(&self.tenant, &host)?;
-        println!("tenant     {}: {}", tenant.name, tenant.file.display());
+        say(format_args!("tenant     {}: {}", tenant.name, tenant.file.display()))?;
         // One mistake must not hide the next: errors are gathered, and what is well is tried all the same.
         let mut errors = Vec::new();
         for config in tenant.sources.values() {
-            if let Err(error) = check_source(&tenant, config) {
-                errors.push(error);
+            match check_source(&tenant, config) {
+                Ok(text) => say(text)?,
+                Err(error) => errors.push(error),
             }
         }
         let runtime = runtime(&host)?;
         let mut exit = Exit::Success;
         for config in tenant.connectors.values() {
             match runtime.connector(&tenant, config).await {
-                Ok(connector) => exit = exit.max(check_connector(&connector).await),
+                Ok(connector) => exit = exit.max(check_connector(&connector).await?),
                 Err(error) => errors.push(error),
             }
         }
@@ -52,52 +54,54 @@ impl Check {
     }
 }
 
-fn check_source(tenant: &Tenant, config: &SourceConfig) -> Result<(), ConfigError> {
+fn check_source(tenant: &Tenant, config: &SourceConfig) -> Result<String, ConfigError> {
     let source = match &config.auth {
         Some(_) => OpenSource::open(config)?.source().clone(),
         None => Source::new(config)?,
     };
     feeds_one(tenant, &source)?;
-    println!("source     {}: feeds {}", source.name(), source.connectors().join(", "));
+    let mut text = format!("source     {}: feeds {}", source.name(), source.connectors().join(", "));
     if config.auth.is_none() {
-        println!("           it has no `auth`: `exeunt run` takes its events, `exeunt serve` does not");
+        text.push_str("\n           it has no `auth`: `exeunt run` takes its events, `exeunt serve` does not");
     }
-    Ok(())
+    Ok(text)
 }
 
 /// Asks the target, and prints what it says.
-async fn check_connector(connector: &Connector) -> Exit {
+async fn check_connector(connector: &Connector) -> anyhow::Result<Exit> {
     let identity = connector.identity();
-    println!(
+    say(format_args!(
         "connector  {}: {} {}, {}",
         connector.name, identity.name, identity.version, identity.digest
-    );
+    ))?;
     let probe = probe(connector).await;
     for exchange in probe.transcript.iter().flat_map(|call| &call.exchanges) {
         let status = exchange
             .status
             .map_or_else(|| "no answer".to_owned(), |status| status.to_string());
-        println!(
+        say(format_args!(
             "           {} {} {}: {status}",
             exchange.method,
             exchange.endpoint,
-            clean(&exchange.path)
-        );
+            printable(&exchange.path)
+        ))?;
     }
     let exit = match probe.first_page {
         Ok(count) => {
-            println!("           a token was minted, and the first page has {count} accounts");
+            say(format_args!(
+                "           a token was minted, and the first page has {count} accounts"
+            ))?;
             Exit::Success
         }
         Err(stop) => {
-            println!("           PROBLEM {}", clean(&advice(&stop)));
+            say(format_args!("           PROBLEM {}", printable(&advice(&stop))))?;
             Exit::Problem
         }
     };
     if connector.mode == Mode::DryRun {
-        println!("           mode is dry-run: nothing will be closed until the file says mode = \"enforce\"");
+        say("           mode is dry-run: nothing will be closed until the file says mode = \"enforce\"")?;
     }
-    exit
+    Ok(exit)
 }
 
 fn advice(stop: &Stop) -> String {

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use url::Url;
 
-use super::timeline::clean;
+use crate::capability::printable;
 use crate::tenant::read_secret_file;
 
 /// How long an answer may take, what was asked to wait for not counted: 30 seconds, the longest page of jobs from a
@@ -168,7 +168,11 @@ impl Client {
             .get("detail")
             .and_then(Value::as_str)
             .unwrap_or("no reason was given");
-        bail!("{} answered {status}: {}", self.server, clean(detail));
+        let said = format!("{} answered {status}: {}", self.server, printable(detail));
+        if status.is_client_error() {
+            return Err(Refused(said).into());
+        }
+        bail!(said);
     }
 
     async fn send(
@@ -203,7 +207,7 @@ impl Client {
     fn url(&self, path: &[&str]) -> anyhow::Result<Url> {
         // These would name another path.
         if let Some(dots) = path.iter().find(|segment| matches!(**segment, "" | "." | "..")) {
-            bail!("\"{dots}\" is no id");
+            return Err(Refused(format!("\"{dots}\" is no id")).into());
         }
         let mut url = self.server.clone();
         // Segment by segment, so that an argument with a slash stays one.
@@ -240,10 +244,15 @@ fn is_no_http(error: &reqwest::Error) -> bool {
     causes.any(|cause| cause.downcast_ref().is_some_and(hyper::Error::is_parse))
 }
 
-/// Whether nothing was done after this error: the server said no, or was never reached. After an answer that got lost, it
-/// may have been.
+/// A request that was not carried out, and why.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Refused(String);
+
+/// Whether nothing was done after this error: the server said no, or was never reached. After an answer that got lost,
+/// cannot be read, or says that the server failed, it may have been.
 pub(super) fn was_refused(error: &anyhow::Error) -> bool {
-    error.downcast_ref().is_none_or(reqwest::Error::is_connect)
+    error.is::<Refused>() || error.downcast_ref().is_some_and(reqwest::Error::is_connect)
 }
 
 /// What TLS said. It travels inside errors of input and output, which do not name it as their source.
@@ -296,6 +305,18 @@ mod tests {
         let token = SecretString::from("exeunt_geheim");
         let client = Client::new("http://127.0.0.1:1".parse().unwrap(), &token, None).unwrap();
         assert!(!format!("{client:?}").contains("geheim"));
+    }
+
+    #[test]
+    fn only_a_refusal_says_that_nothing_was_done() {
+        let token = SecretString::from("exeunt_x");
+        let client = Client::new("http://127.0.0.1:1".parse().unwrap(), &token, None).unwrap();
+        let refused = |status| was_refused(&client.accept(status, Value::Null).unwrap_err());
+        assert!(refused(StatusCode::FORBIDDEN) && refused(StatusCode::CONFLICT));
+        assert!(!refused(StatusCode::INTERNAL_SERVER_ERROR) && !refused(StatusCode::GATEWAY_TIMEOUT));
+        assert!(was_refused(&client.url(&[".."]).unwrap_err()), "nothing was sent");
+        let unreadable = read::<Vec<u8>>(Value::Null).unwrap_err();
+        assert!(!was_refused(&unreadable), "it was answered, with whatever");
     }
 
     #[test]

@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 
 use super::Exit;
 use super::client::{Client, ServerArgs, read, was_refused};
-use super::jobs::pretty;
+use super::jobs::{pretty, who};
 use super::page::{PageArgs, more};
-use super::table::{or_dash, show, table};
-use super::timeline::clean;
-use crate::console::{EventPage, EventView};
+use super::table::{show, table};
+use crate::capability::printable;
+use crate::console::EventPage;
 
 /// Lists events, and judges refused ones again, through the server.
 #[derive(Debug, Subcommand)]
@@ -89,7 +89,7 @@ impl List {
                 event.received_at.strftime("%Y-%m-%d %H:%M:%SZ").to_string(),
                 format!("{}/{}", event.tenant, event.source),
                 event.decision.clone(),
-                who(event),
+                who(event.person.as_ref()),
                 event.reason.clone(),
             ]
         });
@@ -115,9 +115,9 @@ impl Replay {
                     true => "was left as it is",
                     false => "may have been accepted or not; replay it again, it is accepted once",
                 };
-                error.context(format!("{text}event {} {became}", clean(id)))
+                error.context(format!("{text}event {} {became}", printable(id)))
             })?;
-            let said = |key: &str| clean(answer.get(key).and_then(Value::as_str).unwrap_or("-"));
+            let said = |key: &str| printable(answer.get(key).and_then(Value::as_str).unwrap_or("-"));
             let again = answer.get("duplicate") == Some(&Value::Bool(true));
             let again = if again { ", replayed before" } else { "" };
             let decision = said("decision");
@@ -128,12 +128,6 @@ impl Replay {
         }
         Ok((text, exit))
     }
-}
-
-/// The best name for the person.
-fn who(event: &EventView) -> String {
-    let known = |key: &str| event.person.as_ref()?.get(key)?.as_str();
-    or_dash(["email", "target_id", "id", "name"].into_iter().find_map(known))
 }
 
 #[cfg(test)]

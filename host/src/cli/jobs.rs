@@ -11,8 +11,7 @@ use super::Exit;
 use super::client::{Client, ServerArgs, read, was_refused};
 use super::page::{PageArgs, more};
 use super::table::{or_dash, show, table};
-use super::timeline::clean;
-use crate::capability::is_odd;
+use crate::capability::{is_odd, printable};
 use crate::console::{JobDetail, JobPage, JobView, Released};
 
 /// Lists jobs and acts on them, through the server.
@@ -50,7 +49,8 @@ pub(super) struct List {
     /// Only held for this reason, such as breaker.
     #[arg(long)]
     why: Option<String>,
-    /// Only of this person; needs --tenant with a token of the host.
+    /// Only of this person, by the e-mail address of the event, or by an id where the event had no address; needs
+    /// --tenant with a token of the host.
     #[arg(long, value_name = "ADDRESS OR ID")]
     person: Option<String>,
     /// Only of this event.
@@ -169,7 +169,7 @@ impl List {
                 job.id.to_string(),
                 received,
                 lane,
-                who(job),
+                who(job.person.as_ref()),
                 state(job),
                 or_dash(job.reason.as_ref()),
             ]
@@ -265,14 +265,13 @@ async fn act(client: &Client, verb: &str, ids: &[String], reason: &str) -> anyho
         let answer = client
             .post(&["v1", "jobs", id, verb], &json!({ "reason": reason }))
             .await;
-        let answer = answer.map_err(|error| {
+        let job: JobDetail = answer.and_then(read).map_err(|error| {
             let became = match was_refused(&error) {
                 true => "was left as it is".to_owned(),
-                false => format!("may have been changed or not; see `exeunt jobs show {}`", clean(id)),
+                false => format!("may have been changed or not; see `exeunt jobs show {}`", printable(id)),
             };
-            error.context(format!("{text}job {} {became}", clean(id)))
+            error.context(format!("{text}job {} {became}", printable(id)))
         })?;
-        let job: JobDetail = read(answer)?;
         let _ = writeln!(text, "{}  {}", job.job.id, state(&job.job));
     }
     Ok(text)
@@ -287,7 +286,7 @@ fn describe(detail: &JobDetail) -> anyhow::Result<String> {
         ("connector", format!("{}/{}", job.tenant, job.connector)),
         ("source", job.source.clone()),
         ("received", job.received_at.to_string()),
-        ("person", who(job)),
+        ("person", who(job.person.as_ref())),
         ("state", state(job)),
         ("reason", or_dash(job.reason.as_ref())),
         (
@@ -296,23 +295,23 @@ fn describe(detail: &JobDetail) -> anyhow::Result<String> {
         ),
     ];
     for (what, value) in lines {
-        let _ = writeln!(text, "{what:<10} {}", clean(&value));
+        let _ = writeln!(text, "{what:<10} {}", printable(&value));
     }
     for try_ in &detail.history {
         let words = format!("{} on {}: {}", try_.result, try_.owner, try_.reason);
-        let _ = writeln!(text, "try {:<6} {} {}", try_.number, try_.started_at, clean(&words));
+        let _ = writeln!(text, "try {:<6} {} {}", try_.number, try_.started_at, printable(&words));
     }
     for intent in &detail.intents {
         let _ = writeln!(
             text,
             "intent     {} to close account {}",
             intent.at,
-            clean(&intent.account)
+            printable(&intent.account)
         );
     }
     for action in &detail.actions {
         let words = format!("{} by {}: {}", action.verb, action.actor, action.detail);
-        let _ = writeln!(text, "action     {} {}", action.at, clean(&words));
+        let _ = writeln!(text, "action     {} {}", action.at, printable(&words));
     }
     if let Some(detail) = &detail.detail {
         let _ = writeln!(text, "\n{}", pretty(detail)?.trim_end());
@@ -331,8 +330,7 @@ fn state(job: &JobView) -> String {
 }
 
 /// The best name for the person.
-fn who(job: &JobView) -> String {
-    let person = job.person.as_ref();
+pub(super) fn who(person: Option<&Value>) -> String {
     let known = |key: &str| person.and_then(|person| person.get(key)).and_then(Value::as_str);
     or_dash(["email", "target_id", "id", "name"].into_iter().find_map(known))
 }

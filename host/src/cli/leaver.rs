@@ -13,7 +13,7 @@ use super::Exit;
 use super::client::{Client, ServerArgs, read};
 use super::jobs::pretty;
 use super::table::{show, whole_table};
-use super::timeline::clean;
+use crate::capability::printable;
 
 /// Reports a leaver to the server.
 ///
@@ -87,7 +87,7 @@ impl Leaver {
     pub(super) async fn run(self) -> anyhow::Result<Exit> {
         let (text, exit) = self.report(&self.server.client()?).await?;
         if let Err(error) = show(&text) {
-            eprintln!("error: the leaver was accepted, and that cannot be written to standard output: {error}");
+            eprintln!("error: the leaver was accepted, but {error:#}");
             return Ok(exit.max(Exit::Problem));
         }
         Ok(exit)
@@ -162,10 +162,10 @@ fn waited(status: StatusCode, answer: &Answer) -> Exit {
 fn describe(answer: &Answer) -> String {
     let mut text = String::new();
     let again = if answer.duplicate { ", reported before" } else { "" };
-    let _ = writeln!(text, "event  {}{again}", clean(&answer.event));
+    let _ = writeln!(text, "event  {}{again}", printable(&answer.event));
     if let Some(decision) = &answer.decision {
         let reason = answer.reason.as_deref().unwrap_or_default();
-        let _ = writeln!(text, "       {}: {}", clean(decision), clean(reason));
+        let _ = writeln!(text, "       {}: {}", printable(decision), printable(reason));
     }
     if !answer.jobs.is_empty() {
         let rows = answer.jobs.iter().map(|job| {

@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::Value;
 
 use super::client::Client;
-use super::timeline::clean;
+use crate::capability::printable;
 
 /// Which page, and how it is shown.
 #[derive(Debug, Args)]
@@ -41,6 +41,6 @@ impl PageArgs {
 
 /// What stands under a page that is not the last one.
 pub(super) fn more(next: Option<&str>) -> String {
-    next.map(|next| format!("\nmore with --cursor {}\n", clean(next)))
+    next.map(|next| format!("\nmore with --cursor {}\n", printable(next)))
         .unwrap_or_default()
 }

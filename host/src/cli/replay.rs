@@ -9,8 +9,9 @@ use uuid::Uuid;
 use super::Exit;
 use super::client::{ServerArgs, read};
 use super::plugin::admit;
-use super::timeline::clean;
+use super::table::say;
 use crate::author::{Replayed, asked, read_calls, replay};
+use crate::capability::printable;
 use crate::console::{JobDetail, TranscriptView};
 use crate::evidence::CallTranscript;
 use crate::sandbox::{Plugin, Sandbox};
@@ -45,32 +46,31 @@ impl Replay {
             Some(file) => admit(&sandbox, file).await?,
             None => recorded(&sandbox, &self.plugins, &calls).await?,
         };
-        println!("plugin  {}", plugin.digest);
+        say(format_args!("plugin  {}", plugin.digest))?;
         let (mut ran, mut differing) = (0, 0);
         for (number, call) in calls.iter().enumerate() {
-            let what = format!("{:<5} {}", call.verb.as_str(), clean(&asked(call)));
+            let what = format!("{:<5} {}", call.verb.as_str(), printable(&asked(call)));
             match replay(&plugin, number + 1, call).await? {
-                Replayed::Skipped(why) => println!("skipped {what}: {why}"),
+                Replayed::Skipped(why) => say(format_args!("skipped {what}: {why}"))?,
                 Replayed::Ran(_, differences) if differences.is_empty() => {
                     ran += 1;
-                    println!("same    {what}");
+                    say(format_args!("same    {what}"))?;
                 }
                 Replayed::Ran(_, differences) => {
                     (ran, differing) = (ran + 1, differing + 1);
-                    println!("DIFFERS {what}");
-                    let lines = differences
-                        .iter()
-                        .map(ToString::to_string)
-                        .collect::<Vec<_>>()
-                        .join("\n");
-                    lines.lines().for_each(|line| println!("          {line}"));
+                    say(format_args!("DIFFERS {what}"))?;
+                    for difference in &differences {
+                        for line in difference.to_string().lines() {
+                            say(format_args!("          {line}"))?;
+                        }
+                    }
                 }
             }
         }
         if ran == 0 {
             bail!("none of the {} calls can be replayed", calls.len());
         }
-        println!("\n{ran} calls replayed, {differing} differ");
+        say(format_args!("\n{ran} calls replayed, {differing} differ"))?;
         Ok(if differing == 0 { Exit::Success } else { Exit::Problem })
     }
 

@@ -90,7 +90,7 @@ impl Run {
             end = end.max(Exit::Problem);
         }
         if let Err(error) = self.print(&report) {
-            eprintln!("error: cannot write the report to standard output: {error}");
+            eprintln!("error: the report is lost: {error:#}");
             end = end.max(Exit::Problem);
         }
         Ok(end)

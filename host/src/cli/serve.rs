@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::signals::{End, Signals};
+use super::table::say;
 use super::watched::{Looks, Watched, look};
 use super::{Exit, telemetry};
 use crate::clock::{SharedClock, SystemClock};
@@ -134,7 +135,8 @@ impl Serve {
         parts.spawn(dispatcher.run(stopped.clone()));
         parts.spawn(look(watched, hangup, stopped.clone()));
         parts.spawn(sweep(journal.clone(), clock, host.server.transcript_retention, stopped));
-        println!("listening on {listening}, {} tenants", registry.count());
+        // For people at a terminal; a server whose output nobody takes serves all the same.
+        say(format_args!("listening on {listening}, {} tenants", registry.count())).ok();
         Ok((journal, owned))
     }
 }

@@ -1,21 +1,27 @@
 //! Columns of text, and text to standard output.
 
-use std::io::Write as _;
+use std::fmt::Display;
+use std::io::{self, ErrorKind, Write as _};
+
+use anyhow::Context as _;
 
 use super::Exit;
-use super::timeline::clean;
+use crate::capability::printable;
 
 /// Longest cell in characters. Reasons are longer; `show` has them whole.
 const MAX_CELL: usize = 100;
 
 /// A head and rows, in columns that are as wide as they must be.
 pub(super) fn table<const N: usize>(head: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
-    columns(head, rows.into_iter().map(|row| row.map(|cell| shorten(&clean(&cell)))))
+    columns(
+        head,
+        rows.into_iter().map(|row| row.map(|cell| shorten(&printable(&cell)))),
+    )
 }
 
 /// The same with cells of any length: where a reason says what to do, it is shown to its end.
 pub(super) fn whole_table<const N: usize>(head: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
-    columns(head, rows.into_iter().map(|row| row.map(|cell| clean(&cell))))
+    columns(head, rows.into_iter().map(|row| row.map(|cell| printable(&cell))))
 }
 
 fn columns<const N: usize>(head: [&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
@@ -40,11 +46,27 @@ fn columns<const N: usize>(head: [&str; N], rows: impl Iterator<Item = [String; 
 
 /// Writes a command's result.
 pub(super) fn show(text: &str) -> anyhow::Result<Exit> {
-    let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        // Whoever reads has seen enough.
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(Exit::Success),
+    unless_unread(hand_over(text))?;
+    Ok(Exit::Success)
+}
+
+/// Writes a line of a command's result as soon as it is known.
+pub(super) fn say(line: impl Display) -> anyhow::Result<()> {
+    unless_unread(hand_over(&format!("{line}\n")))
+}
+
+/// Writes what must not get lost: here a reader that is gone is an error, too.
+pub(super) fn hand_over(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+/// Whoever reads may have seen enough, as `head` has. The command goes on, and ends with its own exit code.
+fn unless_unread(written: io::Result<()>) -> anyhow::Result<()> {
+    match written {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("cannot write to standard output"),
     }
 }
 
@@ -73,6 +95,17 @@ mod tests {
         let shown = "A     B\nä     x\u{fffd}[2J\u{fffd}y\nlong\n";
         assert_eq!(table(["A", "B"], rows.clone()), shown);
         assert_eq!(whole_table(["A", "B"], rows), shown);
+    }
+
+    #[test]
+    fn a_reader_that_is_gone_is_no_error_and_a_full_disk_is_one() {
+        unless_unread(Ok(())).unwrap();
+        unless_unread(Err(ErrorKind::BrokenPipe.into())).unwrap();
+        let error = unless_unread(Err(ErrorKind::StorageFull.into())).unwrap_err();
+        assert!(
+            format!("{error:#}").starts_with("cannot write to standard output: "),
+            "{error:#}"
+        );
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::evidence::{JobRecord, JobState};
 pub(super) fn report(report: &Report) -> String {
     let mut text = String::new();
     let event = &report.event;
-    let _ = writeln!(text, "event    {}: {}", event.decision, clean(&event.reason));
+    let _ = writeln!(text, "event    {}: {}", event.decision, printable(&event.reason));
     if let Some(person) = &event.person {
         let known = [
             ("name", &person.name),
@@ -20,7 +20,7 @@ pub(super) fn report(report: &Report) -> String {
         ];
         let known: Vec<String> = known
             .into_iter()
-            .filter_map(|(what, value)| value.as_ref().map(|value| format!("{what} {}", clean(value))))
+            .filter_map(|(what, value)| value.as_ref().map(|value| format!("{what} {}", printable(value))))
             .collect();
         let _ = writeln!(text, "person   {}", known.join(", "));
     }
@@ -48,14 +48,14 @@ fn write_job(text: &mut String, job: &JobRecord) {
             verb.to_string(),
             exchange.method,
             exchange.endpoint,
-            clean(&exchange.path),
+            printable(&exchange.path),
             exchange.ms
         );
         if let Some(trace) = &exchange.trace_token {
-            let _ = write!(text, "  trace {}", clean(trace));
+            let _ = write!(text, "  trace {}", printable(trace));
         }
         if let Some(error) = &exchange.error {
-            let _ = write!(text, "  {}", clean(error));
+            let _ = write!(text, "  {}", printable(error));
         }
         text.push('\n');
     }
@@ -73,9 +73,9 @@ fn write_job(text: &mut String, job: &JobRecord) {
         let _ = writeln!(
             text,
             "  account {}: {} -> {}{note}",
-            clean(&account.id),
-            clean(&account.before),
-            clean(after)
+            printable(&account.id),
+            printable(&account.before),
+            printable(after)
         );
     }
     let end = match (job.state, job.outcome) {
@@ -88,10 +88,10 @@ fn write_job(text: &mut String, job: &JobRecord) {
             .and_then(|outcome| outcome.as_str().map(str::to_owned))
             .unwrap_or_default(),
     };
-    let _ = writeln!(text, "outcome  {end}: {} ({} ms)", clean(&job.reason), job.elapsed_ms);
-}
-
-/// Text from outside on a terminal: nothing that drives it, or shows another order than the text has.
-pub(super) fn clean(text: &str) -> String {
-    printable(text)
+    let _ = writeln!(
+        text,
+        "outcome  {end}: {} ({} ms)",
+        printable(&job.reason),
+        job.elapsed_ms
+    );
 }

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use secrecy::ExposeSecret as _;
 
 use super::Exit;
-use super::table::{show, table};
+use super::table::{hand_over, show, table};
 use crate::clock::{Clock as _, SystemClock};
 use crate::tenant::{HostConfig, NewToken, Role, ServerConfig, Tokens};
 
@@ -73,7 +73,8 @@ impl Token {
                 let name = new.name.clone();
                 let made = new.make()?;
                 let unseen = || format!("nobody has seen the token; take it back with: exeunt token revoke {name}");
-                return show(&made).with_context(unseen);
+                hand_over(&made).with_context(unseen)?;
+                return Ok(Exit::Success);
             }
             Self::List(config) => list(&Tokens::load(&config.file()?)?),
             Self::Revoke(revoke) => {

@@ -8,6 +8,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 
 use super::run::{Report, connectors, handle, source};
+use super::table::{say, show};
 use super::{Exit, runtime, timeline};
 use crate::clock::{Clock, SystemClock};
 use crate::dispatch::Connector;
@@ -70,7 +71,7 @@ impl Demo {
             failures: Vec::new(),
         };
         stage.play().await?;
-        let exit = stage.verdict();
+        let exit = stage.verdict()?;
         if !self.once {
             stage.stay(&file).await?;
         }
@@ -85,20 +86,20 @@ impl Stage {
         title(
             1,
             "SailPoint says that Ann English left: her DocuSign account is closed, and proved closed",
-        );
+        )?;
         self.scene(&event, &ann, false, Outcome::Closed, "Closed").await?;
-        title(2, "the same event again: nothing left to do, and nothing is done");
+        title(2, "the same event again: nothing left to do, and nothing is done")?;
         self.scene(&event, &ann, false, Outcome::AlreadyClosed, "Closed")
             .await?;
 
         let letty = self.person("letty.wilson@acme.example", "Letty Wilson").await?;
         let event = files::event("letty.wilson@acme.example", "Letty Wilson")?;
-        title(3, "a dry run: what would be closed is shown, and nothing is touched");
+        title(3, "a dry run: what would be closed is shown, and nothing is touched")?;
         self.scene(&event, &letty, true, Outcome::Planned, "Active").await?;
 
         let ceo = self.person("ceo@acme.example", "Cecilia Ode").await?;
         let event = files::event("ceo@acme.example", "Cecilia Ode")?;
-        title(4, "a protected person: refused by policy, whatever the event says");
+        title(4, "a protected person: refused by policy, whatever the event says")?;
         self.scene(&event, &ceo, false, Outcome::Refused, "Active").await?;
 
         let martin = self.person("martin.heath@acme.example", "Martin Heath").await?;
@@ -107,7 +108,7 @@ impl Stage {
         title(
             5,
             "a target that lies: 200 OK with an error inside. A workflow step would turn green here",
-        );
+        )?;
         self.scene(&event, &martin, false, Outcome::Failed, "Active").await
     }
 
@@ -126,9 +127,9 @@ impl Stage {
         let before = self.simulator.status(id).await?;
         let report = handle(&self.connectors, &self.source, event, dry_run, SystemClock.now()).await;
         let after = self.simulator.status(id).await?;
-        println!("docusign {before} (the simulator's own books, before)");
-        print!("{}", timeline::report(&report));
-        println!("docusign {after} (after)");
+        say(format_args!("docusign {before} (the simulator's own books, before)"))?;
+        show(&timeline::report(&report))?;
+        say(format_args!("docusign {after} (after)"))?;
         if outcome(&report) != Some(wanted) {
             self.failures
                 .push(format!("expected {wanted:?}, got {:?}", outcome(&report)));
@@ -140,16 +141,15 @@ impl Stage {
         Ok(())
     }
 
-    fn verdict(&self) -> Exit {
-        println!();
+    fn verdict(&self) -> anyhow::Result<Exit> {
         if self.failures.is_empty() {
-            println!("all five scenes went as they should");
-            return Exit::Success;
+            return show("\nall five scenes went as they should\n");
         }
+        say("")?;
         for failure in &self.failures {
-            println!("NOT AS IT SHOULD BE: {failure}");
+            say(format_args!("NOT AS IT SHOULD BE: {failure}"))?;
         }
-        Exit::Problem
+        Ok(Exit::Problem)
     }
 
     async fn stay(&self, file: &std::path::Path) -> anyhow::Result<()> {
@@ -161,17 +161,17 @@ impl Stage {
         let person = self.person("paula.norman@acme.example", "Paula Norman").await?;
         std::fs::write(&event, files::event("paula.norman@acme.example", "Paula Norman")?)
             .context("cannot write an event")?;
-        println!("\nThe simulator stays up until Ctrl-C. Try it yourself, in another terminal:");
-        println!("  exeunt check --tenant {}", file.display());
-        println!(
+        say("\nThe simulator stays up until Ctrl-C. Try it yourself, in another terminal:")?;
+        say(format_args!("  exeunt check --tenant {}", file.display()))?;
+        say(format_args!(
             "  exeunt run --tenant {} --source hr --event {}",
             file.display(),
             event.display()
-        );
-        println!(
+        ))?;
+        say(format_args!(
             "  curl -s http://{}/_sim/users/{person}",
             self.simulator.addresses.control_addr
-        );
+        ))?;
         tokio::signal::ctrl_c().await.context("cannot wait for Ctrl-C")
     }
 }
@@ -180,6 +180,6 @@ fn outcome(report: &Report) -> Option<Outcome> {
     report.jobs.first().and_then(|job| job.outcome)
 }
 
-fn title(number: u32, text: &str) {
-    println!("\n--- {number}. {text}");
+fn title(number: u32, text: &str) -> anyhow::Result<()> {
+    say(format_args!("\n--- {number}. {text}"))
 }

@@ -8,6 +8,7 @@ use clap::Args;
 use serde_json::json;
 
 use crate::cli::Exit;
+use crate::cli::jobs::pretty;
 use crate::cli::table::show;
 use crate::sandbox::{CONTRACT, Plugin, Sandbox};
 
@@ -48,8 +49,7 @@ impl Inspect {
         if let (Some(shown), Some(descriptor)) = (shown.as_object_mut(), descriptor.as_object()) {
             shown.extend(descriptor.clone());
         }
-        println!("{}", serde_json::to_string_pretty(&shown)?);
-        Ok(Exit::Success)
+        show(&pretty(&shown)?)
     }
 }
 

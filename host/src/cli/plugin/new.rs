@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 
 use crate::author::{Language, new_project};
 use crate::cli::Exit;
+use crate::cli::table::show;
 
 /// Writes a connector project that works, to be changed: sources, the contract, cases and a build script.
 #[derive(Debug, Args)]
@@ -37,7 +38,9 @@ impl New {
         };
         let folder = self.folder.as_deref().unwrap_or(Path::new(&self.name));
         new_project(folder, &self.name, language)?;
-        println!("{} is there; build and try it with {0}/build.sh", folder.display());
-        Ok(Exit::Success)
+        show(&format!(
+            "{} is there; build and try it with {0}/build.sh\n",
+            folder.display()
+        ))
     }
 }

@@ -71,7 +71,7 @@ impl List {
 impl Rollback {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
         let host = HostConfig::here(self.config.as_deref())?;
-        let file = host.server.tenant_files.join(format!("{}.toml", self.tenant));
+        let file = host.server.tenant_file(&self.tenant);
         let tenant = Tenant::load(&file, &host)?;
         if !tenant.connectors.contains_key(&self.connector) {
             let known = tenant.connectors.keys().map(String::as_str);
@@ -88,15 +88,14 @@ impl Rollback {
         let text = edit(&text, &self.connector, wanted)?;
         Tenant::parse(&text, &file, &host).context("the file would be wrong afterwards, so it was left as it is")?;
         replace(&file, &text).with_context(|| format!("cannot write {}", file.display()))?;
-        println!(
-            "{}: [connectors.{}] is at {} {}, digest = \"{}\"; write the same into the files of your other hosts",
+        show(&format!(
+            "{}: [connectors.{}] is at {} {}, digest = \"{}\"; write the same into the files of your other hosts\n",
             file.display(),
             self.connector,
             wanted.name,
             wanted.version,
             wanted.digest
-        );
-        Ok(Exit::Success)
+        ))
     }
 
     fn wanted<'a>(&self, ran: &'a [Ran]) -> anyhow::Result<&'a Ran> {

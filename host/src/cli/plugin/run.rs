@@ -6,7 +6,9 @@ use anyhow::{anyhow, bail};
 use clap::{Args, ValueEnum};
 
 use crate::author::describe;
-use crate::cli::timeline::clean;
+use crate::capability::printable;
+use crate::cli::jobs::pretty;
+use crate::cli::table::show;
 use crate::cli::{Exit, runtime};
 use crate::dispatch::{Asked, by_hand};
 use crate::evidence::{Answer, Question};
@@ -89,13 +91,13 @@ impl Run {
         let asked = match by_hand(&connector, question).await {
             Ok(asked) => asked,
             Err(stop) => {
-                println!("not closed: {}", clean(stop.reason()));
+                show(&format!("not closed: {}\n", printable(stop.reason())))?;
                 return Ok(Exit::Withheld);
             }
         };
         asked.iter().for_each(print);
         let last = asked.last().ok_or_else(|| anyhow!("nothing was asked"))?;
-        println!("{}", serde_json::to_string_pretty(&last.answer)?);
+        show(&pretty(&last.answer)?)?;
         Ok(match last.answer {
             Answer::Failure(_) | Answer::Fault(_) => Exit::Problem,
             _ => Exit::Success,
@@ -131,7 +133,7 @@ fn print(asked: &Asked) {
     eprintln!(
         "{:<5} {}",
         asked.question.verb().as_str(),
-        clean(&describe(&asked.answer))
+        printable(&describe(&asked.answer))
     );
     for exchange in &asked.record.exchanges {
         let status = exchange.status.map(|status| status.to_string());
@@ -140,12 +142,12 @@ fn print(asked: &Asked) {
             "      {} {} {}: {} ({} ms)",
             exchange.method,
             exchange.endpoint,
-            clean(&exchange.path),
-            clean(&end),
+            printable(&exchange.path),
+            printable(&end),
             exchange.ms
         );
     }
     for line in &asked.record.log {
-        eprintln!("      {} {}", line.level, clean(&line.message));
+        eprintln!("      {} {}", line.level, printable(&line.message));
     }
 }

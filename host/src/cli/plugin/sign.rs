@@ -11,6 +11,7 @@ use secrecy::ExposeSecret as _;
 
 use super::build::write_beside;
 use crate::cli::Exit;
+use crate::cli::table::show;
 use crate::sandbox::{Plugin, inspect};
 use crate::tenant::{MAX_SIGNATURES_BYTES, PrivateKey, PublicKey, Signatures, read_secret_file, signature_file};
 
@@ -68,8 +69,7 @@ impl Keygen {
             _ => anyhow!(error).context(cannot()),
         })?;
         file.write_all(pem.expose_secret().as_bytes()).with_context(cannot)?;
-        println!("{}", key.public());
-        Ok(Exit::Success)
+        show(&format!("{}\n", key.public()))
     }
 }
 
@@ -85,8 +85,7 @@ impl Sign {
         let digest = Plugin::digest_of(&component);
         signatures.sign(&key, &digest);
         write_beside(&path, signatures.to_string().as_bytes())?;
-        println!("{}: {digest} is signed by {}", path.display(), key.public());
-        Ok(Exit::Success)
+        show(&format!("{}: {digest} is signed by {}\n", path.display(), key.public()))
     }
 }
 
@@ -102,12 +101,9 @@ impl Verify {
         };
         let shown = self.file.display();
         match verified {
-            Ok(()) => {
-                println!("{shown}: {digest} is signed");
-                Ok(Exit::Success)
-            }
+            Ok(()) => show(&format!("{shown}: {digest} is signed\n")),
             Err(reason) => {
-                println!("{shown}: {digest} is not signed: {reason}");
+                show(&format!("{shown}: {digest} is not signed: {reason}\n"))?;
                 Ok(Exit::Problem)
             }
         }

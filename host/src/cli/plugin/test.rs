@@ -6,7 +6,9 @@ use clap::Args;
 
 use super::admit;
 use crate::author::{Coverage, Played, Script, play};
+use crate::capability::printable;
 use crate::cli::Exit;
+use crate::cli::table::say;
 
 /// Runs a plugin's verbs against a scripted target: requests expected, answers given, no network and no real key.
 ///
@@ -39,29 +41,31 @@ impl Test {
         let played = play(&plugin, &script).await?;
         let mut coverage = Coverage::default();
         for played in &played {
-            report(played);
+            report(played)?;
             if played.differences.is_empty() {
                 coverage.count(played.case.question.verb(), &played.answer);
             }
         }
         let failed = played.iter().filter(|played| !played.differences.is_empty()).count();
-        println!("\n{} cases, {failed} not as expected\n\n{coverage}", played.len());
+        say(format_args!(
+            "\n{} cases, {failed} not as expected\n\n{coverage}",
+            played.len()
+        ))?;
         Ok(if failed == 0 { Exit::Success } else { Exit::Problem })
     }
 }
 
-fn report(played: &Played<'_>) {
+fn report(played: &Played<'_>) -> anyhow::Result<()> {
     let verb = played.case.question.verb().as_str();
     if played.differences.is_empty() {
-        println!("ok      {verb:<5} {}", played.case.name);
-        return;
+        return say(format_args!("ok      {verb:<5} {}", played.case.name));
     }
-    println!("FAILED  {verb:<5} {}", played.case.name);
+    say(format_args!("FAILED  {verb:<5} {}", played.case.name))?;
     for difference in &played.differences {
         for line in difference.to_string().lines() {
-            println!("          {line}");
+            say(format_args!("          {line}"))?;
         }
     }
     let came = crate::author::describe(&played.answer);
-    println!("          it answered {}", crate::cli::timeline::clean(&came));
+    say(format_args!("          it answered {}", printable(&came)))
 }
