@@ -91,7 +91,7 @@ async fn the_status_is_that_of_the_worst_job() {
         (end(Outcome::Closed), end(Outcome::Failed), 424),
         (end(Outcome::Closed), end(Outcome::Refused), 409),
         (end(Outcome::Closed), end(Outcome::Cancelled), 409),
-        (end(Outcome::Closed), held("breaker"), 409),
+        (end(Outcome::Closed), held("several"), 409),
         (held("admin"), end(Outcome::Failed), 424),
         (
             end(Outcome::Closed),
