@@ -53,7 +53,7 @@ pub(super) struct Live {
     pub(super) files: BTreeMap<PathBuf, File>,
     /// Mistakes by tenant.
     problems: BTreeMap<String, String>,
-    /// Tenants whose file is being loaded for long.
+    /// Tenants whose file is being loaded for long, or waits for its turn.
     loading: BTreeSet<String>,
     /// Since when files of tenants are away.
     absent: BTreeMap<String, Instant>,

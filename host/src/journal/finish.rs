@@ -65,10 +65,10 @@ pub enum Finish {
         /// Why.
         reason: String,
     },
-    /// Nothing was done, since the host stops or the connector is paused. Somebody else may have it at once; the attempt
-    /// is given back.
+    /// Nothing was done, since the host stops, the connector is paused, or the breaker that said no is released. Somebody
+    /// else may have it at once; the attempt is given back.
     Release {
-        /// Which of the two, in words.
+        /// Which of these, in words.
         reason: String,
     },
 }
@@ -143,12 +143,14 @@ pub(super) fn apply(
     }
     let (id, now) = (job.id, context.now());
     let is_last = is_last(job, context);
-    let released = Finish::Release {
-        reason: "an operator has released the breaker meanwhile".to_owned(),
-    };
+    let released;
     let finish = match finish {
         // The breaker said no, and was released before this came: nobody would let the job go any more.
-        Finish::Hold { why, .. } if why == BREAKER_HOLD && !is_tripped(unit, fence) => &released,
+        Finish::Hold { why, .. } if why == BREAKER_HOLD && !is_tripped(unit, fence) => {
+            let reason = "an operator has released the breaker meanwhile".to_owned();
+            released = Finish::Release { reason };
+            &released
+        }
         finish => finish,
     };
     if let Some(data) = transcript {

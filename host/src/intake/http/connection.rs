@@ -69,7 +69,8 @@ async fn http<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     serving: Serving,
     idle: std::time::Duration,
 ) {
-    let (router, limits, mut stop) = (serving.router.clone(), serving.limits, serving.stop.clone());
+    let (limits, mut stop) = (serving.limits, serving.stop.clone());
+    let serving = Arc::new(serving);
     let phase = Arc::new(Phase::default());
     let times = Times {
         idle,
@@ -79,10 +80,9 @@ async fn http<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     let stream = TokioIo::new(Paced::new(stream, Arc::clone(&phase), times));
     let service = service_fn(move |request: Request<Incoming>| {
         phase.begin();
-        let (router, phase) = (router.clone(), Arc::clone(&phase));
-        let serving = serving.clone();
+        let (serving, phase) = (Arc::clone(&serving), Arc::clone(&phase));
         async move {
-            let mut answer = router.oneshot(request.map(Body::new)).await;
+            let mut answer = serving.router.clone().oneshot(request.map(Body::new)).await;
             phase.end();
             // Each answer begins a new idle time: whoever asks for something now and then would have its place for ever.
             if serving.is_pressed()

@@ -7,6 +7,18 @@ use crate::client::Client;
 use crate::house::House;
 use crate::on_both;
 
+/// What `/readyz` says of the one connector, once it is parked.
+async fn parked(client: &Client) -> Value {
+    crate::until("it is parked", async || client.see("/readyz").await["parked"] == 1).await;
+    let ready = client.see("/readyz").await;
+    let parked = &ready["details"]["parked"][0];
+    assert_eq!(
+        (&parked["tenant"], &parked["connector"]),
+        (&json!("acme"), &json!("docusign"))
+    );
+    parked.clone()
+}
+
 on_both! {
     async fn a_rate_limit_rests_the_lane_until_the_targets_own_time_and_costs_no_attempt(house: House) {
         let simulator = &house.world.simulator;
@@ -81,10 +93,7 @@ on_both! {
         let host = house.start().await;
         let client = Client::new(&house, &host);
         let event = client.accepted("acme", &end_to_end::event("ann@acme.example")).await;
-        crate::until("it is parked", async || client.see("/readyz").await["parked"] == 1).await;
-        let ready = client.see("/readyz").await;
-        let parked = &ready["details"]["parked"][0];
-        assert_eq!((&parked["tenant"], &parked["connector"]), (&json!("acme"), &json!("docusign")));
+        let parked = parked(&client).await;
         let said = ["consent", house.world.simulator.user_id(), "/oauth/auth?"];
         end_to_end::says(parked["why"].as_str().expect("words"), &said);
         end_to_end::says(&house.ask(&host, &["lanes"]).await.stdout, &["acme/docusign", "parked: consent", said[2]]);
@@ -111,14 +120,8 @@ async fn a_misconfigured_connector_parks_in_sight_and_goes_on_when_its_file_is_m
     let host = house.start().await;
     let client = Client::new(&house, &host);
     let event = client.accepted("acme", &end_to_end::event("ann@acme.example")).await;
-    crate::until("it is parked", async || client.see("/readyz").await["parked"] == 1).await;
-    let ready = client.see("/readyz").await;
-    let parked = &ready["details"]["parked"][0];
-    assert_eq!(
-        (&parked["tenant"], &parked["connector"]),
-        (&json!("acme"), &json!("docusign"))
-    );
-    assert!(parked["why"].as_str().is_some_and(|why| !why.is_empty()), "{ready:#}");
+    let parked = parked(&client).await;
+    assert!(parked["why"].as_str().is_some_and(|why| !why.is_empty()), "{parked:#}");
     let job = client.job(&event).await;
     assert_eq!(
         (&job["state"], &job["attempts"]),
