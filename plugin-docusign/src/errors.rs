@@ -115,8 +115,8 @@ fn wrong_host<H: Host>(host: &H, words: &str) -> Failure {
 
 fn no_permission(words: &str) -> Failure {
     Failure::Misconfigured(format!(
-        "the user that the connector acts as (settings.user_id) lacks a permission; make it an account administrator, or \
-         give it the delegated right \"Users and Groups and Administrators\" (\"Users and Groups\" alone cannot close \
-         administrators): {words}"
+        "the user that the connector acts as (settings.user_id) lacks a permission; make it an account administrator: the \
+         delegated right \"Users and Groups and Administrators\" lets it close everybody, but may not let it read whom it \
+         closed, and what cannot be read is not proven: {words}"
     ))
 }

@@ -31,6 +31,8 @@ pub struct Switches {
     pub error_code_case: CodeCase,
     /// HTTP status of a missing privilege: 403 is documented, 401 was seen, and looks like a bad token.
     pub lacks_permission_status: u16,
+    /// Who reads users other than oneself by id. Lists are for every member.
+    pub read_others: ReadOthers,
     /// Error code when the account lives on another host (HTTP 401).
     pub wrong_host_code: String,
     /// Whether a token response carries `scope`.
@@ -60,6 +62,7 @@ impl Default for Switches {
             rate_limit_status: 429,
             error_code_case: CodeCase::Upper,
             lacks_permission_status: 401,
+            read_others: ReadOthers::Administrators,
             wrong_host_code: "USER_AUTHENTICATION_FAILED".to_owned(),
             token_scope_member: false,
             caller_lost_membership: false,
@@ -173,6 +176,18 @@ pub enum SelfClose {
     ErrorDetails,
     /// The whole request ends as 400; nobody in it is closed.
     BadRequest,
+}
+
+/// Who reads users other than oneself by id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReadOthers {
+    /// Account administrators only: a caller with delegated rights closes users, and cannot prove that they are closed.
+    Administrators,
+    /// Whoever may close users.
+    Managers,
+    /// Every member of the account.
+    Anybody,
 }
 
 /// What an assertion that lives longer than an hour answers.

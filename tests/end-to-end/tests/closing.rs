@@ -1,8 +1,8 @@
 //! Closing a membership and finding whose: each row of what is known about eSignature's `Users` resource.
 
 use docusign_sim::{
-    AlreadyClosed, Delegation, EmailFilter, ErrorDetails, Fault, FaultKind, LimitKind, NoMatch, Options, Status,
-    UnknownUser, User,
+    AlreadyClosed, Delegation, EmailFilter, ErrorDetails, Fault, FaultKind, LimitKind, NoMatch, Options, ReadOthers,
+    Status, UnknownUser, User,
 };
 use end_to_end::{World, event, event_with};
 use serde_json::{Value, json};
@@ -303,14 +303,37 @@ async fn a_caller_without_the_privilege_is_told_which_one_it_needs() {
 
 #[tokio::test]
 async fn delegated_rights_are_enough_for_ordinary_users() {
+    for read_others in [ReadOthers::Managers, ReadOthers::Anybody] {
+        let (world, ann) = closing_as_a_delegate(read_others).await;
+        world.run(&event(ANN)).await.ended("closed", 0);
+        assert_eq!(world.status(&ann), Status::Closed);
+    }
+}
+
+#[tokio::test]
+async fn a_delegate_that_may_not_read_others_closes_and_proves_nothing() {
+    let (world, ann) = closing_as_a_delegate(ReadOthers::Administrators).await;
+    let said = [
+        "accepted the closure, not verified",
+        "USER_LACKS_PERMISSIONS",
+        "make it an account administrator",
+    ];
+    let job = world.run(&event(ANN)).await.ended_because("parked", 4, &said);
+    assert_eq!(job["accounts"][0]["unverified"], true);
+    assert_eq!(world.status(&ann), Status::Closed);
+    assert_eq!(world.seen("DELETE", "/users").len(), 1);
+}
+
+async fn closing_as_a_delegate(read_others: ReadOthers) -> (World, String) {
     let world = World::new().await;
-    let _ = world.user(ANN);
+    let ann = world.user(ANN);
     let own = world.simulator.user_id().to_owned();
+    world.simulator.switch(|switches| switches.read_others = read_others);
     world.simulator.update_user(&own, |user| {
         user.is_admin = false;
         user.delegation = Delegation::UsersAndGroups;
     });
-    world.run(&event(ANN)).await.ended("closed", 0);
+    (world, ann)
 }
 
 #[tokio::test]

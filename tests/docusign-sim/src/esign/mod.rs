@@ -134,6 +134,12 @@ fn may_administer(state: &State, caller: &Caller) -> bool {
     user.is_some_and(|user| user.is_admin || user.delegation != Delegation::None)
 }
 
+/// Whether the caller is an administrator of the account, by no delegated right.
+fn is_administrator(state: &State, caller: &Caller) -> bool {
+    let user = state.accounts[caller.account].user(&caller.user_id);
+    user.is_some_and(|user| user.is_admin)
+}
+
 fn lacks_permission(state: &State) -> Reply {
     Reply::error(
         state.switches.lacks_permission_status,

@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::{Caller, Refused, bad_parameter, lacks_permission, may_administer};
+use super::{Caller, Refused, bad_parameter, is_administrator, lacks_permission, may_administer};
 use crate::call::{Call, Reply};
 use crate::state::State;
-use crate::switches::{EmailFilter, NoMatch};
+use crate::switches::{EmailFilter, NoMatch, ReadOthers};
 use crate::{Account, Status, User};
 
 /// Most users a page may hold.
@@ -149,6 +149,9 @@ fn position_uri(call: &Call, start: usize, count: usize) -> String {
 
 /// `GET …/users/{userId}`.
 pub(super) fn get(state: &mut State, caller: &Caller, user_id: &str) -> Reply {
+    if !may_read(state, caller, user_id) {
+        return lacks_permission(state);
+    }
     let account = &mut state.accounts[caller.account];
     let Some(user) = account.user(user_id) else {
         return no_match(state);
@@ -163,6 +166,15 @@ pub(super) fn get(state: &mut State, caller: &Caller, user_id: &str) -> Reply {
         .collect();
     see(account, user_id);
     Reply::json(200, &body)
+}
+
+fn may_read(state: &State, caller: &Caller, user_id: &str) -> bool {
+    caller.user_id.eq_ignore_ascii_case(user_id)
+        || match state.switches.read_others {
+            ReadOthers::Administrators => is_administrator(state, caller),
+            ReadOthers::Managers => may_administer(state, caller),
+            ReadOthers::Anybody => true,
+        }
 }
 
 /// `PUT …/users/{userId}` changes names. A `userStatus` in it is ignored: it is in the schema, and no documented way to

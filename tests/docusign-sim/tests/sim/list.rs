@@ -1,6 +1,6 @@
 //! `GET …/users` and `GET …/users/{userId}`.
 
-use docusign_sim::{EmailFilter, NoMatch, Status, User};
+use docusign_sim::{Delegation, EmailFilter, NoMatch, ReadOthers, Status, User};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -207,6 +207,34 @@ async fn one_user_is_read_by_its_id_in_any_case_with_its_groups() {
     assert_eq!(user["groupList"][0]["groupName"], "Sales");
     let unknown = rig.get(&token, "/users/0a1b2c3d-0000-4000-8000-000000000000").await;
     assert_eq!(unknown.error(), (400, "USER_LACKS_MEMBERSHIP".to_owned()));
+}
+
+#[tokio::test]
+async fn other_users_are_read_by_whom_the_switch_names() {
+    let rig = Rig::start().await;
+    let ann = rig.add("ann@acme.example");
+    let own = rig.sim.user_id().to_owned();
+    let token = rig.token().await;
+    let (member, delegate) = (Delegation::None, Delegation::UsersGroupsAndAdministrators);
+    for (read_others, is_admin, delegation, status) in [
+        (ReadOthers::Administrators, false, member, 401),
+        (ReadOthers::Administrators, false, delegate, 401),
+        (ReadOthers::Administrators, true, member, 200),
+        (ReadOthers::Managers, false, member, 401),
+        (ReadOthers::Managers, false, delegate, 200),
+        (ReadOthers::Anybody, false, member, 200),
+    ] {
+        rig.sim.switch(|switches| switches.read_others = read_others);
+        rig.sim.update_user(&own, |user| {
+            user.is_admin = is_admin;
+            user.delegation = delegation;
+        });
+        let read = rig.get(&token, &format!("/users/{ann}")).await;
+        assert_eq!(read.status, status, "{read_others:?} {delegation:?}");
+        for path in [format!("/users/{own}"), "/users".to_owned()] {
+            assert_eq!(rig.get(&token, &path).await.status, 200, "{path}");
+        }
+    }
 }
 
 #[tokio::test]

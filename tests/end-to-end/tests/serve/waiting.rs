@@ -1,6 +1,6 @@
 //! What cannot go on waits, visibly, and goes on when it can.
 
-use docusign_sim::{Fault, FaultKind, Origin, Status};
+use docusign_sim::{Delegation, Fault, FaultKind, Origin, Status};
 use serde_json::{Value, json};
 
 use crate::client::Client;
@@ -105,6 +105,30 @@ on_both! {
         client.job_is(&event, "closed").await;
         crate::until("nothing is parked", async || client.see("/readyz").await["parked"] == 0).await;
         assert_eq!(house.world.status(&user), Status::Closed);
+        host.stop().await;
+    }
+
+    async fn a_closure_that_could_not_be_read_is_proven_and_not_repeated_when_the_connector_may_read(house: House) {
+        let user = house.world.user("ann@acme.example");
+        let own = house.world.simulator.user_id().to_owned();
+        house.world.simulator.update_user(&own, |user| {
+            user.is_admin = false;
+            user.delegation = Delegation::UsersAndGroups;
+        });
+        let host = house.start().await;
+        let client = Client::new(&house, &host);
+        let event = client.accepted("acme", &end_to_end::event("ann@acme.example")).await;
+        let parked = parked(&client).await;
+        let said = ["accepted the closure, not verified", "make it an account administrator"];
+        end_to_end::says(parked["why"].as_str().expect("words"), &said);
+        assert_eq!(client.job(&event).await["state"], "parked");
+        house.world.simulator.update_user(&own, |user| user.is_admin = true);
+        house.ask(&host, &["resume", "acme", "docusign"]).await;
+        let job = client.job_is(&event, "closed").await;
+        let said = ["closed by an earlier attempt", "independent read"];
+        end_to_end::says(job["reason"].as_str().expect("a reason"), &said);
+        assert_eq!(house.world.status(&user), Status::Closed);
+        assert_eq!(house.world.seen("DELETE", "/users").len(), 1, "it was closed the first time");
         host.stop().await;
     }
 }
