@@ -26,7 +26,11 @@ async fn lanes_and_pauses_are_shown_as_tables() {
     let stand = Stand::new().await;
     stand.leaver("acme", "a@acme.example", NewState::Queued).await;
     stand.trip().await;
-    stand.journal.pause(&Scope::All, "ops", "wrong feed").await.unwrap();
+    stand
+        .journal
+        .pause(&Scope::All, "ops", "wrong feed", None)
+        .await
+        .unwrap();
     let text = shown(&stand).await;
     assert!(
         text.contains("acme/docusign  0       0 of 8   1     breaker open: 0 closures within 1 h"),

@@ -74,13 +74,15 @@ pub(super) async fn pause(
     caller.require(Role::Operate)?;
     let scope = scope(&caller, wanted.tenant, wanted.connector)?;
     check_known(&shared, &scope).await?;
-    check_pause(&shared, &caller, &scope).await?;
-    shared
-        .console
-        .journal
-        .pause(&scope, caller.name(), wanted.reason.as_str())
-        .await?;
-    tracing::warn!(actor = caller.name(), %scope, reason = wanted.reason.as_str(), "paused");
+    let (journal, reason) = (&shared.console.journal, wanted.reason.as_str());
+    loop {
+        let by = may_lift(&shared, &caller, &scope).await?;
+        if journal.pause(&scope, caller.name(), reason, by.as_deref()).await? {
+            break;
+        }
+        // Somebody else was quicker, whose pause may not be the caller's to replace.
+    }
+    tracing::warn!(actor = caller.name(), %scope, reason, "paused");
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -101,9 +103,13 @@ pub(super) async fn resume(
 ) -> Result<Json<Resumed>, Problem> {
     caller.require(Role::Operate)?;
     let scope = scope(&caller, wanted.tenant, wanted.connector)?;
-    check_pause(&shared, &caller, &scope).await?;
     let journal = &shared.console.journal;
-    let resumed = journal.resume(&scope, caller.name()).await?;
+    let by = may_lift(&shared, &caller, &scope).await?;
+    let resumed = journal.resume(&scope, caller.name(), by.as_deref()).await?;
+    if !resumed {
+        // Somebody may have paused in between.
+        may_lift(&shared, &caller, &scope).await?;
+    }
     let unparked = match &scope {
         Scope::Connector(lane) => journal.wake(lane, caller.name()).await?,
         Scope::Tenant(tenant) => unpark_all(journal, tenant, caller.name()).await?,
@@ -168,18 +174,20 @@ fn scope(caller: &Caller, tenant: Option<String>, connector: Option<String>) -> 
     })
 }
 
+/// Whose pause the caller may replace or lift: anybody's for a token of the host, and none is said.
+///
 /// Refuses a tenant's token where the host has paused: what stops a tenant is not the tenant's to lift, nor to replace by
 /// a pause of its own. A pause whose token is gone counts as the host's, since nobody can tell any more.
-async fn check_pause(shared: &Shared, caller: &Caller, scope: &Scope) -> Result<(), Problem> {
-    let Some(tenant) = caller.tenant() else { return Ok(()) };
+async fn may_lift(shared: &Shared, caller: &Caller, scope: &Scope) -> Result<Option<String>, Problem> {
+    let Some(tenant) = caller.tenant() else { return Ok(None) };
     let pauses = shared.console.journal.pauses().await?;
-    let Some(pause) = pauses.iter().find(|pause| pause.scope == *scope) else {
-        return Ok(());
+    let Some(pause) = pauses.into_iter().find(|pause| pause.scope == *scope) else {
+        return Ok(Some(caller.name().to_owned()));
     };
     let tokens = shared.console.tokens.load();
     let mut tokens = tokens.list().into_iter();
     if tokens.any(|token| token.name == pause.actor && token.tenant.as_deref() == Some(tenant)) {
-        return Ok(());
+        return Ok(Some(pause.actor));
     }
     Err(Problem::forbidden(format!(
         "{scope} was paused by `{}`, whose token is not of the tenant `{tenant}`; ask those who run the host to resume it",

@@ -152,21 +152,43 @@ impl Journal {
 
     /// Stops claims and closures of a scope at once, on all hosts. What runs is stopped before it closes anything.
     ///
-    /// # Errors
-    /// [`JournalError::Invalid`] for a tenant that is no name.
-    pub async fn pause(&self, scope: &Scope, actor: &str, reason: &str) -> Result<(), JournalError> {
-        let arguments = (scope.key()?, actor.to_owned(), Some(reason.to_owned()));
-        self.write(Writer::Operator, arguments, set_pause).await?;
-        Ok(())
-    }
-
-    /// Ends a pause. False where there was none. Pauses of other scopes stay in force.
+    /// It takes the place of a pause that is in force, of this `by` where one is given. False where somebody else's is,
+    /// which stays: asked in advance, it could still come in between.
     ///
     /// # Errors
     /// [`JournalError::Invalid`] for a tenant that is no name.
-    pub async fn resume(&self, scope: &Scope, actor: &str) -> Result<bool, JournalError> {
-        self.write(Writer::Operator, (scope.key()?, actor.to_owned(), None), set_pause)
-            .await
+    pub async fn pause(
+        &self,
+        scope: &Scope,
+        actor: &str,
+        reason: &str,
+        by: Option<&str>,
+    ) -> Result<bool, JournalError> {
+        self.set_pause(scope, actor, Some(reason), by).await
+    }
+
+    /// Ends a pause, of this `by` where one is given. False where there was none. Pauses of other scopes stay in force.
+    ///
+    /// # Errors
+    /// [`JournalError::Invalid`] for a tenant that is no name.
+    pub async fn resume(&self, scope: &Scope, actor: &str, by: Option<&str>) -> Result<bool, JournalError> {
+        self.set_pause(scope, actor, None, by).await
+    }
+
+    async fn set_pause(
+        &self,
+        scope: &Scope,
+        actor: &str,
+        reason: Option<&str>,
+        by: Option<&str>,
+    ) -> Result<bool, JournalError> {
+        let change = PauseChange {
+            scope: scope.key()?,
+            actor: actor.to_owned(),
+            reason: reason.map(str::to_owned),
+            by: by.map(str::to_owned),
+        };
+        self.write(Writer::Operator, change, set_pause).await
     }
 
     /// The pauses in force.
@@ -240,29 +262,46 @@ fn unpark<'c>(tx: &'c mut AnyConnection, context: &'c Context, (key, actor, from
     })
 }
 
-type SetPause = (String, String, Option<String>);
+/// A pause to set, or to end where it has no reason.
+struct PauseChange {
+    scope: String,
+    actor: String,
+    reason: Option<String>,
+    /// Whose pause it may touch; none for anybody's.
+    by: Option<String>,
+}
 
-fn set_pause<'c>(
-    tx: &'c mut AnyConnection,
-    context: &'c Context,
-    (scope, actor, reason): &'c SetPause,
-) -> Step<'c, bool> {
+fn set_pause<'c>(tx: &'c mut AnyConnection, context: &'c Context, change: &'c PauseChange) -> Step<'c, bool> {
     Box::pin(async move {
-        let mut unit = Unit::default();
-        let changed = match reason {
+        let PauseChange {
+            scope,
+            actor,
+            reason,
+            by,
+        } = change;
+        let (verb, changed) = match reason {
             Some(reason) => {
                 let sql = "INSERT INTO pause (scope, actor, reason, at) VALUES ($1, $2, $3, $4) ON CONFLICT (scope) \
-                           DO UPDATE SET actor = excluded.actor, reason = excluded.reason, at = excluded.at";
+                           DO UPDATE SET actor = excluded.actor, reason = excluded.reason, at = excluded.at \
+                           WHERE pause.actor = COALESCE($5, pause.actor)";
                 let bind = Bind::new().text(scope).text(actor).text(reason).int(context.now());
-                unit.act(context, actor, "pause", (scope, None), reason);
-                execute(tx, sql, bind).await?
+                ("pause", execute(tx, sql, bind.maybe_text(by.as_deref())).await?)
             }
             None => {
-                unit.act(context, actor, "resume", (scope, None), "");
-                execute(tx, "DELETE FROM pause WHERE scope = $1", Bind::new().text(scope)).await?
+                let sql = "DELETE FROM pause WHERE scope = $1 AND actor = COALESCE($2, actor)";
+                let bind = Bind::new().text(scope).maybe_text(by.as_deref());
+                ("resume", execute(tx, sql, bind).await?)
             }
         };
         if changed > 0 {
+            let mut unit = Unit::default();
+            unit.act(
+                context,
+                actor,
+                verb,
+                (scope, None),
+                reason.as_deref().unwrap_or_default(),
+            );
             unit.store(tx).await?;
         }
         Ok(changed > 0)

@@ -61,7 +61,7 @@ async fn fill(rig: &Rig) {
         .await
         .expect("a finish");
     rig.journal
-        .pause(&Scope::Tenant("globex".into()), "ops", "incident")
+        .pause(&Scope::Tenant("globex".into()), "ops", "incident", None)
         .await
         .expect("a pause");
     rig.journal.release(approve, "ops", "fine").await.expect("a release");

@@ -41,7 +41,7 @@ on_both! {
             rig.queue(lane).await;
         }
         for (scope, runs) in scopes {
-            rig.journal.pause(&scope, "ops", "incident 7").await.expect("a pause");
+            rig.journal.pause(&scope, "ops", "incident 7", None).await.expect("a pause");
             let jobs = rig.claim(10).await;
             let mut claimed: Vec<_> = jobs.iter().map(|job| job.fence.lane().to_string()).collect();
             claimed.sort();
@@ -51,12 +51,27 @@ on_both! {
             }
             let pauses = rig.journal.pauses().await.expect("a query");
             assert_eq!((&pauses[0].scope, pauses[0].actor.as_str(), pauses[0].reason.as_str()), (&scope, "ops", "incident 7"));
-            assert_eq!(rig.journal.resume(&scope, "ops").await, Ok(true));
-            assert_eq!(rig.journal.resume(&scope, "ops").await, Ok(false));
+            assert_eq!(rig.journal.resume(&scope, "ops", None).await, Ok(true));
+            assert_eq!(rig.journal.resume(&scope, "ops", None).await, Ok(false));
         }
         assert_eq!(rig.claim(10).await.len(), 3);
-        let wrong = rig.journal.pause(&Scope::Tenant(String::new()), "ops", "").await;
+        let wrong = rig.journal.pause(&Scope::Tenant(String::new()), "ops", "", None).await;
         assert!(matches!(wrong, Err(JournalError::Invalid(_))), "an empty tenant is not everything: {wrong:?}");
+    }
+
+    async fn a_pause_is_replaced_and_lifted_for_whom_it_may_be(rig: Rig) {
+        let scope = Scope::Tenant("acme".into());
+        let paused = |actor: &'static str, by| rig.journal.pause(&scope, actor, actor, by);
+        let by = async || rig.journal.pauses().await.expect("a query").pop().expect("a pause").actor;
+        assert_eq!(paused("ann", Some("ann")).await, Ok(true), "nobody has paused");
+        assert_eq!(paused("bob", Some("ann")).await, Ok(true));
+        // The host's comes between the look of another of the tenant and its pause.
+        assert_eq!(paused("boss", None).await, Ok(true));
+        assert_eq!(paused("ann", Some("bob")).await, Ok(false));
+        assert_eq!(rig.journal.resume(&scope, "ann", Some("bob")).await, Ok(false));
+        assert_eq!(by().await, "boss");
+        assert_eq!(rig.journal.resume(&scope, "ann", Some("boss")).await, Ok(true));
+        assert_eq!(rig.journal.resume(&scope, "boss", None).await, Ok(false), "it is over");
     }
 
     async fn a_pause_stops_what_runs_before_it_closes(rig: Rig) {
@@ -65,10 +80,10 @@ on_both! {
         // Another host hears of it through the database.
         let other = rig.another(rig.options()).await;
         for scope in [Scope::All, Scope::Tenant("acme".into()), Scope::Connector(lane("acme", "docusign"))] {
-            other.pause(&scope, "ops", "stop").await.expect("a pause");
+            other.pause(&scope, "ops", "stop", None).await.expect("a pause");
             let answer = rig.journal.intend(&job.fence, &["1".into()], 0, None, None).await;
             assert_eq!(answer, Ok(Reservation::Paused { reason: "stop".into() }));
-            other.resume(&scope, "ops").await.expect("no pause");
+            other.resume(&scope, "ops", None).await.expect("no pause");
         }
         assert_eq!(rig.journal.intend(&job.fence, &["1".into()], 0, None, None).await, Ok(Reservation::Reserved));
     }

@@ -116,7 +116,7 @@ async fn one(name: &str, http: &str, raw: &str, own: &str) -> anyhow::Result<()>
 async fn over_http(url: &str) -> anyhow::Result<(Load, Duration)> {
     let world = World::new(TENANTS, url, None)?;
     let journal = Journal::open(url, Options::default()).await?;
-    journal.pause(&Scope::All, "bench", "accepting only").await?;
+    journal.pause(&Scope::All, "bench", "accepting only", None).await?;
     journal.close().await;
     let server = world.serve().await?;
     let process = server.process().to_string();

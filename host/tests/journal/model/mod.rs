@@ -97,9 +97,12 @@ async fn apply(rig: &Rig, model: &mut Model, step: &Step) {
         Step::Pause { lane, on } => {
             let scope = Scope::Connector(lanes()[*lane].clone());
             if *on {
-                rig.journal.pause(&scope, "ops", "").await.expect("a pause");
+                rig.journal.pause(&scope, "ops", "", None).await.expect("a pause");
             } else {
-                assert_eq!(rig.journal.resume(&scope, "ops").await, Ok(model.lanes[*lane].paused));
+                assert_eq!(
+                    rig.journal.resume(&scope, "ops", None).await,
+                    Ok(model.lanes[*lane].paused)
+                );
             }
             model.lanes[*lane].paused = *on;
         }
