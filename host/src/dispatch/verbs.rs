@@ -18,9 +18,10 @@ use crate::sandbox::{Account, Accounts, Ended, Failure};
 /// account's worth of calls, each within the sandbox's wall clock.
 const ATTEMPT: Duration = Duration::from_secs(600);
 
-/// Bytes of exchanges and log lines after which an attempt begins nothing new: 8 MiB. A closure with its proof takes
-/// some 4 KiB. Of what it has begun, further calls keep what was asked and with which status, and none of the texts: a
-/// proof may take ten reads, and each may say as much as a call's own limits allow.
+/// Bytes of exchanges and log lines, as JSON, after which an attempt begins nothing new: 8 MiB. A closure with its proof
+/// takes some 4 KiB. The call that goes beyond, and what proves what was begun, keep what was asked and with which
+/// status, and none of the texts: a proof may take ten reads, each may say as much as a call's own limits allow, and a
+/// control character is six bytes of JSON. So a transcript stays well below what an import takes as one line.
 const TRANSCRIPT: usize = 8 * 1024 * 1024;
 
 /// The verb calls of one attempt.
@@ -78,6 +79,7 @@ impl<'a> Verbs<'a> {
     }
 
     fn keep<T: Answers>(&mut self, asked: &Question, ended: &mut Ended<T>) {
+        self.said += size(&ended.record);
         if self.said > TRANSCRIPT {
             thin_out(&mut ended.record);
         }
@@ -161,6 +163,7 @@ impl<'a> Verbs<'a> {
                 let started = Instant::now();
                 let mut ended = connector.plugin.mint(connector.call(Verb::Mint, None)).await;
                 observe(Verb::Mint, &ended.record, started);
+                *said += size(&ended.record);
                 transcript.push(kept(connector, &Question::Mint, &mut ended, said));
                 match ended.result {
                     Ok(Ok(token)) => Ok(token),
@@ -227,32 +230,45 @@ fn thin_out(record: &mut CallRecord) {
     }
 }
 
-/// Bytes that a record takes, all texts together.
+/// Bytes that a record takes as JSON, all texts together.
 fn size(record: &CallRecord) -> usize {
     let pairs = |pairs: &[(String, String)]| {
         pairs
             .iter()
-            .map(|(name, value)| name.len() + value.len())
+            .map(|(name, value)| escaped(name) + escaped(value))
             .sum::<usize>()
     };
     let exchanges = record.exchanges.iter().map(|exchange| {
         let bodies = [&exchange.request_body, &exchange.response_body, &exchange.error];
-        let bodies: usize = bodies.into_iter().flatten().map(String::len).sum();
+        let bodies: usize = bodies.into_iter().flatten().map(|text| escaped(text)).sum();
         let headers = pairs(&exchange.request_headers) + pairs(&exchange.response_headers);
-        exchange.path.len() + pairs(&exchange.query) + headers + bodies
+        escaped(&exchange.path) + pairs(&exchange.query) + headers + bodies
     });
-    let lines = record.log.iter().map(|line| line.message.len() + pairs(&line.fields));
+    let lines = record
+        .log
+        .iter()
+        .map(|line| escaped(&line.message) + pairs(&line.fields));
     exchanges.chain(lines).sum()
 }
 
-/// What is kept of a call; its bytes are added to `said`. Its exchanges and log lines move there.
+/// Bytes that a text takes in JSON, within its quotation marks. A line feed and the like are counted as long as the other
+/// control characters.
+fn escaped(text: &str) -> usize {
+    let more = |byte: u8| match byte {
+        0..0x20 => 5,
+        b'"' | b'\\' => 1,
+        _ => 0,
+    };
+    text.len() + text.bytes().map(more).sum::<usize>()
+}
+
+/// What is kept of a call. Its exchanges and log lines move there; the bytes of the rest are added to `said`.
 fn kept<T: Answers>(connector: &Connector, asked: &Question, ended: &mut Ended<T>, said: &mut usize) -> CallTranscript {
     let (settings, endpoints) = connector.grant.surroundings();
     let endpoints = endpoints.map(|(name, base)| (name.to_owned(), base.to_owned()));
     let is_page = asked.verb() == Verb::Page;
     let answered = if is_page { None } else { small(Answer::of(ended), said) };
     let record = std::mem::take(&mut ended.record);
-    *said += size(&record);
     CallTranscript {
         verb: asked.verb(),
         plugin: Some(connector.plugin.digest.clone()),
@@ -316,5 +332,13 @@ mod tests {
         assert!(size(&record) < 1024, "{}", size(&record));
         let kept = &record.exchanges[63];
         assert_eq!((kept.path.as_str(), kept.status), ("/users/7", Some(200)));
+    }
+
+    #[test]
+    fn texts_count_as_long_as_they_are_written() {
+        for text in ["", "plain é", "\u{1}\u{1f}\"\\", "\u{7f}\u{2028}"] {
+            let written = serde_json::to_string(text).expect("JSON");
+            assert_eq!(escaped(text), written.len() - 2, "{written}");
+        }
     }
 }
