@@ -13,11 +13,11 @@ use super::error::JournalError;
 use super::open::spawned;
 
 /// Most commands of one transaction. More do not make the disk faster, and the first of them waits longer.
-pub const MAX_BATCH: usize = 256;
+const MAX_BATCH: usize = 256;
 
 /// Most bytes of one transaction, unless a single command has more: 256 events of SailPoint's usual 4 KiB fit many
 /// times, 256 of the largest events do not.
-pub const MAX_BATCH_BYTES: usize = 8 << 20;
+const MAX_BATCH_BYTES: usize = 8 << 20;
 
 /// Something that is written together with others.
 pub(super) trait Command: Send + Sync + 'static {

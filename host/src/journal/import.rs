@@ -18,7 +18,7 @@ use super::schema::{Kind, SCHEMA_VERSION, TABLES, Table};
 use super::sql::{Bind, bulk, fetch};
 
 /// Longest line. An event's body is 1 MiB at most, a transcript some MiB; base64 adds a third.
-pub const MAX_LINE_BYTES: usize = 64 << 20;
+const MAX_LINE_BYTES: usize = 64 << 20;
 
 /// Lines that are read ahead of the database.
 const LINES_AHEAD: usize = 256;

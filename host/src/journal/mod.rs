@@ -1,7 +1,7 @@
 //! The durable record: what came in, what is to be done about it, and what became of it.
 //!
-//! One SQL path over `sqlx::Any` serves SQLite (one machine) and PostgreSQL (many hosts). The databases differ in three
-//! fragments, all in [`dialect`]: the name of the byte type, row locks, and whose clock times a lease.
+//! One SQL path over `sqlx::Any` serves SQLite (one machine) and PostgreSQL (many hosts). What the databases differ in is
+//! all in [`dialect`]: a type's name, locks, whose clock times a lease, how a connection is set up.
 //!
 //! The one design decision: *lock the lanes, read, decide in Rust, write back*. Whatever changes a job first locks the
 //! job's lane row (in the order of lane ids, so nobody deadlocks), loads the rows, applies plain functions to them and
@@ -53,8 +53,6 @@ pub use error::JournalError;
 pub use event::{EventRecord, EventSummary};
 pub use export::{Exported, FORMAT};
 pub use finish::{Finish, Finished, UNSETTLED_HOLD};
-pub use group::{MAX_BATCH, MAX_BATCH_BYTES};
-pub use import::MAX_LINE_BYTES;
 pub use lane::{LaneStatus, Pause, Scope, Tally};
 pub use open::{Changes, Engine, Journal, Options};
 pub use operator::{HeldFilter, approval};
