@@ -433,7 +433,7 @@ fn limits_hold_at_and_one_past() {
 proptest! {
     #[test]
     fn any_text_compiles_or_is_refused_and_every_suggestion_compiles(
-        text in "(\\$|@|\\$\\.a|@\\.b|\\[\\?|\\(|\\)|\\]|\\[|'x'|1| in | =~ /x/i| contains | anyof \\['x'\\]|\\.length\\(\\)|==|&&|,|\\.|!|\\*){0,14}"
+        text in "(\\$|@|\\$\\.a|@\\.b|\\[\\?|\\(|\\)|\\]|\\[|'x'|1| in | =~ /x/i| contains | anyof \\['x'\\]|\\.length\\(\\)|==|!=|&&|,|\\.|\\.\\.|!|\\*|\\[\\*\\]|\\[0\\]|\\[\\?@\\.a|\\.changes|514|'514'|'007'|é){0,14}"
     ) {
         match Path::compile(&text) {
             Ok(path) => drop(path.matches(&json!({"a": [{"b": 1}], "b": "x"}))),
