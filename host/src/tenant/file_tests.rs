@@ -579,6 +579,12 @@ fn files_that_cannot_be_read_say_so() {
 }
 
 #[test]
+fn of_very_many_unknown_keys_a_hundred_are_told() {
+    let text: String = (0..150).map(|number| format!("key{number} = 1\n")).collect();
+    assert_eq!(parse(&text).unwrap_err().lines().count(), 100);
+}
+
+#[test]
 fn limits_of_lists_hold_at_and_one_past() {
     let policy = |patterns: Vec<String>| parse(&format!("[policy]\nprotected = {patterns:?}"));
     assert!(policy(vec!["a".to_owned(); MAX_PATTERNS]).is_ok());

@@ -23,6 +23,7 @@ mod reader;
 mod replace;
 mod secrets;
 mod server;
+mod shape;
 mod signature;
 mod signers;
 mod source;

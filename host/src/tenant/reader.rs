@@ -15,10 +15,18 @@ use toml::de::{DeTable, DeValue};
 
 use super::error::{ConfigError, Location, Problem};
 use super::names::did_you_mean;
+use super::shape;
 
 /// Largest configuration file: 2 MiB. A tenant with 10,000 protected addresses needs a sixth of it, and a host that grants
 /// 10,000 tenants something each two thirds.
 pub const MAX_CONFIG_BYTES: u64 = 2 * 1024 * 1024;
+
+/// Most mistakes of one file that are told: 100. Whoever mends so many sees the others afterwards.
+pub(super) const MAX_PROBLEMS: usize = 100;
+
+/// From so many bytes of a line on, a column is counted in bytes: 64 KiB. To count characters from the line's beginning
+/// for each item of a list would take the square of its length.
+const LONG_LINE: usize = 64 * 1024;
 
 /// Reads a configuration file.
 pub(crate) fn read_text(file: &Path) -> Result<String, ConfigError> {
@@ -101,9 +109,11 @@ fn line_starts(text: &str) -> Vec<usize> {
 
 fn position(text: &str, lines: &[usize], offset: usize) -> (usize, usize) {
     let line = lines.partition_point(|start| *start <= offset);
-    let column = text
-        .get(lines[line - 1]..offset)
-        .map_or(0, |before| before.chars().count());
+    let start = lines[line - 1];
+    let column = match text.get(start..offset) {
+        Some(before) if before.len() < LONG_LINE => before.chars().count(),
+        _ => offset.saturating_sub(start),
+    };
     (line, column + 1)
 }
 
@@ -126,7 +136,10 @@ pub(crate) struct Reader<'a> {
 
 impl Reader<'_> {
     fn note(&self, path: &str, message: impl Into<String>) {
-        self.problems.borrow_mut().push(self.places.at(path).problem(message));
+        let mut problems = self.problems.borrow_mut();
+        if problems.len() < MAX_PROBLEMS {
+            problems.push(self.places.at(path).problem(message));
+        }
     }
 }
 
@@ -140,9 +153,15 @@ pub(crate) fn read<T>(
     read: impl for<'a> FnOnce(Table<'a>) -> T,
 ) -> Result<T, ConfigError> {
     let (root, errors) = DeTable::parse_recoverable(text);
-    let places = Arc::new(Places::index(file, text, root.get_ref()));
     let lines = line_starts(text);
-    let syntax = errors.iter().map(|error| {
+    // Before anything recurses.
+    if let Some((offset, message)) = shape::objection(root.get_ref()) {
+        shape::take_down(root.into_inner());
+        let position = Some(position(text, &lines, offset));
+        return Err(Location::new(file.into(), position, String::new()).error(message));
+    }
+    let places = Arc::new(Places::index(file, text, root.get_ref()));
+    let syntax = errors.iter().take(MAX_PROBLEMS).map(|error| {
         let position = error.span().map(|span| position(text, &lines, span.start));
         let message = error.message().replace('\n', ", ");
         Location::new(places.file.clone(), position, String::new()).problem(format!("not valid TOML: {message}"))
