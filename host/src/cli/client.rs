@@ -53,7 +53,7 @@ impl ServerArgs {
     pub(super) fn client(&self) -> anyhow::Result<Client> {
         let server = parse_server(&self.server, self.plain_http)?;
         let token = match &self.token_file {
-            Some(file) => read_secret_file(file, file).map_err(anyhow::Error::msg)?,
+            Some(file) => read_secret_file(file).map_err(anyhow::Error::msg)?,
             None => match std::env::var(TOKEN_VARIABLE) {
                 Ok(token) if !token.is_empty() => SecretString::from(token),
                 _ => bail!(

@@ -172,17 +172,18 @@ impl SecretRef {
         let path = self.scope.folder.join(name);
         let shown = path.display();
         let unreadable = |error: std::io::Error| unreadable(&path, &error);
-        // A link may lead to another place in the folder (Kubernetes mounts secrets so), not out of it. Whoever could
-        // swap the link between this check and the read below can write the secrets themselves.
+        // A link may lead to another place in the folder (Kubernetes mounts secrets so), not out of it. Asked of what was
+        // opened: whoever can write into this folder, and read no other tenant's, could put a link in the place of a file
+        // between a look and the read.
         let folder = self.scope.folder.canonicalize().map_err(unreadable)?;
-        let real = path.canonicalize().map_err(unreadable)?;
-        if !real.starts_with(&folder) {
+        let file = open(&path).map_err(unreadable)?;
+        if !place_of(&file, &path).map_err(unreadable)?.starts_with(&folder) {
             let folder = self.scope.folder.display();
             return Err(format!(
                 "{shown} reaches outside the tenant: it is a link out of {folder}; put the file there"
             ));
         }
-        read_secret_file(&real, &path)
+        read_opened(file, &path)
     }
 }
 
@@ -201,18 +202,49 @@ pub(super) fn read_secret_variable(
     )
 }
 
-/// The secret in a file that only its owner can read; `path` is how errors call it.
-pub(crate) fn read_secret_file(real: &Path, path: &Path) -> Result<SecretString, String> {
+/// The secret in a file that only its owner can read.
+pub(crate) fn read_secret_file(path: &Path) -> Result<SecretString, String> {
+    let file = open(path).map_err(|error| unreadable(path, &error))?;
+    read_opened(file, path)
+}
+
+/// Without waiting for whoever would write into what turns out to be a pipe.
+#[cfg(unix)]
+fn open(path: &Path) -> std::io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    File::options().read(true).custom_flags(flags).open(path)
+}
+
+#[cfg(not(unix))]
+fn open(path: &Path) -> std::io::Result<File> {
+    File::open(path)
+}
+
+/// Where an open file is, through all links.
+#[cfg(target_os = "linux")]
+fn place_of(file: &File, _: &Path) -> std::io::Result<PathBuf> {
+    use std::os::fd::AsRawFd as _;
+    std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn place_of(_: &File, path: &Path) -> std::io::Result<PathBuf> {
+    path.canonicalize()
+}
+
+/// The secret in an open file; `path` is how errors call it.
+fn read_opened(file: File, path: &Path) -> Result<SecretString, String> {
     let shown = path.display();
-    let metadata = real.metadata().map_err(|error| unreadable(path, &error))?;
+    let metadata = file.metadata().map_err(|error| unreadable(path, &error))?;
     if !metadata.is_file() {
         return Err(format!("{shown} is not a file"));
     }
     check_permissions(&metadata, path)?;
     // Room for all of it at once: a vector that grows leaves copies of the secret behind.
     let mut content = Zeroizing::new(Vec::with_capacity(MAX_SECRET_BYTES + 1));
-    File::open(real)
-        .and_then(|file| file.take(MAX_SECRET_BYTES as u64 + 1).read_to_end(&mut content))
+    file.take(MAX_SECRET_BYTES as u64 + 1)
+        .read_to_end(&mut content)
         .map_err(|error| unreadable(path, &error))?;
     accept(&content, &shown.to_string())
 }

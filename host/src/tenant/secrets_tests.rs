@@ -114,6 +114,51 @@ fn a_link_may_stay_in_the_folder_but_not_leave_it() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn a_link_that_takes_a_files_place_meanwhile_leads_nowhere() {
+    use std::fs::{copy, rename};
+    use std::os::unix::fs::symlink;
+    let folder = Folder::new();
+    folder.put("other/token", b"neighbour");
+    folder.put("acme/own", b"own");
+    folder.put("acme/token", b"own");
+    let is_over = std::sync::atomic::AtomicBool::new(false);
+    let swap = || {
+        let at = |name: &str| folder.path(&format!("acme/{name}"));
+        while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+            symlink(folder.path("other/token"), at("new")).unwrap();
+            rename(at("new"), at("token")).unwrap();
+            copy(at("own"), at("new")).unwrap();
+            rename(at("new"), at("token")).unwrap();
+        }
+    };
+    let mut read = (0, 0);
+    std::thread::scope(|scope| {
+        scope.spawn(swap);
+        for _ in 0..5000 {
+            match folder.resolve("file:token") {
+                Ok(secret) if secret == "own" => read.0 += 1,
+                Ok(_) => read.1 += 1,
+                Err(error) => assert!(!error.contains("neighbour"), "{error}"),
+            }
+        }
+        is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    assert!(read.0 > 0 && read.1 == 0, "its own and another's: {read:?}");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_pipe_is_not_waited_for() {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    let folder = Folder::new();
+    folder.put("acme/token", b"own");
+    mknodat(CWD, folder.path("acme/pipe"), FileType::Fifo, Mode::RUSR, 0).unwrap();
+    let error = folder.refusal("file:pipe");
+    assert!(error.contains("is not a file"), "{error}");
+}
+
+#[test]
 #[cfg(unix)]
 fn a_file_that_others_can_read_is_refused_with_the_command_to_run() {
     let folder = Folder::new();

@@ -397,7 +397,7 @@ impl HostSecret {
     /// any of the content.
     pub fn resolve(&self) -> Result<SecretString, ConfigError> {
         let content = match &self.place {
-            Place::File(path) => read_secret_file(path, path),
+            Place::File(path) => read_secret_file(path),
             Place::Env(name) => read_secret_variable(name, &|name| std::env::var_os(name)),
         };
         content.map_err(|message| self.location.error(message))

@@ -76,7 +76,7 @@ impl Keygen {
 impl Sign {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
         let shown = self.key.display();
-        let pem = read_secret_file(&self.key, &self.key).map_err(|text| anyhow!("{text}"))?;
+        let pem = read_secret_file(&self.key).map_err(|text| anyhow!("{text}"))?;
         let key = PrivateKey::from_pem(&pem).map_err(|text| anyhow!("{shown} {text}"))?;
         let component = read(&self.file)?;
         inspect(&component).with_context(|| format!("{} is not signed", self.file.display()))?;
