@@ -59,7 +59,8 @@ pub struct Asked {
 ///
 /// # Errors
 ///
-/// The guard's, before a closure: protected people, administrators, the connector's own account.
+/// Before a closure: the guard's (protected people, administrators, the connector's own account), and that `read` answers
+/// with no account or with another one.
 ///
 /// Cancelling it may leave a closure of unknown effect behind.
 pub async fn by_hand(connector: &Connector, question: Question) -> Result<Vec<Asked>, Stop> {
@@ -79,7 +80,12 @@ pub async fn by_hand(connector: &Connector, question: Question) -> Result<Vec<As
     if let Question::Close(id) = &question {
         let ended = plugin.read(connector.call(Verb::Read, Some(id)), &token).await;
         let account = match &ended.result {
-            Ok(Ok(account)) => account.clone(),
+            Ok(Ok(Some(account))) => Some(account.clone()),
+            Ok(Ok(None)) => {
+                return Err(Stop::Failed(format!(
+                    "the target knows no account {id}; nothing was closed"
+                )));
+            }
             _ => None,
         };
         done.push(Asked {

@@ -10,8 +10,12 @@ use std::path::Path;
 
 use crate::tenant::HostConfig;
 
-/// Folders below a tenant's own that are looked into: 4, more than secret stores nest, and the end of a loop of links.
+/// Levels of folders that are looked into, a tenant's own among them: 4, more than secret stores nest.
 const MAX_DEPTH: usize = 4;
+
+/// Most entries of a tenant's folder that are looked at: 1,000, some milliseconds. A connector needs a handful. Links to
+/// folders multiply what there is, and one look is for all tenants.
+const MAX_ENTRIES: usize = 1000;
 
 /// A file as it was seen. Any difference means that it may have changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -52,23 +56,56 @@ pub(super) fn stamp(file: &Path, tenant: &str, host: &HostConfig) -> u64 {
     host.registries().hash(&mut hash);
     host.signers(tenant).hash(&mut hash);
     host.signature_demand(tenant).hash(&mut hash);
-    hash_folder(&file.with_extension(""), MAX_DEPTH, &mut hash);
+    Folder {
+        own: &file.with_extension(""),
+        left: MAX_ENTRIES,
+        hash: &mut hash,
+    }
+    .look_into(&file.with_extension(""), MAX_DEPTH);
     hash.finish()
 }
 
-fn hash_folder(folder: &Path, depth: usize, hash: &mut DefaultHasher) {
-    let Ok(entries) = std::fs::read_dir(folder) else {
-        return;
-    };
-    let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
-    paths.sort();
-    for path in paths {
-        path.hash(hash);
-        let file = std::fs::metadata(&path).ok();
-        file.as_ref().map(Seen::from).hash(hash);
-        if depth > 1 && file.is_some_and(|file| file.is_dir()) {
-            hash_folder(&path, depth - 1, hash);
+/// A tenant's folder while it is looked at.
+struct Folder<'a> {
+    own: &'a Path,
+    /// Entries that may still be looked at.
+    left: usize,
+    hash: &'a mut DefaultHasher,
+}
+
+impl Folder<'_> {
+    fn look_into(&mut self, folder: &Path, depth: usize) {
+        let Ok(entries) = std::fs::read_dir(folder) else {
+            return;
+        };
+        let mut paths: Vec<_> = entries.take(self.left).flatten().map(|entry| entry.path()).collect();
+        paths.sort();
+        for path in paths {
+            if self.left == 0 {
+                return;
+            }
+            self.left -= 1;
+            path.hash(self.hash);
+            let file = match self.leads_out(&path) {
+                true => std::fs::symlink_metadata(&path).ok(),
+                false => std::fs::metadata(&path).ok(),
+            };
+            file.as_ref().map(Seen::from).hash(self.hash);
+            if depth > 1 && file.is_some_and(|file| file.is_dir()) {
+                self.look_into(&path, depth - 1);
+            }
         }
+    }
+
+    /// Whether it is a link out of the tenant's folder. No secret is read there, and it may be a disk that hangs.
+    fn leads_out(&self, path: &Path) -> bool {
+        path.is_symlink()
+            && match (path.canonicalize(), self.own.canonicalize()) {
+                (Ok(real), Ok(own)) => !real.starts_with(own),
+                // It leads nowhere.
+                (Err(_), _) => false,
+                (Ok(_), Err(_)) => true,
+            }
     }
 }
 
@@ -111,11 +148,40 @@ mod tests {
     }
 
     #[test]
-    fn a_loop_of_links_is_looked_at_to_its_limit() {
+    fn links_multiply_nothing_and_lead_to_no_other_folder() {
         let root = tempfile::tempdir().unwrap();
-        let file = root.path().join("acme.toml");
-        std::fs::create_dir(root.path().join("acme")).unwrap();
-        std::os::unix::fs::symlink(root.path().join("acme"), root.path().join("acme/self")).unwrap();
-        stamp(&file, "acme", &HostConfig::default_for(root.path()));
+        let (file, folder) = (root.path().join("acme.toml"), root.path().join("acme"));
+        std::fs::create_dir_all(folder.join("data")).unwrap();
+        std::fs::create_dir(root.path().join("other")).unwrap();
+        write(root.path().join("other/key"), "1").unwrap();
+        write(folder.join("data/key"), "1").unwrap();
+        let link = |to: &Path, name: &str| std::os::unix::fs::symlink(to, folder.join(name)).unwrap();
+        link(Path::new("data"), "within");
+        link(&root.path().join("other"), "out");
+        let seen = || stamp(&file, "acme", &HostConfig::default_for(root.path()));
+        let mut last = seen();
+        write(root.path().join("other/key"), "22").unwrap();
+        assert_eq!(last, seen(), "it is another's");
+        write(folder.join("data/key"), "22").unwrap();
+        assert_ne!(std::mem::replace(&mut last, seen()), last, "by the link or without it");
+        // A hundred to the power of the depth.
+        for number in 0..100 {
+            link(Path::new("."), &format!("loop{number}"));
+        }
+        let mut hash = DefaultHasher::new();
+        let mut looked = Folder {
+            own: &folder,
+            left: MAX_ENTRIES,
+            hash: &mut hash,
+        };
+        looked.look_into(&folder, MAX_DEPTH);
+        assert_eq!(looked.left, 0);
+        looked.left = MAX_ENTRIES;
+        for number in 0..100 {
+            std::fs::remove_file(folder.join(format!("loop{number}"))).unwrap();
+        }
+        looked.look_into(&folder, MAX_DEPTH);
+        // data, data/key, within, within/key, out
+        assert_eq!(looked.left, MAX_ENTRIES - 5);
     }
 }

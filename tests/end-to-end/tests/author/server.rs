@@ -249,6 +249,10 @@ async fn verbs_run_by_hand_and_only_a_flag_closes() {
     assert!(server.is_active(GUESTS[0], &id).await, "closed though protected");
 
     std::fs::write(&file, tenant).expect("a tenant file");
+    let nobody = ["--account", "4711", "--close-for-real"].map(str::to_owned).to_vec();
+    let nobody = by_hand("close", nobody).await;
+    assert_eq!(nobody.code, 3, "{}{}", nobody.stdout, nobody.stderr);
+    says(&nobody.stdout, &["not closed", "no account 4711"]);
     let closed = by_hand("close", really).await;
     assert_eq!((closed.code, closed.json()), (0, json!("closed")), "{}", closed.stderr);
     assert!(!server.is_active(GUESTS[0], &id).await, "not closed");
