@@ -79,8 +79,8 @@ impl Runtime {
         self.connector_in_turn(tenant, config, &Semaphore::new(1)).await
     }
 
-    /// As [`Runtime::connector`], beside others of the tenant: `turn` is for one of them to read and compile its plugin,
-    /// so that a tenant with many takes neither the compilers nor the memory from the rest.
+    /// As [`Runtime::connector`], beside others of the tenant: `turn` is for one of them to pull, read and compile its
+    /// plugin, so that a tenant with many takes neither the compilers nor the memory from the rest.
     pub(super) async fn connector_in_turn(
         &self,
         tenant: &Tenant,
@@ -137,6 +137,8 @@ impl Runtime {
         ran: &[Ran],
     ) -> Result<Arc<Plugin>, ConfigError> {
         let digest = config.digest.as_deref();
+        // Nobody closes it; without a turn it is loaded all the same.
+        let _turn = turn.acquire().await.ok();
         let (path, signed) = match &config.plugin {
             PluginSource::File(path) => (path.clone(), signature_file(path)),
             PluginSource::Registry(plugin) => {
@@ -152,8 +154,6 @@ impl Runtime {
             signatures: &tenant.signatures,
             ran_it: ran.iter().any(|ran| Some(ran.digest.as_str()) == digest),
         };
-        // Nobody closes it; without a turn it is loaded all the same.
-        let _turn = turn.acquire().await.ok();
         let loaded = self.plugins.load(&self.sandbox, wanted).await;
         loaded.map_err(|problem| config.at(problem.field).error(problem.text))
     }

@@ -44,13 +44,24 @@ pub(super) struct Found {
     pub(super) changed: Vec<(PathBuf, u64)>,
 }
 
+/// The folder of tenants cannot be read. The host's own file counts all the same.
+#[derive(Debug)]
+pub(super) struct NoFolder {
+    pub(super) error: anyhow::Error,
+    pub(super) host: Arc<HostConfig>,
+    pub(super) host_file: HostFile,
+}
+
 /// Looks at all files. What they look like is taken before anything is read. Waits for disks.
 ///
 /// # Errors
 /// The folder of tenants cannot be read.
-pub(super) fn find(before: &Live, config: Option<&Path>, now: Instant) -> anyhow::Result<Found> {
+pub(super) fn find(before: &Live, config: Option<&Path>, now: Instant) -> Result<Found, Box<NoFolder>> {
     let (host, host_file) = look_at_host(before, config, now);
-    let files = tenant_files(&host.server.tenant_files)?;
+    let files = match tenant_files(&host.server.tenant_files) {
+        Ok(files) => files,
+        Err(error) => return Err(Box::new(NoFolder { error, host, host_file })),
+    };
     let mut plugins = BTreeMap::new();
     let mut changed = Vec::new();
     for file in &files {

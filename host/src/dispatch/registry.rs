@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 use super::chores::Chores;
 use super::connector::Runtime;
-use super::find::{File, Found, HostFile, find, tenant_name};
+use super::find::{File, Found, HostFile, NoFolder, find, tenant_name};
 use super::live::LiveTenant;
 use super::loads::{Loads, One};
 use super::service::{Connectors, Lookup};
@@ -127,18 +127,14 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// The folder of tenants cannot be read; nothing has changed then.
+    /// The folder of tenants cannot be read; nothing has changed then but what the host's file takes back.
     pub async fn refresh(&self) -> anyhow::Result<()> {
         let mut loads = self.loads.lock().await;
         let before = self.live.load_full();
         let now = Instant::now();
-        let found = self.find(&before, now).await;
-        let found = match found {
+        let found = match self.find(&before, now).await? {
             Ok(found) => found,
-            Err(error) => {
-                self.note_folder(&before, Some(format!("{error:#}")));
-                return Err(error);
-            }
+            Err(without) => return Err(self.go_on_without(&before, *without)),
         };
         if is_quiet(&before, &found) && loads.is_empty() {
             self.chores.run(&self.journal, self).await;
@@ -188,10 +184,10 @@ impl Registry {
     }
 
     /// Looks at all files, on a thread where that may take long.
-    async fn find(&self, before: &Arc<Live>, now: Instant) -> anyhow::Result<Found> {
+    async fn find(&self, before: &Arc<Live>, now: Instant) -> anyhow::Result<Result<Found, Box<NoFolder>>> {
         let (before, config) = (Arc::clone(before), self.config.clone());
         let found = tokio::task::spawn_blocking(move || find(&before, config.as_deref(), now));
-        found.await.context("looking at the files failed")?
+        found.await.context("looking at the files failed")
     }
 
     /// Puts in place what was loaded.
@@ -281,14 +277,21 @@ impl Registry {
         }
     }
 
-    fn note_folder(&self, before: &Arc<Live>, problem: Option<String>) {
-        if before.folder_problem != problem {
-            let next = Live {
+    /// Lets all tenants go on while their folder cannot be read, but for what the host's file has taken back.
+    fn go_on_without(&self, before: &Live, without: NoFolder) -> anyhow::Error {
+        let NoFolder { error, host, host_file } = without;
+        let problem = Some(format!("{error:#}"));
+        if before.folder_problem != problem || before.host_file.tried != host_file.tried {
+            let mut next = Live {
+                host,
+                host_file,
                 folder_problem: problem,
                 ..Live::clone(before)
             };
+            withhold(&mut next);
             self.live.store(Arc::new(next));
         }
+        error
     }
 }
 
@@ -367,11 +370,11 @@ fn is_quiet(before: &Live, found: &Found) -> bool {
 
 /// Tenants without a file, sorted, and whether none of those that take events has one.
 fn gone(live: &Live, files: &[PathBuf]) -> (Vec<String>, bool) {
-    let is_gone = |tenant: &LiveTenant| files.binary_search(&tenant.tenant.file).is_err();
-    let gone = live.tenants.iter().filter(|(_, tenant)| is_gone(tenant));
-    let gone = gone.map(|(name, _)| name.clone()).collect();
-    let mut taking = live.tenants.values().filter(|tenant| !tenant.draining).peekable();
-    let all = taking.peek().is_some() && taking.all(|tenant| is_gone(tenant));
+    // Where it would be now: the folder may be another one than it was loaded from.
+    let is_gone = |name: &str| files.binary_search(&live.host.server.tenant_file(name)).is_err();
+    let gone = live.tenants.keys().filter(|name| is_gone(name)).cloned().collect();
+    let mut taking = live.tenants.iter().filter(|(_, tenant)| !tenant.draining).peekable();
+    let all = taking.peek().is_some() && taking.all(|(name, _)| is_gone(name));
     (gone, all)
 }
 

@@ -19,8 +19,7 @@ use crate::tenant::{ConnectorConfig, HostConfig, Mode, PluginSource, Tenant, did
 ///
 /// Settings, keys, endpoints and limits are those of the tenant file; the plugin is FILE. A token is minted first.
 /// Nothing is changed at the target, except by `close` with --close-for-real. Exit code 0: the verb answered. 1: it
-/// failed. 2: usage or configuration. 3: the guard stands in the way of a closure, or
-/// there is no such account.
+/// failed. 2: usage or configuration. 3: the guard stands in the way of a closure, or there is no such account.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Run {
     /// Component.

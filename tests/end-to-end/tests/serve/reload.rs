@@ -280,19 +280,37 @@ async fn a_grant_to_a_tenant_that_is_not_there_is_said() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_grant_that_is_taken_back_is_gone_although_the_tenants_file_does_not_load() {
-    taken_back(|house| {
-        let mistaken = house.tenant_text().replace("mode = \"enforce\"", "mode = \"enforced\"");
-        house.replace("tenants/acme.toml", &mistaken);
-    })
+    taken_back(
+        |house| {
+            let mistaken = house.tenant_text().replace("mode = \"enforce\"", "mode = \"enforced\"");
+            house.replace("tenants/acme.toml", &mistaken);
+        },
+        |_| {},
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_grant_that_is_taken_back_is_gone_although_the_folder_of_tenants_is() {
+    let moved =
+        |house: &House, from: &str, to: &str| std::fs::rename(house.path(from), house.path(to)).expect("it moves");
+    taken_back(
+        |house| moved(house, "tenants", "away"),
+        |house| moved(house, "away", "tenants"),
+    )
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_grant_that_is_taken_back_is_gone_although_the_tenants_file_is() {
-    taken_back(|house| std::fs::remove_file(house.path("tenants/acme.toml")).expect("it goes")).await;
+    taken_back(
+        |house| std::fs::remove_file(house.path("tenants/acme.toml")).expect("it goes"),
+        |_| {},
+    )
+    .await;
 }
 
-async fn taken_back(spoil: impl FnOnce(&House)) {
+async fn taken_back(spoil: impl FnOnce(&House), mend: impl FnOnce(&House)) {
     let house = House::sqlite().await;
     let (host, client) = begin(&house).await;
     let tenant = house.tenant_text();
@@ -326,6 +344,7 @@ async fn taken_back(spoil: impl FnOnce(&House)) {
     );
     assert_eq!(house.world.simulator.counters().requests, asked, "nothing was sent");
     // Both are mended, and it goes on by itself.
+    mend(&house);
     house.replace("exeunt.toml", &granted);
     house.replace("tenants/acme.toml", &tenant);
     client.job_is(&id, "no_account").await;
