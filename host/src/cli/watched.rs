@@ -161,7 +161,14 @@ impl Watched {
     async fn look_at_tokens(&self) -> anyhow::Result<()> {
         let file = self.tokens_file.clone();
         let loaded = tokio::task::spawn_blocking(move || Tokens::load(&file)).await??;
-        if loaded != **self.tokens.load() {
+        let before = self.tokens.load();
+        if loaded != **before {
+            if loaded.is_empty() && !before.is_empty() {
+                tracing::warn!(
+                    "{} holds no token any more: nobody can operate this host",
+                    self.tokens_file.display()
+                );
+            }
             self.tokens.store(Arc::new(loaded));
         }
         Ok(())

@@ -285,3 +285,33 @@ async fn a_connectors_concurrency_is_its_lanes_cap() {
     place.look().await;
     assert_eq!(cap().await, Some(Options::default().default_cap));
 }
+
+#[tokio::test]
+async fn a_mistake_in_another_folder_of_tenants_drains_nobody() {
+    let place = Place::with(&["acme", "beta"]).await;
+    fs::create_dir(place.root.path().join("others")).unwrap();
+    for tenant in ["acme", "beta"] {
+        place.secret(&format!("others/{tenant}/secret"), 0o600);
+    }
+    place.write("others/acme.toml", "mistake = 1");
+    place.write("others/beta.toml", TENANT);
+    place.write("exeunt.toml", "tenant_files = 'others'");
+    for _ in 0..3 {
+        place.look_after(11).await;
+    }
+    assert!(
+        place.takes("acme") && place.takes("beta"),
+        "{:?}",
+        place.registry.problems()
+    );
+    // One without a file in the new folder is gone, as before.
+    place.remove("others/acme.toml");
+    for _ in 0..3 {
+        place.look_after(11).await;
+    }
+    assert!(
+        !place.takes("acme") && place.takes("beta"),
+        "{:?}",
+        place.registry.problems()
+    );
+}

@@ -1,5 +1,6 @@
 //! Replacing a file that a server looks at meanwhile, without locking the server out.
 
+use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
 use std::path::Path;
@@ -17,7 +18,8 @@ const NEW_FILE: u32 = 0o644;
 ///
 /// # Errors
 ///
-/// The file or its folder cannot be written, or it would belong to somebody else afterwards; nothing has changed then.
+/// The file or its folder cannot be written, or it would belong to somebody else afterwards; nothing has changed then. Where
+/// only the folder cannot be synced, the new file is there, and a power cut may bring the old one back.
 pub fn replace(path: &Path, text: &str) -> io::Result<()> {
     let path = match path.canonicalize() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => path.to_owned(),
@@ -29,6 +31,7 @@ pub fn replace(path: &Path, text: &str) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => (folder.metadata()?, NEW_FILE),
         Err(error) => return Err(error),
     };
+    let entry = File::open(&folder)?;
     let mut file = tempfile::NamedTempFile::new_in(folder)?;
     file.write_all(text.as_bytes())?;
     let now = file.as_file().metadata()?;
@@ -39,8 +42,9 @@ pub fn replace(path: &Path, text: &str) -> io::Result<()> {
     file.as_file()
         .set_permissions(std::fs::Permissions::from_mode(mode & 0o777))?;
     file.as_file().sync_all()?;
-    file.persist(path)?;
-    Ok(())
+    file.persist(&path)?;
+    // Whoever revokes a token is told that it is revoked, and a name is on disk when its folder is.
+    entry.sync_all()
 }
 
 #[cfg(test)]
