@@ -1,5 +1,6 @@
 //! `exeunt replay`: last week's verb calls, through a plugin.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -28,10 +29,10 @@ pub(super) struct Replay {
     /// Id of a job of the server (with a token for audit), or a file that `exeunt run --transcript` wrote.
     #[arg(value_name = "JOB|FILE")]
     what: String,
-    /// The plugin to run. Default: the one that was recorded, from the folder of plugins.
+    /// The plugin to run for all of them. Default: for each call the one that was recorded, from the folder of plugins.
     #[arg(long, value_name = "FILE")]
     plugin: Option<PathBuf>,
-    /// Folder in which the recorded plugin is looked for by its digest.
+    /// Folder in which recorded plugins are looked for by their digests.
     #[arg(long, value_name = "FOLDER", default_value = "plugins")]
     plugins: PathBuf,
     #[command(flatten)]
@@ -42,15 +43,29 @@ impl Replay {
     pub(super) async fn run(self) -> anyhow::Result<Exit> {
         let calls = self.calls().await?;
         let sandbox = super::sandbox()?;
-        let plugin = match &self.plugin {
-            Some(file) => admit(&sandbox, file).await?,
-            None => recorded(&sandbox, &self.plugins, &calls).await?,
+        let named = match &self.plugin {
+            Some(file) => Some(admit(&sandbox, file).await?),
+            None => None,
         };
-        say(format_args!("plugin  {}", plugin.digest))?;
+        let mut recorded = BTreeMap::new();
+        if named.is_none() {
+            for digest in digests(&calls)? {
+                recorded.insert(digest, find(&sandbox, &self.plugins, digest).await?);
+            }
+        }
+        for plugin in named.iter().chain(recorded.values()) {
+            say(format_args!("plugin  {}", plugin.digest))?;
+        }
         let (mut ran, mut differing) = (0, 0);
         for (number, call) in calls.iter().enumerate() {
             let what = format!("{:<5} {}", call.verb.as_str(), printable(&asked(call)));
-            match replay(&plugin, number + 1, call).await? {
+            // A job may have run before and after an upgrade, and a run at several connectors.
+            let own = call.plugin.as_deref().and_then(|digest| recorded.get(digest));
+            let Some(plugin) = named.as_ref().or(own) else {
+                say(format_args!("skipped {what}: which plugin ran it was not kept"))?;
+                continue;
+            };
+            match replay(plugin, number + 1, call).await? {
                 Replayed::Skipped(why) => say(format_args!("skipped {what}: {why}"))?,
                 Replayed::Ran(_, differences) if differences.is_empty() => {
                     ran += 1;
@@ -108,14 +123,20 @@ impl Replay {
     }
 }
 
-/// The recorded plugin, by its digest.
-async fn recorded(sandbox: &Sandbox, folder: &Path, calls: &[CallTranscript]) -> anyhow::Result<Plugin> {
-    let Some(wanted) = calls.iter().find_map(|call| call.plugin.as_ref()) else {
+/// The plugins that ran these calls.
+fn digests(calls: &[CallTranscript]) -> anyhow::Result<BTreeSet<&str>> {
+    let digests: BTreeSet<&str> = calls.iter().filter_map(|call| call.plugin.as_deref()).collect();
+    if digests.is_empty() {
         bail!(
             "the transcript was written by a version that did not keep what verbs were called with; only newer \
              transcripts can be replayed"
         );
-    };
+    }
+    Ok(digests)
+}
+
+/// A plugin in a folder, by its digest.
+async fn find(sandbox: &Sandbox, folder: &Path, wanted: &str) -> anyhow::Result<Plugin> {
     let shown = folder.display();
     let entries = std::fs::read_dir(folder).with_context(|| {
         format!("cannot look for plugin {wanted} in {shown}; name its file with --plugin, or the folder with --plugins")
@@ -127,7 +148,7 @@ async fn recorded(sandbox: &Sandbox, folder: &Path, calls: &[CallTranscript]) ->
         }
         // Another file that cannot be read is no reason not to look further.
         let Ok(bytes) = sandbox.read(&path).await else { continue };
-        if Plugin::digest_of(&bytes) == *wanted {
+        if Plugin::digest_of(&bytes) == wanted {
             return admit(sandbox, &path).await;
         }
     }

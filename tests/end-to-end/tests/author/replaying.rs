@@ -56,6 +56,39 @@ async fn what_was_recorded_is_the_same_again_without_a_server_and_in_another_lan
 }
 
 #[tokio::test]
+async fn each_call_goes_through_the_plugin_that_ran_it() {
+    let (folder, mut calls) = recorded().await;
+    let plugins = end_to_end::plugins().to_string_lossy().into_owned();
+    let of = |ran: &end_to_end::Ran| -> Vec<String> {
+        let named = ran.stdout.lines().filter_map(|line| line.strip_prefix("plugin  "));
+        named.map(str::to_owned).collect()
+    };
+    let other = of(&replay(&folder, "scim-js.wasm").await).remove(0);
+    assert_ne!(calls[3]["plugin"], other.as_str());
+    calls[3]["plugin"] = other.as_str().into();
+    calls[2].as_object_mut().expect("a call").remove("plugin");
+    write(&folder, &calls);
+    let ran = exeunt(folder.path(), &["replay", "calls.jsonl", "--plugins", &plugins]).await;
+    assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
+    let (used, said) = (
+        of(&ran),
+        [
+            "skipped close",
+            "was not kept",
+            "same    read",
+            "2 calls replayed, 0 differ",
+        ],
+    );
+    assert!(used.len() == 2 && used.contains(&other), "{used:?}");
+    says(&ran.stdout, &said);
+    // Without it, its call cannot be replayed, and that is said.
+    calls[3]["plugin"] = "sha256:0".into();
+    write(&folder, &calls);
+    let ran = exeunt(folder.path(), &["replay", "calls.jsonl", "--plugins", &plugins]).await;
+    ran.was_misused(&["is plugin sha256:0", "--plugin"]);
+}
+
+#[tokio::test]
 async fn a_plugin_that_asks_or_answers_otherwise_is_shown_with_the_difference() {
     let (folder, mut calls) = recorded().await;
     // As if the recorded version had asked with another count, sent another header, and read another status.
