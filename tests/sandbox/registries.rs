@@ -284,6 +284,46 @@ async fn a_registry_that_does_not_answer_holds_up_its_own_tenant_alone() {
 }
 
 #[tokio::test]
+async fn many_plugins_of_a_registry_that_does_not_answer_hold_up_a_look_no_longer_than_one() {
+    let served = Served::new().await;
+    let registry = Registry::start(None).await;
+    served.house.configure(&registry.granted("insecure = true"), "");
+    let public = "endpoints = { api = \"https://api.example\", other = \"https://other.example\" }";
+    // More than are loaded at a time, and before the neighbour in the alphabet.
+    for number in 0..20 {
+        let digest = Plugin::digest_of(&[number]);
+        registry.answers(&format!("manifests/{digest}"), Page::Silence);
+        let file = served.house.write(&format!("a{number:02}"), &settings(), public);
+        let text = std::fs::read_to_string(&file).unwrap();
+        let plugin = format!("oci://{}/acme/hostile@{digest}", registry.address);
+        std::fs::write(&file, text.replace("hostile.wasm", &plugin)).unwrap();
+    }
+    served.house.write("neighbour", &settings(), "");
+    // Twice: what has not begun in the first look is as new to the second.
+    let looks = async {
+        served.registry.refresh().await.unwrap();
+        served.registry.refresh().await.unwrap();
+    };
+    tokio::time::timeout(Duration::from_secs(25), looks)
+        .await
+        .expect("none waits for the others");
+    let waiting = served.registry.problems().into_iter();
+    let waiting = waiting.filter(|(_, _, problem)| problem.contains("still being loaded"));
+    assert!(waiting.count() >= 20, "{:#?}", served.registry.problems());
+    for number in 0..20 {
+        registry.answers(
+            &format!("manifests/{}", Plugin::digest_of(&[number])),
+            Page::Holds(Vec::new()),
+        );
+    }
+    registry.inside.lets_go.notify_waiters();
+    while served.runs("neighbour").is_err() {
+        served.registry.refresh().await.unwrap();
+    }
+    served.runs_this("neighbour", &hostile());
+}
+
+#[tokio::test]
 pub(crate) async fn a_registrys_password_goes_to_its_tokens_over_tls_alone() {
     let served = Served::new().await;
     let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();

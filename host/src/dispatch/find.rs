@@ -40,7 +40,7 @@ pub(super) struct Found {
     pub(super) host_file: HostFile,
     /// All tenant files, sorted.
     pub(super) files: Vec<PathBuf>,
-    /// Those to load, with their stamps.
+    /// Those to load, with their stamps: first what has changed, then what is only tried again.
     pub(super) changed: Vec<(PathBuf, u64)>,
 }
 
@@ -63,23 +63,27 @@ pub(super) fn find(before: &Live, config: Option<&Path>, now: Instant) -> Result
         Err(error) => return Err(Box::new(NoFolder { error, host, host_file })),
     };
     let mut plugins = BTreeMap::new();
-    let mut changed = Vec::new();
+    let (mut changed, mut again) = (Vec::new(), Vec::new());
     for file in &files {
         let name = tenant_name(file);
         let stamp = stamp(file, name, &host);
-        let is_current = before.files.get(file).is_some_and(|known| {
+        let known = before.files.get(file);
+        let is_current = known.is_some_and(|known| {
             let mut unchanged = known.plugins.iter().map(|(path, seen)| {
                 let current = plugins.entry(path.clone()).or_insert_with(|| look(path));
                 *current == *seen
             });
-            let is_due = known.again.is_some_and(|again| again <= now);
-            known.stamp == stamp && unchanged.all(|unchanged| unchanged) && !is_due
+            known.stamp == stamp && unchanged.all(|unchanged| unchanged)
         });
         let drains = || before.tenants.get(name).is_some_and(|live| live.draining);
+        let is_due = known.and_then(|known| known.again).is_some_and(|again| again <= now);
         if !is_current || drains() {
             changed.push((file.clone(), stamp));
+        } else if is_due {
+            again.push((file.clone(), stamp));
         }
     }
+    changed.append(&mut again);
     if host_file.problem.is_none() && host_file.tried != before.host_file.tried {
         say_granted_to_nobody(&host, &files);
     }

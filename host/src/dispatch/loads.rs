@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::task::{Id, JoinError, JoinSet};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout_at};
 
 use super::connector::Runtime;
 use super::find::{File, RETRY_AFTER, tenant_name};
@@ -20,8 +20,9 @@ use crate::tenant::HostConfig;
 /// Tenants loaded at a time. Loading is mostly checking keys, which is work for a processor.
 const AT_ONCE: usize = 8;
 
-/// How long a look waits while none of them comes to an end: 10 seconds. A component from a registry nearby takes less, and
-/// so does an interpreter to compile; a rotated secret of another tenant should not wait longer.
+/// How long a look waits: 10 seconds. A component from a registry nearby takes less, and so does an interpreter to compile;
+/// a rotated secret of another tenant should not wait longer, nor until many loads have failed one after the other. The
+/// first look waits for as long as one of them comes to an end in that time: nobody is served before.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Loads that may go on beside later looks: 64. Each has a thread.
@@ -36,6 +37,8 @@ pub(super) struct Loads {
     tasks: JoinSet<One>,
     /// Which file each is of, and whether the look that began it still waits for it.
     files: HashMap<Id, (PathBuf, bool)>,
+    /// Whether a look has come to an end.
+    has_looked: bool,
     /// Tenants as far as they are loaded.
     begun: Arc<Mutex<HashMap<PathBuf, LiveTenant>>>,
 }
@@ -56,6 +59,8 @@ impl Loads {
         }
         // One that was busy may be of an older file, which the next look will see.
         let mut changed = changed.into_iter().filter(|(path, _)| !busy.contains(path));
+        let is_first = !std::mem::replace(&mut self.has_looked, true);
+        let mut until = Instant::now() + PATIENCE;
         loop {
             while self.fresh() < AT_ONCE
                 && self.files.len() < AT_ONCE + MOST_SLOW
@@ -67,10 +72,19 @@ impl Loads {
             if self.fresh() == 0 {
                 return loaded;
             }
-            match timeout(PATIENCE, self.tasks.join_next_with_id()).await {
+            match timeout_at(until, self.tasks.join_next_with_id()).await {
                 Ok(Some(one)) => loaded.extend(self.ended(one)),
                 Ok(None) => return loaded,
-                Err(_) => self.leave(),
+                Err(_) => {
+                    self.leave();
+                    // What has not begun is as new to the next look.
+                    if !is_first {
+                        return loaded;
+                    }
+                }
+            }
+            if is_first {
+                until = Instant::now() + PATIENCE;
             }
         }
     }
