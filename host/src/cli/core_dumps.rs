@@ -15,9 +15,8 @@ pub(super) fn off() -> anyhow::Result<()> {
     let (_, hard) = Resource::CORE
         .get()
         .context("cannot read the limit of core dumps (getrlimit)")?;
-    // Whoever allowed none at all has done what can be done: only root may raise a limit again.
-    let bytes = BYTES.min(hard);
-    Resource::CORE
-        .set(bytes, bytes)
+    // Where none at all is allowed, only root may raise the limit again: then no file is written.
+    let set = Resource::CORE.set(BYTES, BYTES);
+    set.or_else(|error| if hard < BYTES { Ok(()) } else { Err(error) })
         .context("cannot turn core dumps off; allow the process to lower its own limits (setrlimit)")
 }

@@ -299,13 +299,22 @@ async fn export(
             if let Err(error) = sent {
                 metrics::counter!("exeunt_spans_dropped_total").increment(spans);
                 if had_been_reached {
-                    tracing::warn!("traces are not taken by {url}: {error}");
+                    tracing::warn!("{}", not_taken(&url, &error.to_string()));
                 }
             }
         }
         if stops {
             return;
         }
+    }
+}
+
+/// What to say of a collector that does not answer. Some take their key in the query, and errors name the address.
+fn not_taken(url: &Url, error: &str) -> String {
+    let text = format!("traces are not taken by {url}: {error}");
+    match url.query() {
+        Some(query) if !query.is_empty() => text.replace(query, "…"),
+        _ => text,
     }
 }
 

@@ -158,3 +158,18 @@ fn a_line_in_json_holds_the_spans_fields() {
         (&json!("put down"), &json!(EVENT))
     );
 }
+
+#[test]
+fn a_collectors_key_is_not_in_what_is_said_of_it() {
+    let url = Url::parse("https://collector.example/v1/traces?api-key=hunter2").unwrap();
+    let said = not_taken(&url, &format!("error sending request for url ({url})"));
+    assert!(
+        said.contains("collector.example") && !said.contains("hunter2"),
+        "{said}"
+    );
+    let plain = Url::parse("http://127.0.0.1:4318/v1/traces").unwrap();
+    assert_eq!(
+        not_taken(&plain, "away"),
+        "traces are not taken by http://127.0.0.1:4318/v1/traces: away"
+    );
+}
