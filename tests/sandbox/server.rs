@@ -301,6 +301,11 @@ async fn hostile(inside: &Inside, page: &str, headers: &HeaderMap) -> Response {
             let chunks = stream::repeat_with(|| std::io::Result::Ok(Bytes::from_static(&[b'x'; 16 * 1024])));
             Body::from_stream(chunks).into_response()
         }
+        "broken" => {
+            let most = stream::repeat_with(|| Ok(Bytes::from_static(&[b'x'; 16 * 1024]))).take(63);
+            let end = stream::once(async { Err(std::io::Error::other("it breaks off")) });
+            Body::from_stream(most.chain(end)).into_response()
+        }
         "slow" => {
             let first = stream::once(async { std::io::Result::Ok(Bytes::from_static(b"x")) });
             Body::from_stream(first.chain(stream::pending())).into_response()

@@ -39,6 +39,20 @@ pub(crate) async fn an_endless_body_ends_at_the_body_limit() {
     assert_eq!(report.limit(), "received");
 }
 
+/// Each is just below the body limit, and is lost: three of them are allowed here as well.
+#[tokio::test]
+pub(crate) async fn answers_that_break_off_count_as_far_as_they_came() {
+    let house = with_body_limit().await;
+    let report = house.attack(Attack::BrokenBody).amount(3).run().await;
+    assert!(
+        report.record.exchanges.iter().all(|exchange| exchange.status.is_none()),
+        "{report:?}"
+    );
+    assert_eq!(report.record.exchanges.len(), 3, "{report:?}");
+    let report = house.attack(Attack::BrokenBody).amount(5).run().await;
+    assert_eq!(report.limit(), "received");
+}
+
 /// Two answers of a megabyte beside the guest, which has less than three.
 #[tokio::test]
 pub(crate) async fn answers_are_held_in_the_memory_of_the_tenant() {

@@ -288,8 +288,14 @@ impl Call {
     /// run into as many as it likes.
     pub(super) fn deny(&self, text: String) -> String {
         let text = self.clean(text);
-        let earlier = self.note().denied.replace(text.clone());
-        if earlier.is_none() {
+        let is_first = {
+            let mut record = self.note();
+            let is_first = record.denied.is_none();
+            // The first is the cause, and what a guest tries afterwards its consequence.
+            record.denied.get_or_insert_with(|| text.clone());
+            is_first
+        };
+        if is_first {
             let (tenant, connector, verb) = (&self.grant.tenant, &self.grant.connector, self.verb);
             tracing::warn!(tenant, connector, %verb, "denied: {text}");
         }

@@ -80,9 +80,6 @@ impl Call {
         if body.is_some() {
             headers::declare_json(&mut headers)?;
         }
-        if !method.is_safe() {
-            self.used.unsafe_requests += 1;
-        }
         let keep_bodies = self.verb != Verb::Page;
         Ok(Checked {
             endpoint,

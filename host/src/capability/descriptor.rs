@@ -143,7 +143,8 @@ impl Reach {
         let in_body = self.body.as_ref().is_some_and(BodyTemplate::names_account);
         let names_account = self.path.names_account() || in_body;
         let is_unsafe = !self.method.is_safe();
-        let odd_query = |name: &String| name.is_empty() || !name.bytes().all(|b| b.is_ascii_graphic());
+        let odd_query =
+            |name: &String| name.is_empty() || name.len() > MAX_TEXT || !name.bytes().all(|b| b.is_ascii_graphic());
         let checks = [
             (
                 is_unsafe && self.verb != Verb::Close,
@@ -172,7 +173,7 @@ impl Reach {
             ),
             (
                 self.query.len() > MAX_ENTRIES || self.query.iter().any(odd_query),
-                "`query` has too many names, or one that is not printable ASCII",
+                "`query` has too many names, or one that is too long or not printable ASCII",
             ),
         ];
         checks
@@ -340,12 +341,30 @@ impl Descriptor {
     /// Everything that is wrong with it; empty when it can be used.
     #[must_use]
     pub fn problems(&self) -> Vec<String> {
-        let mut problems = Vec::new();
+        let mut problems = self.too_many();
+        // What follows compares lists with each other.
+        if !problems.is_empty() {
+            return problems;
+        }
         self.check_identity(&mut problems);
         self.check_endpoints(&mut problems);
         self.check_keys(&mut problems);
         self.check_reach(&mut problems);
         problems
+    }
+
+    fn too_many(&self) -> Vec<String> {
+        let lists = [
+            ("endpoints", self.endpoints.len()),
+            ("keys", self.keys.len()),
+            ("reach", self.reach.len()),
+        ];
+        let of_keys = self.keys.iter().map(|key| ("usable-at", key.usable_at.len()));
+        let all = lists.into_iter().chain(of_keys);
+        all.filter(|(_, count)| *count > MAX_ENTRIES)
+            .take(MAX_ENTRIES)
+            .map(|(list, count)| format!("{list} has {count} entries, at most {MAX_ENTRIES} are allowed"))
+            .collect()
     }
 
     fn check_identity(&self, problems: &mut Vec<String>) {
@@ -357,16 +376,6 @@ impl Descriptor {
         let is_odd_suffix = !self.version.bytes().all(|b| b.is_ascii_graphic());
         if self.version.len() > 64 || is_odd_suffix || core.split('.').count() != 3 || !core.split('.').all(digits) {
             problems.push(format!("version `{}` is not a semantic version", cut(&self.version)));
-        }
-        let counts = [
-            ("endpoints", self.endpoints.len()),
-            ("keys", self.keys.len()),
-            ("reach", self.reach.len()),
-        ];
-        for (list, count) in counts {
-            if count > MAX_ENTRIES {
-                problems.push(format!("{list} has {count} entries, at most {MAX_ENTRIES} are allowed"));
-            }
         }
         if let Some(header) = &self.trace_header
             && !is_header_name(header)

@@ -101,6 +101,10 @@ impl Call {
         if let Some(Err(text)) = token.map(|token| place(token, &mut checked)) {
             return Ok(Err(HttpError::Denied(self.deny(text))));
         }
+        // Here and not before: what is denied has changed nothing, and the guest may ask better.
+        if !checked.method.is_safe() {
+            self.used.unsafe_requests += 1;
+        }
         self.exchange(checked).await
     }
 
@@ -134,13 +138,6 @@ impl Call {
             }
         };
         self.end(&answer, started, is_unsafe_close, keep_bodies);
-        // What was cut off at the limit was received all the same.
-        let received = match &answer {
-            Ok(response) => response.body.len(),
-            Err(HttpError::TooLarge(_)) => self.grant.limits.response_body,
-            Err(_) => 0,
-        };
-        self.used.received = self.used.received.saturating_add(received);
         if self.used.received > self.grant.limits.received {
             return Err(LimitReached {
                 limit: "received",
@@ -162,7 +159,9 @@ impl Call {
                 headers: &checked.headers,
                 body: checked.body.as_ref().map(|body| body.as_slice()),
             });
-            return Ok(answer.and_then(|response| self.within_limits(response))?);
+            let response = answer?;
+            self.used.received = self.used.received.saturating_add(response.body.len());
+            return Ok(self.within_limits(response)?);
         }
         let mut url = checked.url;
         let port = url.port_or_known_default().unwrap_or(443);
@@ -211,7 +210,10 @@ impl Call {
             .await
             .map_err(|error| HttpError::NoAnswer(causes(&error)))?
         {
-            if body.len() + chunk.len() > limits.response_body {
+            // Piece by piece: an answer that breaks off, or takes too long, was received as far as it came.
+            let taken = chunk.len().min(limits.response_body - body.len());
+            self.used.received = self.used.received.saturating_add(taken);
+            if taken < chunk.len() {
                 return Err(body_too_large(limits.response_body).into());
             }
             self.answers.grow(chunk.len()).map_err(NotReceived::Over)?;

@@ -8,13 +8,14 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::HeaderMap;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use url::Url;
 
@@ -78,7 +79,7 @@ impl Default for Network {
         rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
         Self {
             transport: None,
-            names: Arc::new(SystemNames),
+            names: Arc::new(SystemNames::default()),
             clients: Mutex::new(Clients {
                 entries: HashMap::new(),
                 swept: Instant::now(),
@@ -131,16 +132,35 @@ pub trait Names: fmt::Debug + Send + Sync {
     fn lookup(&self, name: &str) -> BoxFuture<'static, std::io::Result<Vec<IpAddr>>>;
 }
 
+/// Names that are looked up at a time: 128. Each has a thread for as long as the machine's resolver takes, which nobody
+/// can call off; of the 512 that there are, files and guests' memory need some, too.
+const LOOKUPS: usize = 128;
+
 /// The machine's own resolver.
 #[derive(Debug)]
-struct SystemNames;
+struct SystemNames {
+    places: Arc<Semaphore>,
+}
+
+impl Default for SystemNames {
+    fn default() -> Self {
+        let places = Arc::new(Semaphore::new(LOOKUPS));
+        Self { places }
+    }
+}
 
 impl Names for SystemNames {
     fn lookup(&self, name: &str) -> BoxFuture<'static, std::io::Result<Vec<IpAddr>>> {
-        let name = name.to_owned();
+        let (name, places) = (name.to_owned(), Arc::clone(&self.places));
         Box::pin(async move {
-            let addresses = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            Ok(addresses.map(|address| address.ip()).collect())
+            let place = places.acquire_owned().await.map_err(std::io::Error::other)?;
+            let looked = tokio::task::spawn_blocking(move || {
+                // With the thread, and not with whoever waits: that may have given up long before.
+                let _place = place;
+                let addresses = (name.as_str(), 0).to_socket_addrs()?;
+                Ok(addresses.map(|address| address.ip()).collect())
+            });
+            looked.await.map_err(std::io::Error::other)?
         })
     }
 }
@@ -321,7 +341,7 @@ mod tests {
     #[tokio::test]
     async fn a_name_that_leads_inside_is_refused_with_the_line_to_write() {
         let resolver = Resolver {
-            names: Arc::new(SystemNames),
+            names: Arc::new(SystemNames::default()),
             settings: Arc::new(NetworkGrants::default()),
             port: 443,
         };

@@ -135,6 +135,12 @@ impl PathTemplate {
     ///
     /// What is wrong with it, in words for the connector's author.
     pub fn parse(template: &str) -> Result<Self, String> {
+        if template.len() > MAX_PATH_BYTES {
+            return Err(format!(
+                "the path template has {} bytes, at most {MAX_PATH_BYTES} are allowed",
+                template.len()
+            ));
+        }
         // A pointer contains slashes, so braces are read before the template is cut into segments.
         let Some(mut rest) = template.strip_prefix('/') else {
             return Err(format!("the path template `{template}` does not begin with `/`"));

@@ -144,7 +144,14 @@ fn is_word(byte: u8) -> bool {
 
 /// What is looked for, in lower case.
 fn needles(secret: &str) -> Vec<Zeroizing<Vec<u8>>> {
-    let forms = forms(secret).into_iter().map(|form| Zeroizing::new(form.into_bytes()));
+    let mut forms: Vec<_> = forms(secret)
+        .into_iter()
+        .map(|form| Zeroizing::new(form.into_bytes()))
+        .collect();
+    // Most are the same for most secrets.
+    forms.sort_unstable_by(|one, other| one.as_slice().cmp(other.as_slice()));
+    forms.dedup();
+    let forms = forms.into_iter();
     let lower = |bytes: &[u8]| Zeroizing::new(bytes.to_ascii_lowercase());
     if secret.len() < MIN_CUT {
         return forms.map(|form| lower(&form)).collect();
@@ -167,6 +174,8 @@ fn forms(secret: &str) -> Vec<String> {
         secret.to_owned(),
         utf8_percent_encode(secret, NON_ALPHANUMERIC).to_string(),
         utf8_percent_encode(secret, RESERVED).to_string(),
+        utf8_percent_encode(secret, COMPONENT).to_string(),
+        utf8_percent_encode(secret, QUOTED).to_string(),
         url::form_urlencoded::byte_serialize(secret.as_bytes()).collect(),
         secret.bytes().map(|b| format!("{b:02x}")).collect(),
         json.to_owned(),
@@ -180,10 +189,14 @@ fn forms(secret: &str) -> Vec<String> {
             _ => None,
         }),
     ];
-    // Encoders differ in what they escape: all punctuation, or only what means something in a page or a URL.
+    // Encoders differ in what they escape: all punctuation, what means something in a page or a URL, what .NET's do, Gson,
+    // and Django's for scripts.
     let all = |c: char| !c.is_ascii_alphanumeric();
-    let some = |c: char| "+/=&<>\"'`".contains(c);
-    for which in [&all as &dyn Fn(char) -> bool, &some] {
+    let page = |c: char| "+/=&<>\"'`".contains(c);
+    let dotnet = |c: char| "+&<>\"'`".contains(c);
+    let gson = |c: char| "=&<>\"'".contains(c);
+    let django = |c: char| "=&<>\"'`;-\\".contains(c);
+    for which in [&all as &dyn Fn(char) -> bool, &page, &dotnet, &gson, &django] {
         let as_code = |write: fn(u32) -> String| escaped(secret, |c| which(c).then(|| write(c.into())));
         forms.push(as_code(|code| format!("\\u{code:04x}")));
         forms.push(as_code(|code| format!("&#{code};")));
@@ -202,7 +215,7 @@ fn escaped(secret: &str, escape: impl Fn(char) -> Option<String>) -> String {
         .collect()
 }
 
-/// What `encodeURIComponent` and most form encoders leave alone is everything but these.
+/// Most form encoders escape these.
 const RESERVED: &percent_encoding::AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'_')
@@ -210,6 +223,12 @@ const RESERVED: &percent_encoding::AsciiSet = &NON_ALPHANUMERIC
     .remove(b'~')
     .remove(b'!')
     .remove(b'*');
+
+/// JavaScript's `encodeURIComponent` escapes these.
+const COMPONENT: &percent_encoding::AsciiSet = &RESERVED.remove(b'\'').remove(b'(').remove(b')');
+
+/// Python's `quote` escapes these.
+const QUOTED: &percent_encoding::AsciiSet = &RESERVED.remove(b'/').add(b'!').add(b'*');
 
 /// The characters of the base64 form that do not depend on what stands before and after the secret.
 fn base64_inside(engine: &impl Engine, secret: &str, offset: usize) -> String {
@@ -289,6 +308,22 @@ mod tests {
             let scrubbed = scrubber.text(format!("before {echo} after"));
             assert!(scrubbed.contains(BLANK), "{echo}");
             assert!(!scrubbed.contains(&TOKEN[8..40]), "{echo}");
+        }
+    }
+
+    /// Shorter than a piece, so that only whole forms are found.
+    #[test]
+    fn common_encoders_forms_of_a_short_secret_are_blanked() {
+        for (secret, echo) in [
+            // System.Text.Json, Python's `quote`, `encodeURIComponent`, Gson, Django's `escapejs`.
+            ("ab+cd/efGHijklmnop12==", "ab\\u002Bcd/efGHijklmnop12=="),
+            ("pass/word+rd12", "pass/word%2Brd12"),
+            ("pa(ss)wo+rd12'", "pa(ss)wo%2Brd12'"),
+            ("ab+cd/ef=ghij", "ab+cd/ef\\u003dghij"),
+            ("ab-cd+ef;ghij", "ab\\u002Dcd+ef\\u003Bghij"),
+        ] {
+            let scrubbed = Scrubber::new([secret]).text(format!("before {echo} after"));
+            assert_eq!(scrubbed, format!("before {BLANK} after"));
         }
     }
 

@@ -109,7 +109,9 @@ impl PluginCache {
 
     /// Keeps an admitted component. Where that fails nobody can go back to it by its digest.
     pub(super) fn keep(&self, digest: &str, bytes: &[u8]) {
-        if self.component(digest).exists() {
+        // One that a power cut has left short is written again.
+        let is_whole = |file: std::fs::Metadata| file.len() == bytes.len() as u64;
+        if self.component(digest).metadata().is_ok_and(is_whole) {
             return;
         }
         if let Err(error) = self.put(digest, bytes) {

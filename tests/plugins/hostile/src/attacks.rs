@@ -66,6 +66,8 @@ macro_rules! for_each_attack {
                 "compressed bomb", "the body limit counts decompressed bytes, chunk by chunk";
             EndlessBody => target::an_endless_body_ends_at_the_body_limit,
                 "endless body", "body limit; what was cut off counts as received";
+            BrokenBody => target::answers_that_break_off_count_as_far_as_they_came,
+                "answers that break off before their end, again and again", "limit on what one call receives: counted as it comes";
             HoardAnswers => target::answers_are_held_in_the_memory_of_the_tenant,
                 "huge answers to many calls at once", "memory limit, one for all calls of a tenant";
             SlowBody => target::a_slow_body_ends_at_the_exchange_limit,

@@ -58,6 +58,7 @@ pub(crate) fn describe() -> Descriptor {
         Some(Lie::ManyEntries) => {
             let more = (0..10_000).map(|number| endpoint(&format!("Endpoint{number}")));
             said.endpoints.extend(more);
+            said.keys[0].usable_at = vec!["api".to_owned(); 10_000];
         }
         Some(Lie::LooseClose) => {
             let close = |path| reach(Verb::Close, "api", Method::Post, path);
@@ -74,6 +75,8 @@ pub(crate) fn describe() -> Descriptor {
                 with_body(close("/unreadable/{account}"), "id={account}"),
                 with_body(close("/unknown/{account}"), r#"["{acount}"]"#),
                 with_body(close("/long/{account}"), &format!("\"{}\"", "x".repeat(4096))),
+                close(&format!("/{{account}}/{}", "x".repeat(2048 - "/{account}/".len()))),
+                close(&format!("/{{account}}/{}", "x".repeat(2049 - "/{account}/".len()))),
                 reads,
             ]);
         }

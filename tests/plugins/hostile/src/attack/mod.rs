@@ -68,6 +68,7 @@ impl<'a> Visit<'a> {
             Attack::FollowRedirect => egress::fetch(self, "redirect"),
             Attack::CompressedBomb => egress::fetch(self, "bomb"),
             Attack::EndlessBody | Attack::HoardAnswers => egress::fetch(self, "endless"),
+            Attack::BrokenBody => egress::fetch(self, "broken"),
             Attack::SlowBody => egress::fetch(self, "slow"),
             Attack::EndlessHead => egress::fetch(self, &self.settings.kind),
             Attack::EchoToken => secrets::echo(self),
