@@ -146,6 +146,21 @@ impl<E> Default for TokenCell<E> {
     }
 }
 
+impl<E> TokenCell<E> {
+    /// A cell without a token, whose first one is looked for together with the last one of `old`: the target may go on
+    /// accepting that, and show it.
+    ///
+    /// One that is being minted meanwhile is not waited for.
+    #[must_use]
+    pub fn after(old: &Self) -> Self {
+        let previous = old.state.try_lock().ok().and_then(|state| state.previous.clone());
+        Self {
+            state: Mutex::new(State { last: None, previous }),
+            ..Self::default()
+        }
+    }
+}
+
 impl<E: Clone> TokenCell<E> {
     /// The token, fresh at `now`; `mint` is run if there is none and nobody else runs it.
     ///
@@ -231,6 +246,19 @@ mod tests {
         ] {
             let seen = scrubbed(&echo);
             assert!(seen.ends_with("[secret]"), "{seen}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_token_is_looked_for_after_another_cell_has_taken_its_place() {
+        let cell = TokenCell::<String>::default();
+        let old = cell.get(at(0), || async { Ok(token(0, 3600)) }).await.unwrap();
+        for cell in [TokenCell::after(&cell), TokenCell::after(&TokenCell::after(&cell))] {
+            let new = cell.get(at(1), || async { Ok(token(1, 3600)) }).await.unwrap();
+            assert!(!new.is(&old), "it is minted anew");
+            for secret in ["a-secret-token-0", "assertion-0", "a-secret-token-1"] {
+                assert_eq!(new.scrubber().text(secret.to_owned()), "[secret]");
+            }
         }
     }
 

@@ -219,11 +219,13 @@ impl Connector {
         identity(&self.plugin)
     }
 
-    /// Goes on with the token of the connector that this one replaces, if nothing that a token hangs on has changed.
+    /// Goes on with the token of the connector that this one replaces, if nothing that a token hangs on has changed. If
+    /// something has, that token is only looked for in what the target sends.
     pub fn inherit(&mut self, old: &Self) {
-        if self.token_key == old.token_key {
-            self.tokens = Arc::clone(&old.tokens);
-        }
+        self.tokens = match self.token_key == old.token_key {
+            true => Arc::clone(&old.tokens),
+            false => Arc::new(TokenCell::after(&old.tokens)),
+        };
     }
 
     /// What a plugin's failure means for a job of this connector.
