@@ -288,14 +288,9 @@ impl Call {
     /// run into as many as it likes.
     pub(super) fn deny(&self, text: String) -> String {
         let text = self.clean(text);
-        let is_first = {
-            let mut record = self.note();
-            let is_first = record.denied.is_none();
-            // The first is the cause, and what a guest tries afterwards its consequence.
-            record.denied.get_or_insert_with(|| text.clone());
-            is_first
-        };
-        if is_first {
+        // The first is the cause, and what a guest tries afterwards its consequence.
+        if self.note().denied.is_none() {
+            self.note().denied = Some(text.clone());
             let (tenant, connector, verb) = (&self.grant.tenant, &self.grant.connector, self.verb);
             tracing::warn!(tenant, connector, %verb, "denied: {text}");
         }

@@ -56,12 +56,13 @@ pub(super) fn stamp(file: &Path, tenant: &str, host: &HostConfig) -> u64 {
     host.registries().hash(&mut hash);
     host.signers(tenant).hash(&mut hash);
     host.signature_demand(tenant).hash(&mut hash);
-    Folder {
-        own: &file.with_extension(""),
+    let own = file.with_extension("");
+    let mut folder = Folder {
+        own: &own,
         left: MAX_ENTRIES,
         hash: &mut hash,
-    }
-    .look_into(&file.with_extension(""), MAX_DEPTH);
+    };
+    folder.look_into(&own, MAX_DEPTH);
     hash.finish()
 }
 

@@ -12,9 +12,10 @@ use super::endpoint::BaseUrl;
 use super::error::Location;
 use super::grants::NetworkGrants;
 use super::names::{did_you_mean, is_contract_name, quoted};
+use super::places::join;
 use super::plugin_source::{PluginSource, Registries};
 use super::policy::read_duration;
-use super::reader::{Item, Section, Table, join};
+use super::reader::{Item, Section, Table};
 use super::secrets::{MAX_KEY_SECRETS, SecretRef, SecretScope};
 
 /// One connector as its operator wrote it; nothing of it was compared with the plugin yet.

@@ -4,7 +4,7 @@
 //! list of known keys cannot drift away from the code that reads them.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -15,7 +15,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::error::{ConfigError, Location, Problem};
 use super::names::did_you_mean;
-use super::shape;
+use super::places::{self, Lines, Places, join};
 
 /// Largest configuration file: 2 MiB. A tenant with 10,000 protected addresses needs a sixth of it, and a host that grants
 /// 10,000 tenants something each two thirds.
@@ -23,10 +23,6 @@ pub const MAX_CONFIG_BYTES: u64 = 2 * 1024 * 1024;
 
 /// Most mistakes of one file that are told: 100. Whoever mends so many sees the others afterwards.
 pub(super) const MAX_PROBLEMS: usize = 100;
-
-/// From so many bytes of a line on, a column is counted in bytes: 64 KiB. To count characters from the line's beginning
-/// for each item of a list would take the square of its length.
-const LONG_LINE: usize = 64 * 1024;
 
 /// Reads a configuration file.
 pub(crate) fn read_text(file: &Path) -> Result<String, ConfigError> {
@@ -41,87 +37,6 @@ pub(crate) fn read_text(file: &Path) -> Result<String, ConfigError> {
         )));
     }
     String::from_utf8(text).map_err(|_| at.error("is not UTF-8 text; save it as UTF-8"))
-}
-
-/// Where each key of a file stands.
-#[derive(Debug)]
-pub(crate) struct Places {
-    file: Arc<Path>,
-    positions: BTreeMap<String, (usize, usize)>,
-}
-
-impl Places {
-    /// The place of a dotted key, or of the nearest table around it.
-    pub(crate) fn at(&self, key: &str) -> Location {
-        let mut around = key;
-        let position = loop {
-            if let Some(position) = self.positions.get(around) {
-                break Some(*position);
-            }
-            match around.rfind('.') {
-                Some(dot) => around = &around[..dot],
-                None => break None,
-            }
-        };
-        Location::new(self.file.clone(), position, key.to_owned())
-    }
-
-    fn index(file: &Path, text: &str, root: &DeTable<'_>) -> Self {
-        let lines = line_starts(text);
-        let mut places = Self {
-            file: file.into(),
-            positions: BTreeMap::new(),
-        };
-        places.index_table(text, &lines, "", root);
-        places
-    }
-
-    fn index_table(&mut self, text: &str, lines: &[usize], path: &str, table: &DeTable<'_>) {
-        for (key, value) in table {
-            let path = join(path, key.get_ref());
-            self.positions
-                .insert(path.clone(), position(text, lines, key.span().start));
-            self.index_value(text, lines, &path, value.get_ref());
-        }
-    }
-
-    fn index_value(&mut self, text: &str, lines: &[usize], path: &str, value: &DeValue<'_>) {
-        match value {
-            DeValue::Table(table) => self.index_table(text, lines, path, table),
-            DeValue::Array(array) => {
-                for (index, item) in array.iter().enumerate() {
-                    let path = format!("{path}.{index}");
-                    self.positions
-                        .insert(path.clone(), position(text, lines, item.span().start));
-                    self.index_value(text, lines, &path, item.get_ref());
-                }
-            }
-            _ => {}
-        }
-    }
-}
-
-fn line_starts(text: &str) -> Vec<usize> {
-    std::iter::once(0)
-        .chain(text.match_indices('\n').map(|(at, _)| at + 1))
-        .collect()
-}
-
-fn position(text: &str, lines: &[usize], offset: usize) -> (usize, usize) {
-    let line = lines.partition_point(|start| *start <= offset);
-    let start = lines[line - 1];
-    let column = match text.get(start..offset) {
-        Some(before) if before.len() < LONG_LINE => before.chars().count(),
-        _ => offset.saturating_sub(start),
-    };
-    (line, column + 1)
-}
-
-/// Appends a key to a dotted path, quoted as in TOML where it must be.
-pub(crate) fn join(path: &str, key: &str) -> String {
-    let bare = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
-    let key = if bare { key.to_owned() } else { format!("{key:?}") };
-    if path.is_empty() { key } else { format!("{path}.{key}") }
 }
 
 /// Says where a key belongs that is known, only not here.
@@ -153,16 +68,16 @@ pub(crate) fn read<T>(
     read: impl for<'a> FnOnce(Table<'a>) -> T,
 ) -> Result<T, ConfigError> {
     let (root, errors) = DeTable::parse_recoverable(text);
-    let lines = line_starts(text);
-    // Before anything recurses.
-    if let Some((offset, message)) = shape::objection(root.get_ref()) {
-        shape::take_down(root.into_inner());
-        let position = Some(position(text, &lines, offset));
-        return Err(Location::new(file.into(), position, String::new()).error(message));
-    }
-    let places = Arc::new(Places::index(file, text, root.get_ref()));
+    let lines = Lines::of(text);
+    let places = match Places::index(file, &lines, root.get_ref()) {
+        Ok(places) => Arc::new(places),
+        Err(error) => {
+            places::take_down(root.into_inner());
+            return Err(error);
+        }
+    };
     let syntax = errors.iter().take(MAX_PROBLEMS).map(|error| {
-        let position = error.span().map(|span| position(text, &lines, span.start));
+        let position = error.span().map(|span| lines.position(span.start));
         let message = error.message().replace('\n', ", ");
         Location::new(places.file.clone(), position, String::new()).problem(format!("not valid TOML: {message}"))
     });

@@ -209,16 +209,10 @@ pub(crate) fn read_secret_file(path: &Path) -> Result<SecretString, String> {
 }
 
 /// Without waiting for whoever would write into what turns out to be a pipe.
-#[cfg(unix)]
 fn open(path: &Path) -> std::io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt as _;
     let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
     File::options().read(true).custom_flags(flags).open(path)
-}
-
-#[cfg(not(unix))]
-fn open(path: &Path) -> std::io::Result<File> {
-    File::open(path)
 }
 
 /// Where an open file is, through all links.

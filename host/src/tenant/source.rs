@@ -6,8 +6,9 @@ use toml::de::DeValue;
 
 use super::error::Location;
 use super::names::{did_you_mean, nearest, quoted};
+use super::places::join;
 use super::policy::read_duration;
-use super::reader::{Item, Section, Table, join};
+use super::reader::{Item, Section, Table};
 use super::secrets::SecretScope;
 use super::source_auth::SourceAuth;
 
