@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use exeunt::capability::{CallLimits, Effect, Names, Verb};
+use exeunt::sandbox::Failure;
 use futures_util::future::BoxFuture;
 use kit::{Proxy, Proxying};
 use serde_json::json;
@@ -68,7 +69,7 @@ pub(crate) async fn a_name_that_leads_inside_is_refused_in_every_form_of_address
         .flat_map(|bad| [["8.8.8.8", bad], [bad, "8.8.8.8"]])
         .collect();
     let answers: Vec<&[&str]> = answers.iter().map(<[&str; 2]>::as_slice).collect();
-    let house = House::where_names_lead(Answers::new(&answers)).await;
+    let house = House::where_names_lead(Answers::new(&answers), CallLimits::default()).await;
     for address in inside {
         let report = house.attack(Attack::FollowRedirect).lines(&at(443)).run().await;
         let said = format!("resolves to {}, which is not", address.parse::<IpAddr>().unwrap());
@@ -92,7 +93,8 @@ pub(crate) async fn a_name_that_changes_its_answer_gains_nothing() {
     let elsewhere = std::net::TcpListener::bind(("127.0.0.2", granted.port())).unwrap();
     elsewhere.set_nonblocking(true).unwrap();
     let answers = Answers::new(&[&["127.0.0.1"], &["127.0.0.2"]]);
-    let house = House::where_names_lead(Arc::clone(&answers) as Arc<dyn Names>).await;
+    let names = Arc::clone(&answers) as Arc<dyn Names>;
+    let house = House::where_names_lead(names, CallLimits::default()).await;
     house.grants(&format!("private = [\"{granted}\"]"));
     let accepted = tokio::spawn(async move { listener.accept().await.unwrap() });
     let first = house
@@ -114,6 +116,46 @@ pub(crate) async fn a_name_that_changes_its_answer_gains_nothing() {
         std::io::ErrorKind::WouldBlock,
         "nobody connected"
     );
+}
+
+/// Never answers for one name, and leads inside for all others.
+#[derive(Debug)]
+struct Silent;
+
+impl Names for Silent {
+    fn lookup(&self, name: &str) -> BoxFuture<'static, std::io::Result<Vec<IpAddr>>> {
+        if name == "target.example" {
+            Box::pin(std::future::pending())
+        } else {
+            Box::pin(std::future::ready(Ok(vec![Ipv4Addr::LOCALHOST.into()])))
+        }
+    }
+}
+
+/// Calls end with the time to connect, what they have looked for is looked for on: more of it than the host looks for at a
+/// time.
+#[tokio::test]
+pub(crate) async fn names_that_are_never_answered_hold_nobody_else_up() {
+    let calls = CallLimits {
+        connect: Duration::from_millis(500),
+        ..CallLimits::default()
+    };
+    let house = House::where_names_lead(Arc::new(Silent), calls).await;
+    let ended = house.attack(Attack::FollowRedirect).lines(&at(443)).together(150).await;
+    for end in ended {
+        let Ok(Err(Failure::Unavailable(text))) = end else {
+            panic!("{end:?}");
+        };
+        assert!(text.contains("timed out"), "{text}");
+    }
+    let elsewhere = "endpoints = { api = \"https://elsewhere.example\", other = \"https://other.example\" }";
+    let report = house
+        .attack(Attack::FollowRedirect)
+        .lines(elsewhere)
+        .by("neighbour")
+        .run()
+        .await;
+    assert!(report.denied().contains("resolves to 127.0.0.1"), "{report:?}");
 }
 
 async fn refused(house: &House, api: &str) -> String {

@@ -84,6 +84,14 @@ pub(crate) async fn a_path_must_be_declared_and_granted() {
         "{report:?}"
     );
     assert_eq!(report.arrived, 0);
+    let connector = house.attack(Attack::UndeclaredPath).connector().await;
+    let job = run_job(&connector, &leaver(), false).await;
+    let find = job.transcript.iter().find(|call| call.verb == Verb::Find);
+    assert_eq!(
+        find.unwrap().denied.as_deref(),
+        Some(report.denied()),
+        "the transcript shows it"
+    );
 
     let withheld = || house.attack(Attack::UndeclaredPath).kind("withheld");
     let report = withheld().run().await;

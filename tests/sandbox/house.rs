@@ -71,8 +71,8 @@ impl House {
     }
 
     /// A house in which names lead where the test says.
-    pub(crate) async fn where_names_lead(names: Arc<dyn Names>) -> Self {
-        let runtime = Runtime::new(sandbox(limits()), Arc::new(SystemClock));
+    pub(crate) async fn where_names_lead(names: Arc<dyn Names>, calls: CallLimits) -> Self {
+        let runtime = Runtime::new(sandbox(limits()), Arc::new(SystemClock)).with_limits(calls);
         Self::around(runtime.with_network(Network::resolved_by(names))).await
     }
 
@@ -202,6 +202,7 @@ impl House {
         settings["attack"] = json!(name);
         Assault {
             house: self,
+            tenant: "hostile",
             settings,
             lines: String::new(),
         }
@@ -224,6 +225,7 @@ pub(crate) fn leaver() -> intake::Person {
 /// An attack to be tried, during `find` unless said otherwise.
 pub(crate) struct Assault<'a> {
     house: &'a House,
+    tenant: &'static str,
     settings: Value,
     lines: String,
 }
@@ -257,8 +259,14 @@ impl Assault<'_> {
         self
     }
 
+    /// By another tenant than the hostile one.
+    pub(crate) fn by(mut self, tenant: &'static str) -> Self {
+        self.tenant = tenant;
+        self
+    }
+
     pub(crate) async fn connector(&self) -> Connector {
-        self.house.load("hostile", &self.settings, &self.lines).await.unwrap()
+        self.house.load(self.tenant, &self.settings, &self.lines).await.unwrap()
     }
 
     /// Runs `find` in so many calls at once, then looks after the neighbour.

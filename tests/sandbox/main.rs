@@ -101,6 +101,8 @@ macro_rules! for_each_file {
                 "every resolved address is checked, what is embedded in it too; denied, so that nobody retries";
             NameChanges => addresses::a_name_that_changes_its_answer_gains_nothing,
                 "name that changes its answer between check and connect", "one look-up; the checked address is the one connected to";
+            NeverResolved => addresses::names_that_are_never_answered_hold_nobody_else_up,
+                "names that nobody ever answers, until nobody can look one up", "a tenant has its share of the look-ups, and keeps it until they have ended";
             BadProxy => addresses::a_proxy_cannot_hold_a_call_or_fill_the_memory,
                 "egress proxy that refuses, hangs or answers without end", "time limit to connect, limit on its answer's head; nothing goes around it";
             PlainHttp => addresses::plain_http_needs_a_grant_for_that_very_address,

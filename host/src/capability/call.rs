@@ -122,7 +122,7 @@ pub struct CallRecord {
     pub log: Vec<LogLine>,
     /// What became of an unsafe request.
     pub effect: Effect,
-    /// A guard rule that the guest ran into, for the operator.
+    /// The first request or token that the host denied, and why; for the operator.
     pub denied: Option<String>,
     /// The guest's clock: how many exchanges there had been, and the seconds that it was told from then on.
     pub clock: Vec<(usize, u64)>,

@@ -13,7 +13,8 @@ use super::call::{Call, Effect, Exchange, LimitReached, Unanswered};
 use super::check::{Checked, place};
 use super::descriptor::{Method, Verb};
 use super::headers;
-use super::network::{AddressRefused, Outgoing};
+use super::names::{AddressRefused, asked_by};
+use super::network::Outgoing;
 use super::token::Token;
 use crate::step;
 
@@ -184,10 +185,12 @@ impl Call {
             // Wiped when the client drops it. What it copies into its own buffers on the way is not.
             request = request.body(Bytes::from_owner(body));
         }
-        let response = request.send().await.map_err(|error| match refused(&error) {
-            Some(address) => HttpError::Denied(self.deny(address.to_string())),
-            None => classify(&error, grant.network_settings.proxy),
-        })?;
+        let response = asked_by(&grant.tenant, request.send())
+            .await
+            .map_err(|error| match refused(&error) {
+                Some(address) => HttpError::Denied(self.deny(address.to_string())),
+                None => classify(&error, grant.network_settings.proxy),
+            })?;
         self.receive(response).await
     }
 

@@ -1,27 +1,23 @@
-//! HTTP clients, one for each set of network settings, and the check on every address before a socket is opened.
+//! HTTP clients, one for each set of network settings.
 //!
 //! A client costs about 100 KiB and a millisecond to build, so tenants that bend nothing share one, tenants that do
 //! have their own, and clients that nobody used for a while are dropped. Sharing is safe because nothing of a tenant
 //! lives in a client: credentials are added request by request, cookies and HTTP authentication are off.
-//!
-//! reqwest asks our resolver for names only, never for IP literals. Those are checked when the tenant file is read.
 
 use std::collections::HashMap;
 use std::fmt;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::HeaderMap;
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
+use tower::util::MapResponseLayer;
 use url::Url;
 
-use super::address::forbidden;
 use super::descriptor::Method;
 use super::http::{HttpError, Response};
+use super::names::{Lookups, Names, Resolver, SystemNames};
 use crate::tenant::NetworkGrants;
 
 /// A client that no request used for this long is dropped. Longer than a token lives would keep it for ever busy.
@@ -30,6 +26,11 @@ const IDLE: Duration = Duration::from_secs(600);
 /// the same settings share a pool, and one that is smaller than what they have in flight closes connections after each
 /// request: with 32 of them every fourth request began with a handshake.
 const IDLE_CONNECTIONS: usize = 256;
+
+/// Connections that all clients open before they are dropped, and what waits in their pools with them: 4096, an eighth of
+/// the files that are left to targets where 65,536 may be open. A pool has no limit for all of its hosts together, and a
+/// tenant may name as many as it likes.
+const MAX_OPENED: usize = 4096;
 
 /// Clients that are kept: 1024, some 100 MiB. A tenant may name a port for each of its endpoints, and each takes one.
 const MAX_CLIENTS: usize = 1024;
@@ -44,8 +45,10 @@ type Shared = (Arc<NetworkGrants>, u16, Duration);
 #[derive(Debug)]
 pub struct Network {
     transport: Option<Arc<dyn Transport>>,
-    names: Arc<dyn Names>,
+    lookups: Arc<Lookups>,
     clients: Mutex<Clients>,
+    /// Connections opened since clients were dropped for it.
+    opened: Arc<AtomicUsize>,
 }
 
 #[derive(Debug)]
@@ -79,7 +82,8 @@ impl Default for Network {
         rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
         Self {
             transport: None,
-            names: Arc::new(SystemNames::default()),
+            lookups: Arc::new(Lookups::new(Arc::new(SystemNames))),
+            opened: Arc::default(),
             clients: Mutex::new(Clients {
                 entries: HashMap::new(),
                 swept: Instant::now(),
@@ -126,51 +130,12 @@ impl fmt::Debug for Outgoing<'_> {
     }
 }
 
-/// What names lead to.
-pub trait Names: fmt::Debug + Send + Sync {
-    /// The addresses of a name.
-    fn lookup(&self, name: &str) -> BoxFuture<'static, std::io::Result<Vec<IpAddr>>>;
-}
-
-/// Names that are looked up at a time: 128. Each has a thread for as long as the machine's resolver takes, which nobody
-/// can call off; of the 512 that there are, files and guests' memory need some, too.
-const LOOKUPS: usize = 128;
-
-/// The machine's own resolver.
-#[derive(Debug)]
-struct SystemNames {
-    places: Arc<Semaphore>,
-}
-
-impl Default for SystemNames {
-    fn default() -> Self {
-        let places = Arc::new(Semaphore::new(LOOKUPS));
-        Self { places }
-    }
-}
-
-impl Names for SystemNames {
-    fn lookup(&self, name: &str) -> BoxFuture<'static, std::io::Result<Vec<IpAddr>>> {
-        let (name, places) = (name.to_owned(), Arc::clone(&self.places));
-        Box::pin(async move {
-            let place = places.acquire_owned().await.map_err(std::io::Error::other)?;
-            let looked = tokio::task::spawn_blocking(move || {
-                // With the thread, and not with whoever waits: that may have given up long before.
-                let _place = place;
-                let addresses = (name.as_str(), 0).to_socket_addrs()?;
-                Ok(addresses.map(|address| address.ip()).collect())
-            });
-            looked.await.map_err(std::io::Error::other)?
-        })
-    }
-}
-
 impl Network {
     /// A network on which `names` tells what names lead to.
     #[must_use]
     pub fn resolved_by(names: Arc<dyn Names>) -> Self {
         Self {
-            names,
+            lookups: Arc::new(Lookups::new(names)),
             ..Self::default()
         }
     }
@@ -216,6 +181,10 @@ impl Network {
     fn used(&self, shared: &Shared) -> Option<reqwest::Client> {
         let now = Instant::now();
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.opened.load(Ordering::Relaxed) >= MAX_OPENED {
+            self.opened.store(0, Ordering::Relaxed);
+            clients.entries.clear();
+        }
         if now.duration_since(clients.swept) >= SWEEP {
             clients.swept = now;
             clients.entries.retain(|_, entry| now.duration_since(entry.used) < IDLE);
@@ -231,6 +200,11 @@ impl Network {
         port: u16,
         connect: Duration,
     ) -> Result<reqwest::Client, reqwest::Error> {
+        let opened = Arc::clone(&self.opened);
+        let counted = MapResponseLayer::new(move |connection| {
+            opened.fetch_add(1, Ordering::Relaxed);
+            connection
+        });
         let mut builder = reqwest::Client::builder()
             .user_agent(concat!("exeunt/", env!("CARGO_PKG_VERSION")))
             // None from the environment; a granted one comes below.
@@ -243,8 +217,9 @@ impl Network {
             .connect_timeout(connect)
             .pool_max_idle_per_host(IDLE_CONNECTIONS)
             .tcp_nodelay(true)
+            .connector_layer(counted)
             .dns_resolver(Arc::new(Resolver {
-                names: Arc::clone(&self.names),
+                lookups: Arc::clone(&self.lookups),
                 settings: Arc::clone(settings),
                 port,
             }));
@@ -260,66 +235,12 @@ impl Network {
     }
 }
 
-/// Resolves a name and refuses every address that the tenant may not reach.
-struct Resolver {
-    names: Arc<dyn Names>,
-    settings: Arc<NetworkGrants>,
-    port: u16,
-}
-
-impl Resolve for Resolver {
-    fn resolve(&self, name: Name) -> Resolving {
-        let (names, settings, port) = (Arc::clone(&self.names), Arc::clone(&self.settings), self.port);
-        Box::pin(async move {
-            let host = name.as_str();
-            if let Some(address) = settings.connect_to(host, port) {
-                return Ok(Box::new(std::iter::once(address)) as Addrs);
-            }
-            let addresses = names.lookup(host).await?.into_iter();
-            let addresses: Vec<SocketAddr> = addresses.map(|ip| SocketAddr::new(ip, port)).collect();
-            for address in &addresses {
-                check(&settings, *address).map_err(|reason| AddressRefused {
-                    host: host.to_owned(),
-                    ip: address.ip(),
-                    reason,
-                })?;
-            }
-            Ok(Box::new(addresses.into_iter()) as Addrs)
-        })
-    }
-}
-
-fn check(settings: &NetworkGrants, address: SocketAddr) -> Result<(), &'static str> {
-    match forbidden(address.ip()) {
-        Some(_) if settings.allows_private(address) || settings.allows_insecure(address) => Ok(()),
-        Some(reason) => Err(reason),
-        None => Ok(()),
-    }
-}
-
-/// A name resolved to an address that the tenant may not reach.
-#[derive(Debug)]
-pub(super) struct AddressRefused {
-    host: String,
-    ip: IpAddr,
-    reason: &'static str,
-}
-
-impl fmt::Display for AddressRefused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { host, ip, reason } = self;
-        write!(
-            f,
-            "{host} resolves to {ip}, which is not a public address ({reason}); the host's operator can grant it as \
-             `private` in exeunt.toml"
-        )
-    }
-}
-
-impl std::error::Error for AddressRefused {}
-
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
     use super::*;
 
     fn settings() -> NetworkGrants {
@@ -327,29 +248,6 @@ mod tests {
             private: ["10.0.0.5:8443".parse().unwrap()].into(),
             ..NetworkGrants::default()
         }
-    }
-
-    #[test]
-    fn an_exception_is_one_address_and_one_port() {
-        let allowed = |address: &str| check(&settings(), address.parse().unwrap()).is_ok();
-        assert!(allowed("10.0.0.5:8443"));
-        assert!(!allowed("10.0.0.5:443"));
-        assert!(!allowed("10.0.0.6:8443"));
-        assert!(allowed("8.8.8.8:443"));
-    }
-
-    #[tokio::test]
-    async fn a_name_that_leads_inside_is_refused_with_the_line_to_write() {
-        let resolver = Resolver {
-            names: Arc::new(SystemNames::default()),
-            settings: Arc::new(NetworkGrants::default()),
-            port: 443,
-        };
-        let error = match resolver.resolve("localhost".parse().unwrap()).await {
-            Err(error) => error.to_string(),
-            Ok(_) => panic!("localhost was allowed"),
-        };
-        assert!(error.contains("loopback") && error.contains("`private`"), "{error}");
     }
 
     #[tokio::test(start_paused = true)]
@@ -399,5 +297,58 @@ mod tests {
         network.client(&Arc::default(), most, CONNECT).unwrap();
         assert_eq!(ports().len(), MAX_CLIENTS);
         assert!(!ports().contains(&1) && ports().contains(&0) && ports().contains(&most));
+    }
+
+    /// A target that keeps connections open; tells of each one that it is there, and then that it has ended.
+    async fn target() -> (SocketAddr, tokio::sync::mpsc::UnboundedReceiver<&'static str>) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (tell, told) = tokio::sync::mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            while let Ok((mut connection, _)) = listener.accept().await {
+                tell.send("opened").unwrap();
+                let tell = tell.clone();
+                tokio::spawn(async move {
+                    let mut bytes = [0; 4096];
+                    while connection.read(&mut bytes).await.is_ok_and(|read| read > 0) {
+                        let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+                        connection.write_all(answer).await.unwrap();
+                    }
+                    tell.send("ended").ok();
+                });
+            }
+        });
+        (address, told)
+    }
+
+    #[tokio::test]
+    async fn after_so_many_connections_those_that_wait_for_a_request_are_closed() {
+        let (address, mut told) = target().await;
+        let settings = Arc::new(NetworkGrants {
+            insecure: [address].into(),
+            ..NetworkGrants::default()
+        });
+        let network = Network::default();
+        let ask = async || {
+            let client = network.client(&settings, address.port(), Duration::from_secs(10));
+            let answer = client.unwrap().get(format!("http://{address}/")).send().await;
+            assert_eq!(answer.unwrap().status(), 200);
+        };
+        network.opened.store(MAX_OPENED - 2, Ordering::Relaxed);
+        ask().await;
+        ask().await;
+        assert_eq!(told.recv().await, Some("opened"));
+        assert!(
+            told.is_empty(),
+            "one past the last but one: the connection serves the second, too"
+        );
+        network.opened.store(MAX_OPENED, Ordering::Relaxed);
+        ask().await;
+        let mut next = [told.recv().await.unwrap(), told.recv().await.unwrap()];
+        next.sort_unstable();
+        assert_eq!(next, ["ended", "opened"]);
+        ask().await;
+        assert!(told.is_empty(), "and that one stays");
+        assert_eq!(network.opened.load(Ordering::Relaxed), 1);
     }
 }

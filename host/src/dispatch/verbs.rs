@@ -248,7 +248,7 @@ fn size(record: &CallRecord) -> usize {
         .log
         .iter()
         .map(|line| escaped(&line.message) + pairs(&line.fields));
-    exchanges.chain(lines).sum()
+    exchanges.chain(lines).sum::<usize>() + record.denied.as_ref().map_or(0, |text| escaped(text))
 }
 
 /// Bytes that a text takes in JSON, within its quotation marks. A line feed and the like are counted as long as the other
@@ -277,6 +277,7 @@ fn kept<T: Answers>(connector: &Connector, asked: &Question, ended: &mut Ended<T
         settings: small(settings.clone(), said),
         endpoints: endpoints.collect(),
         clock: record.clock,
+        denied: record.denied,
         token_expires: record.token_expires,
         exchanges: record.exchanges,
         log: record.log,

@@ -76,6 +76,9 @@ pub struct CallTranscript {
     /// The guest's clock: how many exchanges there had been, and the seconds that it was told from then on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub clock: Vec<(usize, u64)>,
+    /// The first request or token that the host denied it, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub denied: Option<String>,
     /// When the token that it was lent expires.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_expires: Option<Timestamp>,

@@ -25,6 +25,8 @@ const CHECKSUM: usize = 32;
 #[derive(Debug, Clone)]
 pub struct PluginCache {
     folder: PathBuf,
+    /// Who we are.
+    owner: u32,
     /// Where it goes away again.
     _temporary: Option<Arc<tempfile::TempDir>>,
 }
@@ -57,6 +59,7 @@ impl PluginCache {
         check(seen.uid(), us, seen.mode()).map_err(failed)?;
         Ok(Self {
             folder: folder.to_owned(),
+            owner: us,
             _temporary: None,
         })
     }
@@ -64,7 +67,10 @@ impl PluginCache {
     /// What was compiled for this engine from the plugin of this digest. None where there is nothing, or it is damaged.
     pub(super) fn load(&self, engine: &Engine, digest: &str) -> Option<Component> {
         let path = self.path(engine, digest);
-        match read(&path).and_then(|code| load_compiled(engine, &code).map_err(io::Error::other)) {
+        match self
+            .read(&path)
+            .and_then(|code| load_compiled(engine, &code).map_err(io::Error::other))
+        {
             Ok(component) => Some(component),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => {
@@ -177,6 +183,24 @@ impl PluginCache {
         &self.folder
     }
 
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let mut file = File::open(path)?;
+        // Whoever may write in a folder above ours can have put another one in its place since it was looked at.
+        let seen = file.metadata()?;
+        if check(seen.uid(), self.owner, seen.mode()).is_err() {
+            return Err(io::Error::other("others than this process's user may have written it"));
+        }
+        let mut sum = [0; CHECKSUM];
+        file.read_exact(&mut sum)?;
+        let mut code = Vec::new();
+        file.read_to_end(&mut code)?;
+        if Sha256::digest(&code).as_slice() == sum {
+            Ok(code)
+        } else {
+            Err(io::Error::other("its checksum does not fit"))
+        }
+    }
+
     // Renamed into place: a reader sees all of it or nothing.
     fn write(&self, path: &Path, parts: &[&[u8]]) -> io::Result<()> {
         let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
@@ -215,19 +239,6 @@ fn check(owner: u32, us: u32, mode: u32) -> Result<(), String> {
         ));
     }
     Ok(())
-}
-
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let mut file = File::open(path)?;
-    let mut sum = [0; CHECKSUM];
-    file.read_exact(&mut sum)?;
-    let mut code = Vec::new();
-    file.read_to_end(&mut code)?;
-    if Sha256::digest(&code).as_slice() == sum {
-        Ok(code)
-    } else {
-        Err(io::Error::other("its checksum does not fit"))
-    }
 }
 
 /// Loads machine code: what [`PluginCache`] has kept, or what our own compiler has just written.
@@ -289,6 +300,21 @@ mod tests {
         }
         cache.store(&engine, DIGEST, &component(&engine));
         assert!(cache.load(&engine, DIGEST).is_some());
+    }
+
+    /// As from a folder that was put in the place of ours: its files belong to whoever did that.
+    #[test]
+    fn a_file_that_is_not_ours_alone_is_not_loaded() {
+        let (_root, mut cache) = cache();
+        let engine = Engine::default();
+        cache.store(&engine, DIGEST, &component(&engine));
+        let path = cache.path(&engine, DIGEST);
+        std::fs::set_permissions(&path, Permissions::from_mode(0o660)).unwrap();
+        assert!(cache.load(&engine, DIGEST).is_none());
+        std::fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        assert!(cache.load(&engine, DIGEST).is_some());
+        cache.owner += 1;
+        assert!(cache.load(&engine, DIGEST).is_none());
     }
 
     #[test]
