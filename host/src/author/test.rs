@@ -81,10 +81,9 @@ fn stage(
         .settings_validator()
         .map_err(|error| anyhow!("the plugin's settings schema {error}"))?;
     if let Some(error) = schema.iter_errors(&case.settings).next() {
-        return Err(anyhow!(
-            "the host would refuse these settings: {}: {error}",
-            error.instance_path()
-        ));
+        let at = error.instance_path().to_string();
+        let at = if at.is_empty() { at } else { format!(" at {at}") };
+        return Err(anyhow!("the host would refuse these settings{at}: {error}"));
     }
     let now = i64::try_from(script.now)?;
     Stage {

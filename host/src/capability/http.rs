@@ -3,8 +3,6 @@
 //! Every check happens before anything leaves (`check.rs`). Only then is a URL written, from the operator's base URL and
 //! the checked path.
 
-use std::net::SocketAddr;
-
 use bytes::Bytes;
 use reqwest::header::{HOST, HeaderValue};
 use tokio::time::Instant;
@@ -12,6 +10,7 @@ use tokio::time::Instant;
 use super::call::{Call, Effect, Exchange, LimitReached, Unanswered};
 use super::check::{Checked, place};
 use super::descriptor::{Method, Verb};
+use super::grant::Grant;
 use super::headers;
 use super::names::{AddressRefused, asked_by};
 use super::network::Outgoing;
@@ -165,6 +164,7 @@ impl Call {
             return Ok(self.within_limits(response)?);
         }
         let mut url = checked.url;
+        let host = url.host_str().unwrap_or_default().to_owned();
         let port = url.port_or_known_default().unwrap_or(443);
         let client = grant
             .network
@@ -189,7 +189,7 @@ impl Call {
             .await
             .map_err(|error| match refused(&error) {
                 Some(address) => HttpError::Denied(self.deny(address.to_string())),
-                None => classify(&error, grant.network_settings.proxy),
+                None => classify(&error, grant, &host, port),
             })?;
         self.receive(response).await
     }
@@ -344,13 +344,22 @@ fn body_too_large(most: usize) -> HttpError {
     HttpError::TooLarge(format!("the answer's body is over {most} bytes"))
 }
 
-fn classify(error: &reqwest::Error, proxy: Option<SocketAddr>) -> HttpError {
+fn classify(error: &reqwest::Error, grant: &Grant, host: &str, port: u16) -> HttpError {
     if error.is_connect() || error.is_builder() {
+        let settings = &grant.network_settings;
         // The library says "unsuccessful" of a proxy that refuses, and not who that was.
-        let through = proxy
-            .map(|proxy| format!("through the proxy {proxy}: "))
-            .unwrap_or_default();
-        HttpError::NotSent(format!("{through}{}", causes(error)))
+        let through = match (settings.proxy, settings.connect_to(host, port)) {
+            (Some(proxy), _) => format!("through the proxy {proxy}: "),
+            (None, Some(address)) => format!("at {address}, where `connect_to` leads: "),
+            (None, None) => String::new(),
+        };
+        let mut text = format!("{through}{}", causes(error));
+        if text.contains("UnknownIssuer") {
+            let tenant = &grant.tenant;
+            text +=
+                &format!("; the host's operator names its authority as `ca` under [tenants.{tenant}] in exeunt.toml");
+        }
+        HttpError::NotSent(text)
     } else {
         HttpError::NoAnswer(causes(error))
     }

@@ -42,6 +42,9 @@ impl Breaker {
             .post(&["v1", "breaker", "release"], &body)
             .await?;
         let released: Released = read(answer)?;
-        show(&format!("the breaker is closed; {} jobs go on\n", released.released))
+        show(&format!(
+            "the breaker is closed; {} jobs go on, until its limit is reached again\n",
+            released.released
+        ))
     }
 }

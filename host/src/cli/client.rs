@@ -1,5 +1,6 @@
 //! The server's API, as commands use it.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -58,7 +59,7 @@ impl ServerArgs {
                 Ok(token) if !token.is_empty() => SecretString::from(token),
                 _ => bail!(
                     "no API token: set {TOKEN_VARIABLE}, or name a file with --token-file; on the server's machine, \
-                     `exeunt token new NAME --role operate` makes one"
+                     `exeunt token new NAME --role ROLE` makes one (operate, approve or audit)"
                 ),
             },
         };
@@ -168,7 +169,10 @@ impl Client {
             .get("detail")
             .and_then(Value::as_str)
             .unwrap_or("no reason was given");
-        let said = format!("{} answered {status}: {}", self.server, printable(detail));
+        let mut said = format!("{} answered {status}: {}", self.server, printable(detail));
+        if status == StatusCode::UNAUTHORIZED {
+            let _ = write!(said, "; it came from --token-file, or else from {TOKEN_VARIABLE}");
+        }
         if status.is_client_error() {
             return Err(Refused(said).into());
         }
@@ -222,6 +226,12 @@ impl Client {
 /// What a request without an answer ran into, and what to write instead.
 fn no_answer(error: reqwest::Error, server: &Url) -> anyhow::Error {
     let advice = match tls_error(&error) {
+        Some(error @ rustls::Error::InvalidCertificate(_)) if error.to_string().contains("CaUsedAsEndEntity") => {
+            format!(
+                "the certificate of {server} is an authority's, and no server's; make it one (with openssl, \
+                 -addext basicConstraints=critical,CA:FALSE)"
+            )
+        }
         Some(rustls::Error::InvalidCertificate(_)) => format!(
             "the certificate of {server} is not accepted; write the name that it is made out for, and name its \
              authority's PEM file with --ca where this machine does not know it"
@@ -247,7 +257,7 @@ fn is_no_http(error: &reqwest::Error) -> bool {
 /// A request that was not carried out, and why.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-struct Refused(String);
+pub(super) struct Refused(String);
 
 /// Whether nothing was done after this error: the server said no, or was never reached. After an answer that got lost,
 /// cannot be read, or says that the server failed, it may have been.

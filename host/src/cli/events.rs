@@ -1,12 +1,13 @@
 //! `exeunt events`: what came, what was decided about it, and judging it again.
 
-use std::fmt::Write as _;
+use std::cell::Cell;
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::Exit;
-use super::client::{Client, ServerArgs, read, was_refused};
+use super::client::{Client, ServerArgs, read};
+use super::each::each;
 use super::jobs::{pretty, who};
 use super::page::{PageArgs, more};
 use super::table::{show, table};
@@ -105,27 +106,26 @@ impl Show {
 }
 
 impl Replay {
-    /// One after another; what was done before an error stays done and is said.
     async fn text(&self, client: &Client) -> anyhow::Result<(String, Exit)> {
-        let (mut text, mut exit) = (String::new(), Exit::Success);
-        for id in &self.ids {
-            let answer = client.post(&["v1", "events", id, "replay"], &json!({})).await;
-            let answer = answer.map_err(|error| {
-                let became = match was_refused(&error) {
-                    true => "was left as it is",
-                    false => "may have been accepted or not; replay it again, it is accepted once",
-                };
-                error.context(format!("{text}event {} {became}", printable(id)))
-            })?;
+        let still_refused = Cell::new(false);
+        let lost = |_: &str| "may have been accepted or not; replay it again, it is accepted once".to_owned();
+        let text = each(&self.ids, "event", lost, async |id| {
+            let answer = client.post(&["v1", "events", id, "replay"], &json!({})).await?;
             let said = |key: &str| printable(answer.get(key).and_then(Value::as_str).unwrap_or("-"));
             let again = answer.get("duplicate") == Some(&Value::Bool(true));
             let again = if again { ", replayed before" } else { "" };
             let decision = said("decision");
             if decision == "refused" {
-                exit = Exit::Problem;
+                still_refused.set(true);
             }
-            let _ = writeln!(text, "{}  {decision}{again}: {}", said("event"), said("reason"));
-        }
+            Ok(format!("{}  {decision}{again}: {}\n", said("event"), said("reason")))
+        });
+        let text = text.await?;
+        let exit = if still_refused.get() {
+            Exit::Problem
+        } else {
+            Exit::Success
+        };
         Ok((text, exit))
     }
 }

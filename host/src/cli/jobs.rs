@@ -8,7 +8,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::Exit;
-use super::client::{Client, ServerArgs, read, was_refused};
+use super::client::{Client, ServerArgs, read};
+use super::each::each;
 use super::page::{PageArgs, more};
 use super::table::{or_dash, show, table};
 use crate::capability::{is_odd, printable};
@@ -254,27 +255,22 @@ impl Release {
             }
         }
         let released: Released = read(client.post(&["v1", "jobs", "release"], &body).await?)?;
-        Ok(format!("{} jobs released\n", released.released))
+        let none = match released.released {
+            0 => "; `exeunt jobs list --state held` shows what is held, and why",
+            _ => "",
+        };
+        Ok(format!("{} jobs released{none}\n", released.released))
     }
 }
 
-/// One after another; what was done before an error stays done and is said.
 async fn act(client: &Client, verb: &str, ids: &[String], reason: &str) -> anyhow::Result<String> {
-    let mut text = String::new();
-    for id in ids {
-        let answer = client
-            .post(&["v1", "jobs", id, verb], &json!({ "reason": reason }))
-            .await;
-        let job: JobDetail = answer.and_then(read).map_err(|error| {
-            let became = match was_refused(&error) {
-                true => "was left as it is".to_owned(),
-                false => format!("may have been changed or not; see `exeunt jobs show {}`", printable(id)),
-            };
-            error.context(format!("{text}job {} {became}", printable(id)))
-        })?;
-        let _ = writeln!(text, "{}  {}", job.job.id, state(&job.job));
-    }
-    Ok(text)
+    let lost = |id: &str| format!("may have been changed or not; see `exeunt jobs show {id}`");
+    each(ids, "job", lost, async |id| {
+        let path = ["v1", "jobs", id, verb];
+        let job: JobDetail = read(client.post(&path, &json!({ "reason": reason })).await?)?;
+        Ok(format!("{}  {}\n", job.job.id, state(&job.job)))
+    })
+    .await
 }
 
 fn describe(detail: &JobDetail) -> anyhow::Result<String> {
@@ -297,9 +293,10 @@ fn describe(detail: &JobDetail) -> anyhow::Result<String> {
     for (what, value) in lines {
         let _ = writeln!(text, "{what:<10} {}", printable(&value));
     }
-    for try_ in &detail.history {
+    // Counted here: the number that counts begins anew with each retry, and what was given back has the next one's.
+    for (number, try_) in (1..).zip(&detail.history) {
         let words = format!("{} on {}: {}", try_.result, try_.owner, try_.reason);
-        let _ = writeln!(text, "try {:<6} {} {}", try_.number, try_.started_at, printable(&words));
+        let _ = writeln!(text, "try {number:<6} {} {}", try_.started_at, printable(&words));
     }
     for intent in &detail.intents {
         let _ = writeln!(

@@ -113,6 +113,27 @@ async fn acts_say_where_the_job_is_now_and_refusals_say_why() {
 }
 
 #[tokio::test]
+async fn one_that_is_refused_keeps_no_other_from_its_turn() {
+    let stand = Stand::new().await;
+    let mut ids = Vec::new();
+    for person in ["a@acme.example", "b@acme.example"] {
+        ids.push(stand.leaver("acme", person, held()).await.to_string());
+    }
+    let words = ["cancel", &ids[0], "nonsense", "..", &ids[1], "--reason", "x"];
+    let error = format!("{:#}", print(&stand, "ops", &words).await.unwrap_err());
+    let lines: Vec<&str> = error.lines().collect();
+    assert_eq!(lines[0], "2 of 4 were not done", "{error}");
+    assert!(
+        lines[1].starts_with("job nonsense was left as it is: ") && lines[2].starts_with("job .. was left as it is"),
+        "{error}"
+    );
+    for id in ids {
+        let shown = print(&stand, "ops", &["show", &id]).await.unwrap();
+        assert!(shown.contains("state      cancelled"), "{shown}");
+    }
+}
+
+#[tokio::test]
 async fn held_jobs_are_released_by_filter() {
     let stand = Stand::new().await;
     stand.leaver("acme", "a@acme.example", held()).await;
@@ -160,7 +181,7 @@ async fn all_that_were_given_up_of_a_tenant_are_retried_at_once() {
     }
     let unknown = ["retry", "--dead", "--tenant", "nobody", "--reason", "mended"];
     let error = print(&stand, "ops", &unknown).await.unwrap_err().to_string();
-    assert!(error.ends_with("there is no such tenant"), "{error}");
+    assert!(error.ends_with("there is no tenant `nobody`"), "{error}");
     let text = print(
         &stand,
         "ops",
@@ -220,6 +241,8 @@ async fn an_answer_that_is_lost_is_not_said_to_have_changed_nothing() {
     );
     assert!(!error.contains("https://"), "{error}");
     hangs_up.await.unwrap();
-    let error = format!("{:#}", act(&client, "cancel", &ids, "x").await.unwrap_err());
+    let more = [ids[0].clone(), "another".to_owned()];
+    let error = format!("{:#}", act(&client, "cancel", &more, "x").await.unwrap_err());
     assert!(error.contains("was left as it is"), "nobody is there any more: {error}");
+    assert!(error.ends_with("job another was not tried"), "{error}");
 }

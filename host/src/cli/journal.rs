@@ -7,9 +7,10 @@ use clap::{Args, Subcommand};
 use secrecy::ExposeSecret as _;
 use tokio::io::{AsyncBufRead, AsyncWrite, AsyncWriteExt as _, BufReader, BufWriter};
 
-use super::Exit;
+use super::own::own;
+use super::{Exit, host_here};
 use crate::journal::{Exported, Journal as Store, Options};
-use crate::tenant::{HostConfig, JournalAddress, Location};
+use crate::tenant::{JournalAddress, Location};
 
 /// Moves the journal between databases.
 #[derive(Debug, Subcommand)]
@@ -56,7 +57,7 @@ impl Journal {
 
 impl Place {
     fn address(&self) -> anyhow::Result<JournalAddress> {
-        let host = HostConfig::here(self.config.as_deref())?;
+        let host = host_here(self.config.as_deref())?;
         match &self.journal {
             None => Ok(host.server.journal),
             Some(text) => {
@@ -92,12 +93,17 @@ impl Place {
             bail!("{shown} exists already; choose another name");
         }
         let folder = self.file.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = folder.unwrap_or(Path::new("."));
         let cannot = || format!("cannot write {shown}");
-        let file = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new("."))).with_context(cannot)?;
+        let file = tempfile::NamedTempFile::new_in(folder).with_context(cannot)?;
         let output = tokio::fs::File::from_std(file.reopen().with_context(cannot)?);
         let moved = write(store, output).await.with_context(cannot)?;
         file.as_file().sync_all().with_context(cannot)?;
         file.persist_noclobber(&self.file).with_context(cannot)?;
+        // A name is on disk when its folder is.
+        std::fs::File::open(folder)
+            .and_then(|folder| folder.sync_all())
+            .with_context(cannot)?;
         Ok(moved)
     }
 
@@ -109,9 +115,18 @@ impl Place {
             let file = file.with_context(|| format!("cannot read {}", self.file.display()))?;
             Box::new(BufReader::new(file))
         };
+        // A server would not look at what comes behind its back, nor wait with jobs that run elsewhere.
+        let _owned = own(address)?;
+        let new = match address {
+            JournalAddress::Sqlite(file) if !file.exists() => Some(file),
+            _ => None,
+        };
         let store = Store::open(address.resolve()?.expose_secret(), Options::default()).await?;
         let moved = store.import(&mut input).await;
         store.close().await;
+        if let (Some(file), Err(_)) = (new, &moved) {
+            std::fs::remove_file(file).with_context(|| format!("cannot take {} away again", file.display()))?;
+        }
         moved.with_context(|| format!("{} was not imported into {address}", self.file.display()))
     }
 

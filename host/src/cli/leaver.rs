@@ -118,7 +118,14 @@ impl Leaver {
         } else {
             Exit::Success
         };
-        Ok((shown.unwrap_or_else(|| describe(&answer)), exit))
+        let shown = shown.unwrap_or_else(|| {
+            let mut text = describe(&answer);
+            if self.wait.is_some() && exit == Exit::Problem {
+                text.push_str("the wait is over, and they go on; `exeunt lanes` shows what is paused or waits\n");
+            }
+            text
+        });
+        Ok((shown, exit))
     }
 
     fn body(&self) -> Value {

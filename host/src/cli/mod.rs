@@ -3,6 +3,7 @@
 //! Exit codes are part of the interface, so they are data ([`Exit`]), and a command returns one instead of ending the
 //! process.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -19,11 +20,13 @@ mod client;
 mod compile;
 mod core_dumps;
 mod demo;
+mod each;
 mod events;
 mod jobs;
 mod journal;
 mod lanes;
 mod leaver;
+mod own;
 mod page;
 mod pause;
 mod plugin;
@@ -143,12 +146,25 @@ pub async fn main(cli: Cli) -> anyhow::Result<Exit> {
     }
 }
 
+/// The host's file for a command about the host itself. Where there is none, what it is about lies in this folder, and
+/// may be no server's: that is said.
+fn host_here(config: Option<&Path>) -> anyhow::Result<HostConfig> {
+    let host = HostConfig::here(config)?;
+    if host.file.is_none() {
+        eprintln!("note: there is no exeunt.toml here; name the host file of a server elsewhere with --config");
+    }
+    Ok(host)
+}
+
 /// A runtime with the machine's clock and default limits. It knows what the host's service has compiled and run, where
 /// that is ours to read, and adds nothing to what it has run.
 fn runtime(host: &HostConfig) -> anyhow::Result<Runtime> {
     let chosen = match chosen_cache()? {
         Some(cache) => Some(cache),
-        None => PluginCache::open_existing(&host.server.cache),
+        None => PluginCache::open_existing(&host.server.cache).unwrap_or_else(|error| {
+            eprintln!("note: {error}. So this command does not know what ran here before; the service's own user does");
+            None
+        }),
     };
     let cache = chosen.map_or_else(PluginCache::temporary, Ok)?;
     Ok(Runtime::new(keeping(Some(cache))?, Arc::new(SystemClock)))

@@ -1,11 +1,14 @@
 //! `exeunt pause`, `exeunt resume`: the kill switch.
 
+use std::fmt::Write as _;
+
 use clap::Args;
 use serde_json::{Value, json};
 
 use super::Exit;
 use super::client::{Client, ServerArgs, read};
 use super::table::show;
+use crate::capability::printable;
 use crate::console::Resumed;
 
 /// Stops closing accounts: everywhere, for a tenant or for a connector.
@@ -32,6 +35,9 @@ pub(super) struct Resume {
     server: ServerArgs,
     #[command(flatten)]
     scope: ScopeArgs,
+    /// Why. Kept with the name of the token.
+    #[arg(long)]
+    reason: Option<String>,
 }
 
 /// What is meant.
@@ -82,14 +88,22 @@ impl Resume {
     }
 
     async fn text(&self, client: &Client) -> anyhow::Result<String> {
-        let resumed: Resumed = read(client.post(&["v1", "resume"], &self.scope.body()).await?)?;
+        let mut body = self.scope.body();
+        if let Some(reason) = &self.reason {
+            body["reason"] = Value::from(reason.as_str());
+        }
+        let resumed: Resumed = read(client.post(&["v1", "resume"], &body).await?)?;
         let what = match (resumed.resumed, resumed.unparked) {
             (true, true) => "resumed, and tries again",
             (true, false) => "resumed",
             (false, true) => "was not paused, and tries again",
             (false, false) => "was not paused; `exeunt lanes` shows what is",
         };
-        Ok(format!("{}: {what}\n", self.scope.words()))
+        let mut text = format!("{}: {what}\n", self.scope.words());
+        if let Some(scope) = &resumed.still_paused {
+            let _ = writeln!(text, "it stays paused by the pause of {}", printable(scope));
+        }
+        Ok(text)
     }
 }
 

@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::own::own;
 use super::signals::{End, Signals};
 use super::table::say;
 use super::watched::{Looks, Watched, look};
@@ -26,7 +27,7 @@ use crate::dispatch::{Connectors as _, Lookup, Registry, Runtime, Service, Servi
 use crate::intake::http::{ConnectionLimits, Intake, IntakeLimits, Server, router};
 use crate::journal::{Journal, Lane, Options};
 use crate::sandbox::PluginCache;
-use crate::tenant::{HostConfig, JournalAddress, Tokens};
+use crate::tenant::{HostConfig, Tokens};
 
 /// How often transcripts past their retention are deleted.
 const SWEEP_EVERY: Duration = Duration::from_secs(3600);
@@ -239,34 +240,6 @@ async fn sweep(journal: Journal, clock: SharedClock, retention: Duration, mut st
             Ok(count) => tracing::info!(count, "transcripts past their retention were deleted"),
             Err(error) => tracing::error!("transcripts were not swept: {error}"),
         }
-    }
-}
-
-/// Takes a SQLite journal for this process alone: two would take each other's jobs back. A file beside it is locked, since
-/// closing one of SQLite's own would let go of SQLite's locks. PostgreSQL is there for many, so nothing is held.
-fn own(journal: &JournalAddress) -> anyhow::Result<Option<std::fs::File>> {
-    let JournalAddress::Sqlite(path) = journal else {
-        return Ok(None);
-    };
-    let mut name = path.clone().into_os_string();
-    name.push(".lock");
-    let cannot = || format!("cannot lock {}", name.display());
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir());
-    if let Some(folder) = folder {
-        bail!(
-            "{journal}: there is no folder {}; make it, for the user of this process",
-            folder.display()
-        );
-    }
-    let file = std::fs::File::create(&name).with_context(cannot)?;
-    match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
-        Err(std::fs::TryLockError::WouldBlock) => {
-            bail!("another `exeunt serve` has {journal}; stop it, or use PostgreSQL, which is there for many hosts")
-        }
-        Err(std::fs::TryLockError::Error(error)) => Err(error).with_context(cannot),
     }
 }
 

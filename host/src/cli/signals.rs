@@ -1,4 +1,4 @@
-//! Signals that `exeunt serve` listens to.
+//! Signals that commands listen to which run until they are told to end.
 
 use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -18,6 +18,13 @@ pub(super) struct End {
 }
 
 impl End {
+    pub(super) fn listen() -> anyhow::Result<Self> {
+        Ok(Self {
+            terminate: of(SignalKind::terminate())?,
+            interrupt: of(SignalKind::interrupt())?,
+        })
+    }
+
     /// Waits for either.
     pub(super) async fn asked(&mut self) {
         tokio::select! {
@@ -29,13 +36,13 @@ impl End {
 
 impl Signals {
     pub(super) fn listen() -> anyhow::Result<Self> {
-        let of = |kind| signal(kind).context("cannot listen for signals");
         Ok(Self {
             hangup: of(SignalKind::hangup())?,
-            end: End {
-                terminate: of(SignalKind::terminate())?,
-                interrupt: of(SignalKind::interrupt())?,
-            },
+            end: End::listen()?,
         })
     }
+}
+
+fn of(kind: SignalKind) -> anyhow::Result<Signal> {
+    signal(kind).context("cannot listen for signals")
 }

@@ -41,6 +41,9 @@ const COMPILER: [&str; 5] = [
     "wasmtime_environ=warn",
 ];
 
+/// It logs at `error` what it also returns, and that is shown with what to write.
+const TOLD_ELSEWHERE: &str = "rustls_platform_verifier=off";
+
 /// Spans that wait for the collector: 4,096, some megabytes. More are dropped and counted: a collector that is away
 /// must not cost memory, let alone a leaver.
 const WAITING: usize = 4_096;
@@ -98,7 +101,13 @@ fn start(json: bool, traces: Option<Traces>) -> anyhow::Result<()> {
 }
 
 fn filter() -> anyhow::Result<EnvFilter> {
-    let wanted = std::env::var("EXEUNT_LOG").unwrap_or_else(|_| "warn".to_owned());
+    // Empty as from a line of a file that says nothing: not what is meant by silence.
+    let wanted = std::env::var("EXEUNT_LOG").unwrap_or_default();
+    let wanted = if wanted.trim().is_empty() {
+        "warn".to_owned()
+    } else {
+        wanted
+    };
     let wrong = || {
         format!(
             "EXEUNT_LOG is `{wanted}`; write error, warn, info, debug, trace or off, or levels by target, such as \
@@ -106,13 +115,17 @@ fn filter() -> anyhow::Result<EnvFilter> {
         )
     };
     // A word that is no level would count as a target, and nothing would be logged of anything else.
-    let is_level = |part: &str| part.contains(['=', '[']) || part.parse::<LevelFilter>().is_ok();
+    let is_word = |word: &str| !word.is_empty() && word.parse::<LevelFilter>().is_ok();
+    let is_level = |part: &str| match part.rsplit_once('=') {
+        Some((_, level)) if !part.ends_with(']') => is_word(level),
+        _ => part.contains('[') || is_word(part),
+    };
     if !wanted.split(',').map(str::trim).all(is_level) {
         bail!(wrong());
     }
     let mut filter = EnvFilter::try_new(&wanted).with_context(wrong)?;
-    for compiler in COMPILER {
-        filter = filter.add_directive(compiler.parse().context("a fixed directive")?);
+    for fixed in COMPILER.into_iter().chain([TOLD_ELSEWHERE]) {
+        filter = filter.add_directive(fixed.parse().context("a fixed directive")?);
     }
     Ok(filter)
 }

@@ -6,10 +6,10 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use secrecy::ExposeSecret as _;
 
-use super::Exit;
 use super::table::{hand_over, show, table};
+use super::{Exit, host_here};
 use crate::clock::{Clock as _, SystemClock};
-use crate::tenant::{HostConfig, NewToken, Role, ServerConfig, Tokens};
+use crate::tenant::{NewToken, Role, ServerConfig, Tokens};
 
 /// Makes, lists and revokes API tokens. Works on the server's file; the server re-reads it within seconds.
 #[derive(Debug, Subcommand)]
@@ -57,7 +57,7 @@ pub(super) struct Revoke {
 
 impl Config {
     fn server(&self) -> anyhow::Result<ServerConfig> {
-        Ok(HostConfig::here(self.config.as_deref())?.server)
+        Ok(host_here(self.config.as_deref())?.server)
     }
 
     fn file(&self) -> anyhow::Result<PathBuf> {

@@ -119,7 +119,8 @@ impl Watched {
         let tls = tls.map(|tls| {
             let (chain, key) = read_certificate(tls)?;
             let certificates = Certificates::new(&chain, &key);
-            let certificates = certificates.map_err(|problem| anyhow!("{}: {problem}", both(tls)))?;
+            let certificates =
+                certificates.map_err(|problem| anyhow!("`tls` of exeunt.toml: {}: {problem}", both(tls)))?;
             anyhow::Ok((tls.clone(), certificates))
         });
         Ok(Self {
@@ -211,8 +212,12 @@ fn both(tls: &TlsConfig) -> String {
 }
 
 fn read_certificate(tls: &TlsConfig) -> anyhow::Result<(Vec<u8>, SecretString)> {
-    let chain = std::fs::read(&tls.certificate)
-        .with_context(|| format!("cannot read the certificate {}", tls.certificate.display()))?;
+    let chain = std::fs::read(&tls.certificate).with_context(|| {
+        format!(
+            "`tls` of exeunt.toml: cannot read the certificate {}",
+            tls.certificate.display()
+        )
+    })?;
     Ok((chain, tls.key.resolve()?))
 }
 

@@ -81,7 +81,7 @@ impl TryFrom<String> for Reason {
     fn try_from(text: String) -> Result<Self, String> {
         let text = text.trim();
         if text.is_empty() {
-            return Err("`reason` is empty; say why, it is kept".to_owned());
+            return Err("`reason` is empty, and must say why".to_owned());
         }
         if text.len() > MAX_REASON_BYTES {
             return Err(format!("`reason` is over {MAX_REASON_BYTES} bytes, the limit"));

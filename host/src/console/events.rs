@@ -46,7 +46,11 @@ pub(super) async fn list(
     };
     let tenant = match caller.narrow(query.tenant) {
         Ok(Some(tenant)) => tenant,
-        Ok(None) => return Err(Problem::invalid("say whose events: give `tenant`")),
+        Ok(None) => {
+            return Err(Problem::invalid(
+                "say whose events: write --tenant NAME, or `tenant=NAME` in the query",
+            ));
+        }
         // Another tenant's list is that of a tenant that does not exist.
         Err(_) => {
             let (events, next) = (Vec::new(), None);

@@ -82,12 +82,15 @@ pub struct Released {
 }
 
 /// What resuming changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resumed {
     /// Whether there was a pause of exactly this scope.
     pub resumed: bool,
     /// Whether the connector, or one of the tenant's, was parked; the connector, where it was named, may have rested.
     pub unparked: bool,
+    /// The pause that still stops all of it: one of the tenant, or of everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub still_paused: Option<String>,
 }
 
 impl LaneView {

@@ -92,6 +92,8 @@ pub(super) async fn pause(
 pub(super) struct ResumeWanted {
     tenant: Option<String>,
     connector: Option<String>,
+    /// Why; may be left out, since whoever paused may have said until when.
+    reason: Option<Reason>,
 }
 
 /// `POST /v1/resume`: the role `operate`. Of a tenant or connector, also lets what is parked try again, and of a connector
@@ -105,7 +107,8 @@ pub(super) async fn resume(
     let scope = scope(&caller, wanted.tenant, wanted.connector)?;
     let journal = &shared.console.journal;
     let by = may_lift(&shared, &caller, &scope).await?;
-    let resumed = journal.resume(&scope, caller.name(), by.as_deref()).await?;
+    let reason = wanted.reason.as_ref().map_or("", Reason::as_str);
+    let resumed = journal.resume(&scope, caller.name(), reason, by.as_deref()).await?;
     if !resumed {
         // Somebody may have paused in between.
         may_lift(&shared, &caller, &scope).await?;
@@ -120,8 +123,26 @@ pub(super) async fn resume(
     if !resumed && !unparked {
         check_known(&shared, &scope).await?;
     }
-    tracing::warn!(actor = caller.name(), %scope, resumed, unparked, "resumed");
-    Ok(Json(Resumed { resumed, unparked }))
+    tracing::warn!(actor = caller.name(), %scope, reason, resumed, unparked, "resumed");
+    let still_paused = journal
+        .pauses()
+        .await?
+        .into_iter()
+        .find(|pause| includes(&pause.scope, &scope));
+    Ok(Json(Resumed {
+        resumed,
+        unparked,
+        still_paused: still_paused.map(|pause| pause.scope.to_string()),
+    }))
+}
+
+/// Whether a pause of the `wider` scope stops all of the other one.
+fn includes(wider: &Scope, scope: &Scope) -> bool {
+    match (wider, scope) {
+        (Scope::All, _) => true,
+        (Scope::Tenant(tenant), Scope::Connector(lane)) => lane.tenant() == tenant,
+        _ => wider == scope,
+    }
 }
 
 /// Lets all of a tenant's connectors try again; false where none was parked.
@@ -154,7 +175,7 @@ pub(super) async fn release_breaker(
     let missing = || Problem::invalid("`connector` needs `tenant`: connectors are named within one");
     let lane = lane(tenant.as_deref(), Some(wanted.connector))?.ok_or_else(missing)?;
     if !has_lane(&shared, &lane).await? {
-        return Err(Problem::not_found("connector"));
+        return Err(Problem::unknown("connector", &lane.to_string()));
     }
     let released = shared
         .console
@@ -202,11 +223,13 @@ pub(super) async fn check_known(shared: &Shared, scope: &Scope) -> Result<(), Pr
         Scope::All => Ok(()),
         Scope::Tenant(tenant) => {
             let known = health.knows(tenant, None) || !shared.console.journal.lanes(Some(tenant)).await?.is_empty();
-            known.then_some(()).ok_or_else(|| Problem::not_found("tenant"))
+            known.then_some(()).ok_or_else(|| Problem::unknown("tenant", tenant))
         }
         Scope::Connector(lane) => {
             let known = health.knows(lane.tenant(), Some(lane.connector())) || has_lane(shared, lane).await?;
-            known.then_some(()).ok_or_else(|| Problem::not_found("connector"))
+            known
+                .then_some(())
+                .ok_or_else(|| Problem::unknown("connector", &lane.to_string()))
         }
     }
 }

@@ -253,7 +253,7 @@ async fn a_name_that_nobody_knows_is_not_an_empty_list_for_the_host() {
     let (status, body) = stand.get("/v1/jobs?tenant=acme&connector=zom", "ops").await;
     assert_eq!(
         (status, body["detail"].as_str()),
-        (404, Some("there is no such connector"))
+        (404, Some("there is no connector `acme/zom`"))
     );
     let ended = stand
         .get("/v1/jobs?tenant=acme&connector=docusign&state=ended", "ops")

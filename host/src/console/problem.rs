@@ -47,6 +47,11 @@ impl Problem {
     pub(super) fn not_found(what: &str) -> Self {
         Self::new(StatusCode::NOT_FOUND, format!("there is no such {what}"))
     }
+
+    /// 404 that repeats what was asked for, so that whoever swapped or mistyped names sees it.
+    pub(super) fn unknown(what: &str, name: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, format!("there is no {what} `{name}`"))
+    }
 }
 
 impl IntoResponse for Problem {

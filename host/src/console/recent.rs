@@ -10,28 +10,39 @@ use tokio::time::Instant;
 /// every fifteen; neither needs a token, so without this anybody could keep the database busy.
 const RECENT: Duration = Duration::from_secs(1);
 
+/// How long a read may take: 30 seconds, as a statement at the database. After that the next one to ask tries anew.
+const READ_WITHIN: Duration = Duration::from_secs(30);
+
 /// The last answer. Who asks while it is being read waits for the same one.
 #[derive(Debug)]
-pub(super) struct Recent<T>(Mutex<Option<(Instant, Arc<T>)>>);
+pub(super) struct Recent<T>(Arc<Mutex<Slot<T>>>);
+
+type Slot<T> = Option<(Instant, Arc<T>)>;
 
 impl<T> Default for Recent<T> {
     fn default() -> Self {
-        Self(Mutex::default())
+        Self(Arc::default())
     }
 }
 
-impl<T> Recent<T> {
-    /// The last answer, or a new one where that is too old.
-    pub(super) async fn get(&self, read: impl Future<Output = T>) -> Arc<T> {
-        let mut slot = self.0.lock().await;
+impl<T: Send + Sync + 'static> Recent<T> {
+    /// The last answer, or a new one where that is too old. None where reading has taken too long.
+    ///
+    /// In a task of its own, which keeps the others waiting until it has ended: who hangs up, or gives up, must not leave
+    /// the database at work and have the next one ask it again.
+    pub(super) async fn get(&self, read: impl Future<Output = T> + Send + 'static) -> Option<Arc<T>> {
+        let mut slot = Arc::clone(&self.0).lock_owned().await;
         if let Some((at, answer)) = &*slot
             && at.elapsed() < RECENT
         {
-            return Arc::clone(answer);
+            return Some(Arc::clone(answer));
         }
-        let answer = Arc::new(read.await);
-        *slot = Some((Instant::now(), Arc::clone(&answer)));
-        answer
+        let reading = tokio::spawn(async move {
+            let answer = Arc::new(tokio::time::timeout(READ_WITHIN, read).await.ok()?);
+            *slot = Some((Instant::now(), Arc::clone(&answer)));
+            Some(answer)
+        });
+        reading.await.ok().flatten()
     }
 }
 
@@ -42,11 +53,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_answer_is_read_once_until_it_is_old() {
         let recent = Recent::default();
-        assert_eq!(*recent.get(async { 1 }).await, 1);
+        assert_eq!(recent.get(async { 1 }).await.as_deref(), Some(&1));
         tokio::time::advance(RECENT - Duration::from_millis(1)).await;
-        assert_eq!(*recent.get(async { 2 }).await, 1);
+        assert_eq!(recent.get(async { 2 }).await.as_deref(), Some(&1));
         tokio::time::advance(Duration::from_millis(1)).await;
-        assert_eq!(*recent.get(async { 3 }).await, 3);
+        assert_eq!(recent.get(async { 3 }).await.as_deref(), Some(&3));
     }
 
     #[tokio::test(start_paused = true)]
@@ -57,6 +68,25 @@ mod tests {
             1
         };
         let (first, second) = tokio::join!(recent.get(slow), recent.get(async { 2 }));
-        assert_eq!((*first, *second), (1, 1));
+        assert_eq!((first.as_deref(), second.as_deref()), (Some(&1), Some(&1)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_hangs_up_leaves_the_answer_to_the_next_and_nothing_is_read_twice() {
+        let recent = Recent::default();
+        let slow = async {
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            1
+        };
+        let impatient = tokio::time::timeout(Duration::from_secs(1), recent.get(slow)).await;
+        assert!(impatient.is_err());
+        assert_eq!(recent.get(async { 2 }).await.as_deref(), Some(&1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_read_without_end_is_given_up_and_tried_again() {
+        let recent = Recent::default();
+        assert_eq!(recent.get(std::future::pending()).await, None);
+        assert_eq!(recent.get(async { 2 }).await.as_deref(), Some(&2));
     }
 }

@@ -14,7 +14,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::Semaphore;
 
 use super::body::MAX_BODY_BYTES;
-use super::health::{Health, Snapshot};
+use super::health::{ANSWER_WITHIN, Health, Snapshot};
 use super::problem::Problem;
 use super::recent::Recent;
 use super::{events, health, jobs, lanes, metrics};
@@ -81,7 +81,12 @@ impl Shared {
 
     /// What the journal says of all lanes, not older than a second.
     pub(super) async fn snapshot(&self) -> Arc<Result<Snapshot, JournalError>> {
-        self.snapshot.get(Snapshot::read(&self.console.journal)).await
+        let journal = self.console.journal.clone();
+        let read = self.snapshot.get(async move { Snapshot::read(&journal).await });
+        let said = tokio::time::timeout(ANSWER_WITHIN, read).await;
+        said.ok()
+            .flatten()
+            .unwrap_or_else(|| Arc::new(Err(JournalError::Unavailable("no answer within 2 s".into()))))
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::journal::{
-    Action, Attempt, EventRecord, EventSummary, IntentRecord, JobRecord, JobState, JobSummary, Transcript,
+    Action, Attempt, EventRecord, EventSummary, IntentRecord, JobRecord, JobState, JobSummary, Transcript, Transcripts,
 };
 
 /// A job in a list.
@@ -73,9 +73,12 @@ pub struct JobDetail {
     pub intents: Vec<IntentView>,
     /// What people did to it, in order.
     pub actions: Vec<ActionView>,
-    /// Host calls, in order; absent without the role `audit`.
+    /// Host calls, in order, of the latest tries; absent without the role `audit`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transcripts: Option<Vec<TranscriptView>>,
+    /// Older transcripts that are kept and not shown: an answer has 16 MiB of them. Absent where all are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transcripts_left_out: Option<usize>,
 }
 
 /// A try that is over.
@@ -233,14 +236,15 @@ impl JobView {
 }
 
 impl JobDetail {
-    pub(super) fn new(record: &JobRecord, transcripts: Option<Vec<Transcript>>) -> Self {
+    pub(super) fn new(record: &JobRecord, transcripts: Option<Transcripts>) -> Self {
         Self {
             job: JobView::from(&record.summary),
-            detail: record.summary.detail.as_deref().map(json),
+            detail: record.detail.as_deref().map(json),
             history: record.attempts.iter().map(AttemptView::from).collect(),
             intents: record.intents.iter().map(IntentView::from).collect(),
             actions: record.actions.iter().map(ActionView::from).collect(),
-            transcripts: transcripts.map(|all| all.iter().map(TranscriptView::from).collect()),
+            transcripts_left_out: transcripts.as_ref().map(|some| some.left_out).filter(|left| *left > 0),
+            transcripts: transcripts.map(|some| some.latest.iter().map(TranscriptView::from).collect()),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use jsonschema::error::ValidationErrorKind;
 use secrecy::ExposeSecret;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -18,7 +19,8 @@ use crate::clock::SharedClock;
 use crate::evidence::PluginIdentity;
 use crate::sandbox::{Failure, Plugin, Sandbox};
 use crate::tenant::{
-    ConfigError, ConnectorConfig, Location, Mode, PluginSource, Policy, SigningKey, Tenant, signature_file,
+    ConfigError, ConnectorConfig, Location, Mode, PluginSource, Policy, SigningKey, Tenant, did_you_mean,
+    signature_file,
 };
 
 /// What every connector needs of the process.
@@ -233,6 +235,19 @@ impl Connector {
         Stop::from_failure(failure, self.grant.clock().now(), (&self.tenant, &self.name))
     }
 
+    /// What it means that `mint` failed. Nobody has been looked for yet, so what ends one person's job in other verbs says
+    /// nothing of any person here, and would end everybody's: where a sign-in answers nonsense for ten minutes, as what
+    /// stands in front of it may, all who wait would fail in these.
+    pub(super) fn stop_without_token(&self, failure: Failure) -> Stop {
+        let is_denied = matches!(failure, Failure::Denied(_));
+        match self.stop(failure) {
+            // By what the operator has bound or not granted, which a reload changes.
+            Stop::Failed(reason) if is_denied => Stop::Misconfigured(reason),
+            Stop::Failed(reason) => Stop::Unavailable(reason),
+            other => other,
+        }
+    }
+
     /// A verb call with this connector's grant.
     pub(super) fn call(&self, verb: Verb, account: Option<&str>) -> Call {
         Call::new(Arc::clone(&self.grant), verb, account.map(str::to_owned))
@@ -256,7 +271,11 @@ fn check_settings(plugin: &Plugin, config: &ConnectorConfig) -> Result<(), Confi
     })?;
     let errors = schema.iter_errors(&config.settings).map(|error| {
         let pointer = error.instance_path().to_string();
-        let described = describe_setting(&plugin.descriptor.settings_schema, &pointer);
+        let schema = &plugin.descriptor.settings_schema;
+        let described = match error.kind() {
+            ValidationErrorKind::AdditionalProperties { unexpected } => meant_settings(schema, &pointer, unexpected),
+            _ => describe_setting(schema, &pointer),
+        };
         // Without the value: it may be a key that was put into the wrong line.
         config
             .settings_at(&pointer)
@@ -265,13 +284,25 @@ fn check_settings(plugin: &Plugin, config: &ConnectorConfig) -> Result<(), Confi
     ConfigError::collect(errors)
 }
 
+/// Which settings were meant by those that the schema does not know.
+fn meant_settings(schema: &Value, pointer: &str, unexpected: &[String]) -> String {
+    let path = format!("{}/properties", path_of_setting(pointer));
+    let known = schema.pointer(&path).and_then(Value::as_object);
+    let known = || known.into_iter().flat_map(|known| known.keys().map(String::as_str));
+    let meant = unexpected
+        .iter()
+        .map(|word| format!("; {}", did_you_mean(word, known())));
+    meant.collect()
+}
+
+fn path_of_setting(pointer: &str) -> String {
+    let parts = pointer.split('/').skip(1);
+    parts.map(|part| format!("/properties/{part}")).collect()
+}
+
 /// What the schema says the setting is for, where it says so.
 fn describe_setting(schema: &Value, pointer: &str) -> String {
-    let path: String = pointer
-        .split('/')
-        .skip(1)
-        .map(|part| format!("/properties/{part}"))
-        .collect();
+    let path = path_of_setting(pointer);
     match schema.pointer(&format!("{path}/description")).and_then(Value::as_str) {
         Some(text) if !pointer.is_empty() => format!("; it is: {text}"),
         _ => String::new(),

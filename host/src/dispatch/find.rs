@@ -111,6 +111,9 @@ fn look_at_host(before: &Live, config: Option<&Path>, now: Instant) -> (Arc<Host
     match HostConfig::load(config) {
         Ok(host) => {
             let problem = None;
+            if old.problem.is_some() {
+                tracing::info!("{} is read again", config.display());
+            }
             (Arc::new(host), HostFile { seen, tried, problem })
         }
         Err(error) => {

@@ -142,6 +142,12 @@ impl Registry {
         }
         let mut next = Live::clone(&before);
         (next.host, next.host_file) = (Arc::clone(&found.host), found.host_file);
+        let restart = self
+            .restart_for(&next.host)
+            .filter(|_| next.host_file.tried != before.host_file.tried);
+        if let Some(restart) = restart {
+            tracing::warn!("{restart}");
+        }
         next.folder_problem = None;
         next.files.retain(|file, _| found.files.binary_search(file).is_ok());
         let old = |tenant: &str| before.tenants.get(tenant).cloned();

@@ -167,7 +167,7 @@ impl<'a> Verbs<'a> {
                 transcript.push(kept(connector, &Question::Mint, &mut ended, said));
                 match ended.result {
                     Ok(Ok(token)) => Ok(token),
-                    Ok(Err(failure)) => Err(connector.stop(failure)),
+                    Ok(Err(failure)) => Err(connector.stop_without_token(failure)),
                     Err(fault) => Err(Stop::from_fault(&fault)),
                 }
             })

@@ -24,8 +24,8 @@ use super::sql::Cells;
 /// The format of the stream. A reader refuses another one.
 pub const FORMAT: u64 = 1;
 
-/// Lines between the reader of the database and the writer of the stream.
-const LINES_AHEAD: usize = 256;
+/// Lines between the reader of the database and the writer of the stream: 8, since one with a transcript may have 11 MB.
+const LINES_AHEAD: usize = 8;
 
 /// What an export or import moved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

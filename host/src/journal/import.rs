@@ -20,11 +20,14 @@ use super::sql::{Bind, bulk, fetch};
 /// Longest line. An event's body is 1 MiB at most, a transcript some MiB; base64 adds a third.
 const MAX_LINE_BYTES: usize = 64 << 20;
 
-/// Lines that are read ahead of the database.
-const LINES_AHEAD: usize = 256;
+/// Lines that are read ahead of the database: 8, since one may be long.
+const LINES_AHEAD: usize = 8;
 
-/// Rows that are written at a time.
+/// Rows of a table that are written at a time.
 const ROWS: usize = 64;
+
+/// Bytes of lines after which all rows that wait are written: 4 MiB, thousands of usual ones.
+const ROWS_BYTES: usize = 4 << 20;
 
 /// A line with its number and its end, or why there is none.
 type Line = Result<(u64, String), JournalError>;
@@ -107,7 +110,7 @@ fn write_all<'c>(tx: &'c mut AnyConnection, context: &'c Context, lines: &'c Lin
             }
             seal.update(line.as_bytes());
             seal.moved.0 += 1;
-            rows.add(tx, number, value).await?;
+            rows.add(tx, number, line.len(), value).await?;
         }
         Err(refuse(
             last,
@@ -175,10 +178,14 @@ async fn check_end(
 
 /// Rows that wait to be written together, by table.
 #[derive(Default)]
-struct Rows(HashMap<&'static str, Vec<Vec<Value>>>);
+struct Rows {
+    tables: HashMap<&'static str, Vec<Vec<Value>>>,
+    /// Of their lines.
+    bytes: usize,
+}
 
 impl Rows {
-    async fn add(&mut self, tx: &mut AnyConnection, number: u64, row: Value) -> Result<(), JournalError> {
+    async fn add(&mut self, tx: &mut AnyConnection, number: u64, bytes: usize, row: Value) -> Result<(), JournalError> {
         let Value::Array(mut cells) = row else {
             return Err(refuse(number, "this is no row"));
         };
@@ -189,19 +196,25 @@ impl Rows {
         let table = table.ok_or_else(|| refuse(number, "this is no row of a known table"))?;
         cells.remove(0);
         check_row(number, table, &cells)?;
-        let waiting = self.0.entry(table.name).or_default();
+        let waiting = self.tables.entry(table.name).or_default();
         waiting.push(cells);
+        self.bytes += bytes;
         if waiting.len() >= ROWS {
             let rows = std::mem::take(waiting);
             insert(tx, table, &rows).await?;
+        }
+        // More than there are after some were written, so that it comes a little early.
+        if self.bytes >= ROWS_BYTES {
+            self.flush(tx).await?;
         }
         Ok(())
     }
 
     async fn flush(&mut self, tx: &mut AnyConnection) -> Result<(), JournalError> {
         for table in TABLES {
-            insert(tx, table, &self.0.remove(table.name).unwrap_or_default()).await?;
+            insert(tx, table, &self.tables.remove(table.name).unwrap_or_default()).await?;
         }
+        self.bytes = 0;
         Ok(())
     }
 }

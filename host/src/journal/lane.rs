@@ -164,28 +164,35 @@ impl Journal {
         reason: &str,
         by: Option<&str>,
     ) -> Result<bool, JournalError> {
-        self.set_pause(scope, actor, Some(reason), by).await
+        self.set_pause(scope, actor, (true, reason), by).await
     }
 
     /// Ends a pause, of this `by` where one is given. False where there was none. Pauses of other scopes stay in force.
     ///
     /// # Errors
     /// [`JournalError::Invalid`] for a tenant that is no name.
-    pub async fn resume(&self, scope: &Scope, actor: &str, by: Option<&str>) -> Result<bool, JournalError> {
-        self.set_pause(scope, actor, None, by).await
+    pub async fn resume(
+        &self,
+        scope: &Scope,
+        actor: &str,
+        reason: &str,
+        by: Option<&str>,
+    ) -> Result<bool, JournalError> {
+        self.set_pause(scope, actor, (false, reason), by).await
     }
 
     async fn set_pause(
         &self,
         scope: &Scope,
         actor: &str,
-        reason: Option<&str>,
+        (is_on, reason): (bool, &str),
         by: Option<&str>,
     ) -> Result<bool, JournalError> {
         let change = PauseChange {
             scope: scope.key()?,
             actor: actor.to_owned(),
-            reason: reason.map(str::to_owned),
+            is_on,
+            reason: reason.to_owned(),
             by: by.map(str::to_owned),
         };
         self.write(Writer::Operator, change, set_pause).await
@@ -266,7 +273,8 @@ fn unpark<'c>(tx: &'c mut AnyConnection, context: &'c Context, (key, actor, from
 struct PauseChange {
     scope: String,
     actor: String,
-    reason: Option<String>,
+    is_on: bool,
+    reason: String,
     /// Whose pause it may touch; none for anybody's.
     by: Option<String>,
 }
@@ -276,18 +284,19 @@ fn set_pause<'c>(tx: &'c mut AnyConnection, context: &'c Context, change: &'c Pa
         let PauseChange {
             scope,
             actor,
+            is_on,
             reason,
             by,
         } = change;
-        let (verb, changed) = match reason {
-            Some(reason) => {
+        let (verb, changed) = match is_on {
+            true => {
                 let sql = "INSERT INTO pause (scope, actor, reason, at) VALUES ($1, $2, $3, $4) ON CONFLICT (scope) \
                            DO UPDATE SET actor = excluded.actor, reason = excluded.reason, at = excluded.at \
                            WHERE pause.actor = COALESCE($5, pause.actor)";
                 let bind = Bind::new().text(scope).text(actor).text(reason).int(context.now());
                 ("pause", execute(tx, sql, bind.maybe_text(by.as_deref())).await?)
             }
-            None => {
+            false => {
                 let sql = "DELETE FROM pause WHERE scope = $1 AND actor = COALESCE($2, actor)";
                 let bind = Bind::new().text(scope).maybe_text(by.as_deref());
                 ("resume", execute(tx, sql, bind).await?)
@@ -295,13 +304,7 @@ fn set_pause<'c>(tx: &'c mut AnyConnection, context: &'c Context, change: &'c Pa
         };
         if changed > 0 {
             let mut unit = Unit::default();
-            unit.act(
-                context,
-                actor,
-                verb,
-                (scope, None),
-                reason.as_deref().unwrap_or_default(),
-            );
+            unit.act(context, actor, verb, (scope, None), reason);
             unit.store(tx).await?;
         }
         Ok(changed > 0)

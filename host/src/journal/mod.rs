@@ -62,7 +62,7 @@ pub use reclaim::Reclaimed;
 pub use reconcile::Drift;
 
 pub use schema::SCHEMA_VERSION;
-pub use show::{Action, Attempt, IntentRecord, JobRecord, Transcript};
+pub use show::{Action, Attempt, IntentRecord, JobRecord, Transcript, Transcripts};
 pub use types::{Decision, EventId, Fence, JobId, Lane, MAX_NAME_BYTES, Outcome, State};
 
 #[cfg(test)]

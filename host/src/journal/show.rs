@@ -52,6 +52,19 @@ pub struct Transcript {
     pub data: Vec<u8>,
 }
 
+/// Bytes of transcripts that are read at a time: 16 MiB, two tries that said as much as they may. A job may have fifty, and
+/// more each time that it is retried.
+const MAX_TRANSCRIPTS: i64 = 16 * 1024 * 1024;
+
+/// What is kept of a job's host calls, newest first where it is too much to be read at once.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Transcripts {
+    /// In order.
+    pub latest: Vec<Transcript>,
+    /// Older ones that were left out.
+    pub left_out: usize,
+}
+
 /// What somebody did to the job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Action {
@@ -70,6 +83,8 @@ pub struct Action {
 pub struct JobRecord {
     /// What a list says.
     pub summary: JobSummary,
+    /// JSON: evidence of its outcome, or of why it is held.
+    pub detail: Option<String>,
     /// Tries that are over, in order; the latest thousand, since those that are given back do not count.
     pub attempts: Vec<Attempt>,
     /// Accounts that it set out to close.
@@ -87,12 +102,12 @@ impl Journal {
         self.read(id, job).await
     }
 
-    /// Host calls of a job that have not expired, in order. Megabytes where a connector talks much; so they are not part of
-    /// the rest.
+    /// Host calls of a job that have not expired: the latest 16 MiB. Megabytes where a connector talks much; so they are
+    /// not part of the rest.
     ///
     /// # Errors
     /// None of its own.
-    pub async fn transcripts(&self, id: JobId) -> Result<Vec<Transcript>, JournalError> {
+    pub async fn transcripts(&self, id: JobId) -> Result<Transcripts, JournalError> {
         self.read(id, transcripts).await
     }
 }
@@ -106,8 +121,13 @@ fn job<'c>(tx: &'c mut AnyConnection, context: &'c Context, id: &'c JobId) -> St
                         WHERE job_id = $1 ORDER BY fence DESC LIMIT 1000) AS latest ORDER BY fence";
         let intents = "SELECT coalesce(spelled, account), fence, at FROM intent WHERE job_id = $1 ORDER BY at, account";
         let actions = "SELECT id, actor, verb, detail FROM action WHERE job_id = $1 ORDER BY id";
+        let detail = all(tx, "SELECT detail FROM job WHERE id = $1", id, |cells| {
+            cells.maybe_text()
+        })
+        .await?;
         Ok(Some(JobRecord {
             summary,
+            detail: detail.into_iter().next().flatten(),
             attempts: all(tx, attempts, id, attempt).await?,
             intents: all(tx, intents, id, intent).await?,
             actions: all(tx, actions, id, action).await?,
@@ -115,9 +135,24 @@ fn job<'c>(tx: &'c mut AnyConnection, context: &'c Context, id: &'c JobId) -> St
     })
 }
 
-fn transcripts<'c>(tx: &'c mut AnyConnection, _: &'c Context, id: &'c JobId) -> Step<'c, Vec<Transcript>> {
-    let sql = "SELECT id, fence, data FROM transcript WHERE job_id = $1 ORDER BY id";
-    Box::pin(all(tx, sql, id, transcript))
+fn transcripts<'c>(tx: &'c mut AnyConnection, _: &'c Context, id: &'c JobId) -> Step<'c, Transcripts> {
+    Box::pin(async move {
+        let sizes = "SELECT CAST(length(data) AS BIGINT) FROM transcript WHERE job_id = $1 ORDER BY id DESC";
+        let sizes = all(tx, sizes, id, |cells| cells.int()).await?;
+        let mut room = MAX_TRANSCRIPTS;
+        let fitting = sizes.iter().take_while(|size| {
+            room -= **size;
+            room >= 0
+        });
+        let fitting = fitting.count();
+        let sql = "SELECT id, fence, data FROM transcript WHERE job_id = $1 ORDER BY id DESC LIMIT $2";
+        let rows = fetch(tx, sql, Bind::new().id(id.0).int(fitting as i64)).await?;
+        let latest = rows.iter().rev().map(|row| transcript(&mut Cells::of(row)));
+        Ok(Transcripts {
+            latest: latest.collect::<Result<_, _>>()?,
+            left_out: sizes.len() - fitting,
+        })
+    })
 }
 
 async fn all<T>(

@@ -89,10 +89,12 @@ impl PluginCache {
         }
     }
 
-    /// Opens a folder if it is there and ours alone: for commands that run beside the service, maybe as another user.
-    #[must_use]
-    pub fn open_existing(folder: &Path) -> Option<Self> {
-        folder.is_dir().then(|| Self::open(folder).ok()).flatten()
+    /// Opens a folder if it is there: for commands that run beside the service.
+    ///
+    /// # Errors
+    /// As [`PluginCache::open`]: they may run as another user than the service.
+    pub fn open_existing(folder: &Path) -> Result<Option<Self>, CacheError> {
+        folder.is_dir().then(|| Self::open(folder)).transpose()
     }
 
     /// Opens a folder of this process alone, which goes away with it.

@@ -51,7 +51,7 @@ impl HostConfig {
                 .unwrap_or_default();
             let tenants = table.get("tenants").and_then(|item| grants_table(&item));
             let tenants = tenants.map(|tenants| read_tenants(&tenants, &root)).unwrap_or_default();
-            let anybody = !signatures.signers.is_empty() || tenants.values().any(|granted| !granted.signers.is_empty());
+            let anybody = signatures.named || tenants.values().any(|granted| !granted.signers.is_empty());
             if signatures.required && !anybody {
                 table.note("`require_signature` is true and no `signers` are given; write signers = [\"ed25519:…\"]");
             }

@@ -76,15 +76,8 @@ impl Policy {
 impl Breaker {
     fn read(mut table: Table<'_>) -> Self {
         const WRITE: &str = "breaker = { closures = 25, per = \"1h\" }";
-        let closures = table.require("closures", WRITE).and_then(|item| {
-            let closures = item.count()?;
-            let is_small = closures <= MAX_BREAKER_CLOSURES;
-            item.accept(
-                is_small
-                    .then_some(closures)
-                    .ok_or_else(|| format!("must be from 1 to {MAX_BREAKER_CLOSURES}")),
-            )
-        });
+        let closures = table.require("closures", WRITE);
+        let closures = closures.and_then(|item| item.count_up_to(MAX_BREAKER_CLOSURES));
         let per = table.require("per", WRITE).and_then(|item| read_duration(&item));
         table.finish();
         let default = Self::default();

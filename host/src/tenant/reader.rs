@@ -219,14 +219,19 @@ impl<'a> Item<'a> {
 
     /// A whole number from 1 up.
     pub(crate) fn count(&self) -> Option<u32> {
+        self.count_up_to(u32::MAX)
+    }
+
+    /// A whole number from 1 to `most`.
+    pub(crate) fn count_up_to(&self, most: u32) -> Option<u32> {
         let count = match self.value {
             DeValue::Integer(number) => u32::from_str_radix(number.as_str(), number.radix()).ok(),
             other => return self.wrong("a whole number", other),
         };
         match count {
-            Some(count) if count > 0 => Some(count),
+            Some(count) if (1..=most).contains(&count) => Some(count),
             _ => {
-                self.note(format!("must be from 1 to {}", u32::MAX));
+                self.note(format!("must be from 1 to {most}"));
                 None
             }
         }

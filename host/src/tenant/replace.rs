@@ -1,6 +1,6 @@
 //! Replacing a file that a server looks at meanwhile, without locking the server out.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
 use std::path::Path;
@@ -14,7 +14,8 @@ const NEW_FILE: u32 = 0o644;
 /// Writes a file whole or not at all.
 ///
 /// It keeps its owner and mode, whoever writes it: where root revokes a token, the server's own user must still be able
-/// to read the file, or goes on with what it had. A new file gets the folder's owner and mode 0644. A link stays a link.
+/// to read the file, or goes on with what it had. A new file gets the folder's owner and mode 0644, and its group where we
+/// may give it that. A link stays a link.
 ///
 /// # Errors
 ///
@@ -26,9 +27,9 @@ pub fn replace(path: &Path, text: &str) -> io::Result<()> {
         real => real?,
     };
     let folder = folder_of(&path);
-    let (owner, mode) = match path.metadata() {
-        Ok(before) => (before.clone(), before.mode()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => (folder.metadata()?, NEW_FILE),
+    let (owner, mode, is_new) = match path.metadata() {
+        Ok(before) => (before.clone(), before.mode(), false),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => (folder.metadata()?, NEW_FILE, true),
         Err(error) => return Err(error),
     };
     let entry = File::open(&folder)?;
@@ -37,7 +38,15 @@ pub fn replace(path: &Path, text: &str) -> io::Result<()> {
     let now = file.as_file().metadata()?;
     if (now.uid(), now.gid()) != (owner.uid(), owner.gid()) {
         // By the open file: the folder's owner may have put a link where it is, to a file that must stay root's.
-        fchown(file.as_file(), Some(owner.uid()), Some(owner.gid()))?;
+        let given = fchown(file.as_file(), Some(owner.uid()), Some(owner.gid()));
+        let only_the_group = is_new && now.uid() == owner.uid();
+        match given {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied && !only_the_group => {
+                return Err(not_ours(&owner, error.kind()));
+            }
+            Err(error) if !only_the_group => return Err(error),
+            _ => {}
+        }
     }
     file.as_file()
         .set_permissions(std::fs::Permissions::from_mode(mode & 0o777))?;
@@ -45,6 +54,12 @@ pub fn replace(path: &Path, text: &str) -> io::Result<()> {
     file.persist(&path)?;
     // Whoever revokes a token is told that it is revoked, and a name is on disk when its folder is.
     entry.sync_all()
+}
+
+fn not_ours(owner: &Metadata, kind: io::ErrorKind) -> io::Error {
+    let (user, group) = (owner.uid(), owner.gid());
+    let text = format!("it would no longer belong to user {user} and group {group}; run this as that user, or as root");
+    io::Error::new(kind, text)
 }
 
 #[cfg(test)]

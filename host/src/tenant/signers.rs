@@ -20,6 +20,8 @@ pub struct SignatureDemand {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(super) struct SignatureLines {
     pub(super) signers: Vec<PublicKey>,
+    /// Whether any are written, well or not.
+    pub(super) named: bool,
     pub(super) required: bool,
 }
 
@@ -28,6 +30,7 @@ impl SignatureLines {
         let signers = table.get("signers").map(|item| read_signers(&item));
         let required = table.get("require_signature").and_then(|item| item.boolean());
         Self {
+            named: signers.is_some(),
             signers: signers.unwrap_or_default(),
             required: required.unwrap_or(false),
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use exeunt::clock::{Clock, ManualClock};
 use exeunt::journal::{
     BREAKER_HOLD, ClosureLimit, Finish, Finished, JobFilter, JobState, Journal, Options, Outcome, Page, Reservation,
-    State,
+    State, Transcripts,
 };
 use jiff::Timestamp;
 
@@ -207,7 +207,7 @@ on_both! {
         let record = rig.journal.job(second).await.expect("a query").expect("the job");
         assert_eq!(record.attempts.len(), 0, "looking again is no history");
         let transcripts = rig.journal.transcripts(second).await.expect("a query");
-        let kept: Vec<_> = transcripts.iter().map(|transcript| transcript.data.as_slice()).collect();
+        let kept: Vec<_> = transcripts.latest.iter().map(|transcript| transcript.data.as_slice()).collect();
         assert_eq!(kept, [b"closed 0"], "what was closed before is");
     }
 
@@ -226,7 +226,7 @@ on_both! {
         let Ok(Reservation::Stale { others }) = stale else { panic!("{stale:?}") };
         let record = rig.journal.job(jobs[1].id()).await.expect("a query").expect("the job");
         assert_eq!(record.intents.len(), 0, "nothing is recorded for it");
-        assert_eq!(rig.journal.transcripts(jobs[1].id()).await, Ok(vec![]));
+        assert_eq!(rig.journal.transcripts(jobs[1].id()).await, Ok(Transcripts::default()));
         // It reads; and once more the first comes in between, with an intent that it has already.
         let again = rig.claim_one().await;
         assert_eq!(again.id(), jobs[0].id());

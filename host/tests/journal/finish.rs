@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use exeunt::journal::{Finish, Finished, JobState, Options, Outcome, Reservation, State, UNSETTLED_HOLD};
+use exeunt::journal::{Finish, Finished, JobState, Options, Outcome, Reservation, State, Transcripts, UNSETTLED_HOLD};
 
 use crate::on_both;
 use crate::rig::{HOUR, LEASE, Rig, end, is_lost, lane, release};
@@ -20,13 +20,13 @@ on_both! {
         let at = rig.now();
         assert_eq!(record.summary.state, JobState::Ended { outcome: Outcome::Closed, dead: false, at });
         assert_eq!(record.summary.reason.as_deref(), Some("closed \u{fffd} seen"));
-        assert_eq!(record.summary.detail.as_deref(), Some("{\"a\":1}"));
+        assert_eq!(record.detail.as_deref(), Some("{\"a\":1}"));
         let [attempt] = &record.attempts[..] else { panic!("{record:?}") };
         assert_eq!((attempt.number, attempt.claim, attempt.result.as_str()), (1, 1, "closed"));
         assert_eq!((attempt.owner.as_str(), attempt.ended_at), ("host-1", at));
         assert_eq!(attempt.started_at, at - Duration::from_millis(30));
         let transcripts = rig.journal.transcripts(id).await.expect("a query");
-        let [transcript] = &transcripts[..] else { panic!("{transcripts:?}") };
+        let [transcript] = &transcripts.latest[..] else { panic!("{transcripts:?}") };
         assert_eq!((transcript.claim, transcript.at, &transcript.data[..]), (1, at, &[0, 1, 255][..]));
     }
 
@@ -45,7 +45,7 @@ on_both! {
         let record = rig.journal.job(id).await.expect("a query").expect("the job");
         let JobState::Ended { outcome, .. } = record.summary.state else { panic!("it ended") };
         assert_eq!((outcome, record.attempts.len()), (Outcome::NoAccount, 2));
-        assert_eq!(rig.journal.transcripts(id).await, Ok(vec![]));
+        assert_eq!(rig.journal.transcripts(id).await, Ok(Transcripts::default()));
         assert_eq!(rig.journal.lanes(None).await.expect("a query")[0].parked, None);
     }
 
@@ -166,7 +166,7 @@ on_both! {
         rig.clock.advance(HOUR * 10_000);
         assert_eq!(rig.claim(1).await, []);
         assert_eq!(rig.state(id).await, JobState::Held { why: "approval".into() });
-        assert_eq!(rig.job(id).await.detail.as_deref(), Some("{\"admin\":true}"));
+        assert_eq!(rig.journal.job(id).await.expect("a query").expect("the job").detail.as_deref(), Some("{\"admin\":true}"));
     }
 
     async fn intents_are_told_to_later_tries(rig: Rig) {
@@ -183,7 +183,22 @@ on_both! {
         let intents: Vec<_> = record.intents.iter().map(|intent| (intent.account.as_str(), intent.claim)).collect();
         assert_eq!(intents, [("a\u{fffd}", 1), ("b", 2), ("c", 2)]);
         let transcripts = rig.journal.transcripts(id).await.expect("a query");
-        assert_eq!(transcripts.len(), 1, "what was seen before the closing survives a crash");
+        assert_eq!(transcripts.latest.len(), 1, "what was seen before the closing survives a crash");
+    }
+
+    async fn of_many_long_transcripts_the_latest_are_read(rig: Rig) {
+        let id = rig.queue(&lane("acme", "docusign")).await;
+        let sizes = [1, 8 << 20, (8 << 20) - 1, 1];
+        for (number, size) in sizes.into_iter().enumerate() {
+            let job = rig.claim_one().await;
+            let again = Finish::Retry { at: rig.now(), reason: "lost answer".into() };
+            let said = vec![u8::try_from(number).expect("a few"); size];
+            rig.journal.finish(&job.fence, again, Some(said)).await.expect("a finish");
+        }
+        let transcripts = rig.journal.transcripts(id).await.expect("a query");
+        let latest: Vec<_> = transcripts.latest.iter().map(|kept| (kept.data[0], kept.data.len())).collect();
+        assert_eq!(latest, [(1, 8 << 20), (2, (8 << 20) - 1), (3, 1)], "16 MiB, and one byte more with the first");
+        assert_eq!(transcripts.left_out, 1);
     }
 
     async fn finishes_of_many_jobs_are_written_together(rig: Rig) {

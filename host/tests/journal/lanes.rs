@@ -51,8 +51,8 @@ on_both! {
             }
             let pauses = rig.journal.pauses().await.expect("a query");
             assert_eq!((&pauses[0].scope, pauses[0].actor.as_str(), pauses[0].reason.as_str()), (&scope, "ops", "incident 7"));
-            assert_eq!(rig.journal.resume(&scope, "ops", None).await, Ok(true));
-            assert_eq!(rig.journal.resume(&scope, "ops", None).await, Ok(false));
+            assert_eq!(rig.journal.resume(&scope, "ops", "", None).await, Ok(true));
+            assert_eq!(rig.journal.resume(&scope, "ops", "", None).await, Ok(false));
         }
         assert_eq!(rig.claim(10).await.len(), 3);
         let wrong = rig.journal.pause(&Scope::Tenant(String::new()), "ops", "", None).await;
@@ -68,10 +68,10 @@ on_both! {
         // The host's comes between the look of another of the tenant and its pause.
         assert_eq!(paused("boss", None).await, Ok(true));
         assert_eq!(paused("ann", Some("bob")).await, Ok(false));
-        assert_eq!(rig.journal.resume(&scope, "ann", Some("bob")).await, Ok(false));
+        assert_eq!(rig.journal.resume(&scope, "ann", "", Some("bob")).await, Ok(false));
         assert_eq!(by().await, "boss");
-        assert_eq!(rig.journal.resume(&scope, "ann", Some("boss")).await, Ok(true));
-        assert_eq!(rig.journal.resume(&scope, "boss", None).await, Ok(false), "it is over");
+        assert_eq!(rig.journal.resume(&scope, "ann", "", Some("boss")).await, Ok(true));
+        assert_eq!(rig.journal.resume(&scope, "boss", "", None).await, Ok(false), "it is over");
     }
 
     async fn a_pause_stops_what_runs_before_it_closes(rig: Rig) {
@@ -83,7 +83,7 @@ on_both! {
             other.pause(&scope, "ops", "stop", None).await.expect("a pause");
             let answer = rig.journal.intend(&job.fence, &["1".into()], 0, None, None).await;
             assert_eq!(answer, Ok(Reservation::Paused { reason: "stop".into() }));
-            other.resume(&scope, "ops", None).await.expect("no pause");
+            other.resume(&scope, "ops", "", None).await.expect("no pause");
         }
         assert_eq!(rig.journal.intend(&job.fence, &["1".into()], 0, None, None).await, Ok(Reservation::Reserved));
     }

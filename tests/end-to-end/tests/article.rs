@@ -63,14 +63,14 @@ async fn without_the_grant_of_a_long_assertion_the_line_to_write_is_named() {
         "[connectors.docusign]",
         "tenants/acme.toml",
     ];
-    world.run(&event(ANN)).await.ended_because("failed", 4, &said);
+    world.run(&event(ANN)).await.ended_because("parked", 4, &said);
     world.was_not_asked();
 }
 
 #[tokio::test]
 async fn the_line_that_is_named_is_enough() {
     let (world, _) = world(true, &[REACH]).await;
-    let job = world.run(&event(ANN)).await.ended("failed", 4);
+    let job = world.run(&event(ANN)).await.ended("parked", 4);
     let reason = job["reason"].as_str().expect("a reason");
     let line = reason
         .split("write ")

@@ -369,7 +369,7 @@ async fn a_grant_to_another_tenant_does_not_count() {
     world.edit("https://account-d.docusign.com", "https://localhost");
     world.edit("https://demo.docusign.net", "https://localhost");
     let said = ["denied", "not a public address", "loopback"];
-    world.run(&event(ANN)).await.ended_because("failed", 4, &said);
+    world.run(&event(ANN)).await.ended_because("parked", 4, &said);
     assert_eq!(world.status(&ann), Status::Active);
     world.was_not_asked();
 }

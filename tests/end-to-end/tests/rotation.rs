@@ -64,10 +64,10 @@ async fn a_failure_that_is_not_the_keys_tries_no_other_key() {
         world.simulator.fault(Fault::new(kind).path("/oauth/token"));
         let ran = world.run(&event(ANN)).await;
         let asked = world.seen("POST", "/oauth/token");
-        // A service that is away is asked again by the next attempt, and then with both keys.
+        // What is away, or answers nonsense, is asked again by the next attempt, and then with both keys.
         let first: Vec<u16> = asked.iter().filter_map(|record| record.status).take(1).collect();
         assert_eq!(first, [status], "{ran:#?}");
-        if status != 503 {
+        if status != 503 && body.starts_with('{') {
             assert_eq!(asked.len(), 1, "{body}: {asked:#?}");
         }
     }

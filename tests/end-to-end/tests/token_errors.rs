@@ -363,7 +363,7 @@ async fn a_used_up_allowance_of_userinfo_is_waited_for() {
 }
 
 #[tokio::test]
-async fn an_answer_without_a_token_makes_no_sense() {
+async fn an_answer_without_a_token_makes_no_sense_and_is_tried_again() {
     let world = world().await;
     let kind = FaultKind::Answer {
         status: 200,
@@ -375,10 +375,11 @@ async fn an_answer_without_a_token_makes_no_sense() {
         .run(&event(ANN))
         .await
         .ended_because("failed", 4, &["makes no sense", "no token"]);
-    assert_eq!(world.seen("POST", "/oauth/token").len(), 1);
+    assert_eq!(world.seen("POST", "/oauth/token").len(), 3);
     not_asked(&world);
 }
 
+/// The last three are what something in front of the sign-in says, of no person in particular.
 #[tokio::test]
 async fn an_outage_of_the_sign_in_is_tried_again() {
     let outages = [
@@ -393,6 +394,13 @@ async fn an_outage_of_the_sign_in_is_tried_again() {
             status: 400,
             headers: Vec::new(),
             body: r#"{"error":"temporarily_unavailable"}"#.to_owned(),
+        },
+        FaultKind::Html { status: 403 },
+        FaultKind::Html { status: 200 },
+        FaultKind::Answer {
+            status: 302,
+            headers: vec![("location".to_owned(), "https://busy.example/".to_owned())],
+            body: String::new(),
         },
     ];
     let each = outages.into_iter().map(|outage| async {

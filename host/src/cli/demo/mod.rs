@@ -8,6 +8,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 
 use super::run::{Report, connectors, handle, source};
+use super::signals::End;
 use super::table::{say, show};
 use super::{Exit, runtime, timeline};
 use crate::clock::{Clock, SystemClock};
@@ -44,6 +45,18 @@ struct Stage {
 
 impl Demo {
     pub(super) async fn run(self) -> anyhow::Result<Exit> {
+        let mut end = End::listen()?;
+        let mut exit = Exit::Problem;
+        // Told to end, by whatever signal, it takes its folders and the simulator away like after the last scene.
+        tokio::select! {
+            ended = self.perform(&mut exit) => ended?,
+            () = end.asked() => {}
+        }
+        Ok(exit)
+    }
+
+    /// Ends after the scenes, or never. Says how they went as soon as it is known.
+    async fn perform(self, exit: &mut Exit) -> anyhow::Result<()> {
         let program = std::env::current_exe().context("cannot tell where this program is")?;
         let beside = |name: &str| program.parent().map(|folder| folder.join(name)).unwrap_or_default();
         let plugins = self.plugins.unwrap_or_else(|| beside("../plugins"));
@@ -71,11 +84,12 @@ impl Demo {
             failures: Vec::new(),
         };
         stage.play().await?;
-        let exit = stage.verdict()?;
+        *exit = stage.verdict()?;
         if !self.once {
-            stage.stay(&file).await?;
+            stage.invite(&file).await?;
+            std::future::pending::<()>().await;
         }
-        Ok(exit)
+        Ok(())
     }
 }
 
@@ -152,7 +166,7 @@ impl Stage {
         Ok(Exit::Problem)
     }
 
-    async fn stay(&self, file: &std::path::Path) -> anyhow::Result<()> {
+    async fn invite(&self, file: &std::path::Path) -> anyhow::Result<()> {
         let folder = file
             .parent()
             .and_then(std::path::Path::parent)
@@ -171,8 +185,7 @@ impl Stage {
         say(format_args!(
             "  curl -s http://{}/_sim/users/{person}",
             self.simulator.addresses.control_addr
-        ))?;
-        tokio::signal::ctrl_c().await.context("cannot wait for Ctrl-C")
+        ))
     }
 }
 

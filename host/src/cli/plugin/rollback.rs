@@ -10,10 +10,10 @@ use anyhow::{Context as _, anyhow, bail};
 use clap::Args;
 use toml_edit::{DocumentMut, value};
 
-use crate::cli::Exit;
 use crate::cli::table::{show, table};
+use crate::cli::{Exit, host_here};
 use crate::dispatch::{History, Ran};
-use crate::tenant::{HostConfig, Tenant, did_you_mean, replace};
+use crate::tenant::{Tenant, did_you_mean, replace};
 
 /// Lists which plugins the connectors of this host have run, the latest of each first.
 #[derive(Debug, Args)]
@@ -44,7 +44,7 @@ pub(in crate::cli) struct Rollback {
 
 impl List {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
-        let host = HostConfig::here(self.config.as_deref())?;
+        let host = host_here(self.config.as_deref())?;
         let history = History::beside(&host.server.cache);
         let all = history.all();
         let all = all.with_context(|| format!("cannot read what is kept in {}", host.server.cache.display()))?;
@@ -70,7 +70,7 @@ impl List {
 
 impl Rollback {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
-        let host = HostConfig::here(self.config.as_deref())?;
+        let host = host_here(self.config.as_deref())?;
         let file = host.server.tenant_file(&self.tenant);
         let tenant = Tenant::load(&file, &host)?;
         if !tenant.connectors.contains_key(&self.connector) {

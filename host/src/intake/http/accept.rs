@@ -110,7 +110,12 @@ pub(super) async fn record(shared: &Shared, event: NewEvent, place: Place) -> Re
         Decision::Refused => {
             let event = accepted.event;
             let (tenant, source) = (&tenant.1, &source.1);
-            tracing::warn!(tenant, source, %event, "refused; `exeunt events list --decision refused` says why");
+            tracing::warn!(
+                tenant,
+                source,
+                %event,
+                "refused; `exeunt events list --tenant {tenant} --decision refused` says why"
+            );
         }
         _ => tracing::debug!(event = %accepted.event, decision = word, "recorded"),
     }

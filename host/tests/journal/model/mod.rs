@@ -100,7 +100,7 @@ async fn apply(rig: &Rig, model: &mut Model, step: &Step) {
                 rig.journal.pause(&scope, "ops", "", None).await.expect("a pause");
             } else {
                 assert_eq!(
-                    rig.journal.resume(&scope, "ops", None).await,
+                    rig.journal.resume(&scope, "ops", "", None).await,
                     Ok(model.lanes[*lane].paused)
                 );
             }

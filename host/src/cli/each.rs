@@ -1,0 +1,49 @@
+//! The same request for one id after another.
+
+use super::client::{Refused, was_refused};
+use super::table::show;
+use crate::capability::printable;
+
+/// Asks for each id, and returns a line for each. One that the server refuses is no reason to leave the others; after any
+/// other error the rest would end the same way, and is not tried. `what` is named by ids, and `lost` says how to go on
+/// where an answer got lost.
+///
+/// # Errors
+///
+/// What became of those that were not done, a line each. The lines of the others have been shown then.
+pub(super) async fn each(
+    ids: &[String],
+    what: &str,
+    lost: impl Fn(&str) -> String,
+    ask: impl AsyncFn(&str) -> anyhow::Result<String>,
+) -> anyhow::Result<String> {
+    let (mut done, mut failed) = (String::new(), Vec::new());
+    for (number, id) in ids.iter().enumerate() {
+        let error = match ask(id).await {
+            Ok(line) => {
+                done += &line;
+                continue;
+            }
+            Err(error) => error,
+        };
+        let id = printable(id);
+        if was_refused(&error) {
+            failed.push(format!("{what} {id} was left as it is: {error:#}"));
+        } else {
+            failed.push(format!("{what} {id} {}: {error:#}", lost(&id)));
+        }
+        if !error.is::<Refused>() {
+            let rest = ids.iter().skip(number + 1);
+            failed.extend(rest.map(|id| format!("{what} {} was not tried", printable(id))));
+            break;
+        }
+    }
+    if failed.is_empty() {
+        return Ok(done);
+    }
+    show(&done)?;
+    if ids.len() > 1 {
+        failed.insert(0, format!("{} of {} were not done", failed.len(), ids.len()));
+    }
+    anyhow::bail!(failed.join("\n"))
+}
