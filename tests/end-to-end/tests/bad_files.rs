@@ -1,7 +1,7 @@
 //! Mistakes in the files of an operator: what is wrong, where, what to write instead, and nothing half done.
 
 use docusign_sim::{Options, Status};
-use end_to_end::{World, event, pem};
+use end_to_end::{World, event, pem, says};
 
 const ANN: &str = "ann.english@acme.example";
 
@@ -115,7 +115,7 @@ async fn settings_are_held_against_the_plugins_schema() {
         world.simulator.account_id().to_owned(),
         world.simulator.user_id().to_owned(),
     );
-    let cases: [(&str, &str, &[&str]); 6] = [
+    let cases: [(&str, &str, &[&str]); 7] = [
         (
             &account,
             "12345678",
@@ -144,6 +144,11 @@ async fn settings_are_held_against_the_plugins_schema() {
             "settings = { ",
             "settings = { also_remove = \"Groups\", ",
             &["settings.also_remove", "array"],
+        ),
+        (
+            "settings = { ",
+            "settings = { acount_id = \"x\", ",
+            &["acount_id", "did you mean `account_id`?"],
         ),
         (
             "settings = { ",
@@ -372,6 +377,33 @@ async fn a_grant_to_another_tenant_does_not_count() {
     world.run(&event(ANN)).await.ended_because("parked", 4, &said);
     assert_eq!(world.status(&ann), Status::Active);
     world.was_not_asked();
+}
+
+/// What is wrong stands in the host's file, and the tenant's name alone would not lead there.
+#[tokio::test]
+async fn what_the_hosts_file_leads_to_is_named_where_nothing_was_reached() {
+    let world = World::new().await;
+    let host = world.host_file();
+    let address = world.simulator.account_addr().to_string();
+    world.write("exeunt.toml", &host.replace(&address, "127.0.0.1:1"));
+    let check = ["check", "--tenant", "tenants/acme.toml"];
+    let quiet = [("EXEUNT_LOG", "")];
+    let ran = world.exeunt_with(&check, b"", &quiet).await;
+    assert_eq!(ran.code, 1, "{ran:?}");
+    says(&ran.stdout, &["at 127.0.0.1:1, where `connect_to` leads: "]);
+    let of_nobody = host.replace("ca = ", "# ca = ") + "\n[tenants.acmee]\nprivate = []\n";
+    world.write("exeunt.toml", &of_nobody);
+    let ran = world.exeunt_with(&check, b"", &quiet).await;
+    assert_eq!(ran.code, 1, "{ran:?}");
+    says(
+        &ran.stdout,
+        &[
+            "UnknownIssuer",
+            "names its authority as `ca` under [tenants.acme] in exeunt.toml",
+        ],
+    );
+    says(&ran.stderr, &["[tenants.acmee]", "to nobody", "tenants/acmee.toml"]);
+    assert!(!ran.stderr.contains("ERROR"), "{}", ran.stderr);
 }
 
 #[tokio::test]
