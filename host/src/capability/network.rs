@@ -243,21 +243,20 @@ mod tests {
 
     use super::*;
 
-    fn settings() -> NetworkGrants {
-        NetworkGrants {
-            private: ["10.0.0.5:8443".parse().unwrap()].into(),
-            ..NetworkGrants::default()
-        }
-    }
-
     #[tokio::test(start_paused = true)]
     async fn clients_are_shared_by_settings_and_dropped_when_idle() {
         const CONNECT: Duration = Duration::from_secs(1);
         let network = Network::default();
         let open = || network.clients.lock().unwrap().entries.len();
-        let ours = Arc::new(settings());
+        let proxy = "127.0.0.1:1".parse().ok();
+        let ours = Arc::new(NetworkGrants {
+            proxy,
+            ..NetworkGrants::default()
+        });
         network.client(&ours, 443, CONNECT).unwrap();
-        network.client(&Arc::new(settings()), 443, CONNECT).unwrap();
+        network
+            .client(&Arc::new(NetworkGrants::clone(&ours)), 443, CONNECT)
+            .unwrap();
         assert_eq!(open(), 1, "the same settings share a client");
         network.client(&Arc::default(), 443, CONNECT).unwrap();
         assert_eq!(open(), 2);
