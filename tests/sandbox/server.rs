@@ -58,6 +58,8 @@ struct Inside {
     elsewhere: Mutex<Option<SocketAddr>>,
     /// Whether all users have the leaver's address.
     is_shared: AtomicBool,
+    /// Whether its search has not heard of closures yet.
+    is_late: AtomicBool,
 }
 
 impl Inside {
@@ -93,6 +95,11 @@ impl Server {
     /// Both users have the leaver's address from here on.
     pub(crate) fn share_address(&self) {
         self.inside.is_shared.store(true, Ordering::SeqCst);
+    }
+
+    /// Its search shows closed users as open from here on.
+    pub(crate) fn search_lags(&self) {
+        self.inside.is_late.store(true, Ordering::SeqCst);
     }
 
     /// Somebody else closes an account.
@@ -212,11 +219,12 @@ fn shown(inside: &Inside, id: &str, open: bool) -> Value {
 fn users(inside: &Inside, query: &str) -> Response {
     let users = inside.users.lock().unwrap();
     let wanted = query.strip_prefix("email=").unwrap_or_default().replace("%40", "@");
+    let is_late = inside.is_late.load(Ordering::SeqCst);
     let fits = |id: &str| wanted.is_empty() || wanted == inside.address(id);
     let found: Vec<Value> = users
         .iter()
         .filter(|(id, _)| fits(id))
-        .map(|(id, open)| shown(inside, id, *open))
+        .map(|(id, open)| shown(inside, id, *open || is_late))
         .collect();
     axum::Json(found).into_response()
 }

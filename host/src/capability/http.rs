@@ -168,7 +168,7 @@ impl Call {
         let port = url.port_or_known_default().unwrap_or(443);
         let client = grant
             .network
-            .client(&grant.network_settings, port, grant.limits.connect)
+            .client(&grant.tenant, &grant.network_settings, port, grant.limits.connect)
             .map_err(|error| HttpError::NotSent(format!("cannot build a client: {}", causes(&error))))?;
         let method = reqwest::Method::from_bytes(checked.method.to_string().as_bytes()).unwrap_or(reqwest::Method::GET);
         let mut headers = checked.headers;

@@ -21,6 +21,7 @@ mod memory;
 mod names;
 mod needs;
 mod network;
+mod opened;
 mod path;
 mod redeem;
 mod schema;

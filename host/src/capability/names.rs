@@ -32,6 +32,11 @@ pub(super) async fn asked_by<T>(tenant: &str, request: impl Future<Output = T>) 
     TENANT.scope(tenant.to_owned(), request).await
 }
 
+/// Whose request this is; nobody's outside of one.
+pub(super) fn tenant() -> String {
+    TENANT.try_with(String::clone).unwrap_or_default()
+}
+
 /// What names lead to.
 pub trait Names: fmt::Debug + Send + Sync {
     /// The addresses of a name.
@@ -109,7 +114,7 @@ pub(super) struct Resolver {
 impl Resolve for Resolver {
     fn resolve(&self, name: Name) -> Resolving {
         let (lookups, settings, port) = (Arc::clone(&self.lookups), Arc::clone(&self.settings), self.port);
-        let tenant = TENANT.try_with(String::clone).unwrap_or_default();
+        let tenant = tenant();
         Box::pin(async move {
             let host = name.as_str();
             if let Some(address) = settings.connect_to(host, port) {

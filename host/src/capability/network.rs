@@ -6,18 +6,18 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use reqwest::header::HeaderMap;
 use tokio::time::Instant;
-use tower::util::MapResponseLayer;
+use tower::util::MapRequestLayer;
 use url::Url;
 
 use super::descriptor::Method;
 use super::http::{HttpError, Response};
-use super::names::{Lookups, Names, Resolver, SystemNames};
+use super::names::{self, Lookups, Names, Resolver, SystemNames};
+use super::opened::{KEPT_FOR, Opened};
 use crate::tenant::NetworkGrants;
 
 /// A client that no request used for this long is dropped. Longer than a token lives would keep it for ever busy.
@@ -27,19 +27,15 @@ const IDLE: Duration = Duration::from_secs(600);
 /// request: with 32 of them every fourth request began with a handshake.
 const IDLE_CONNECTIONS: usize = 256;
 
-/// Connections that all clients open before they are dropped, and what waits in their pools with them: 4096, an eighth of
-/// the files that are left to targets where 65,536 may be open. A pool has no limit for all of its hosts together, and a
-/// tenant may name as many as it likes.
-const MAX_OPENED: usize = 4096;
-
 /// Clients that are kept: 1024, some 100 MiB. A tenant may name a port for each of its endpoints, and each takes one.
 const MAX_CLIENTS: usize = 1024;
 
 /// How often idle clients are looked for.
 const SWEEP: Duration = Duration::from_secs(60);
 
-/// What a client is shared by: what bends the network, the port that names are resolved for, the time to connect.
-type Shared = (Arc<NetworkGrants>, u16, Duration);
+/// What a client is shared by: what bends the network, the port that names are resolved for, the time to connect, and
+/// whether connections are kept.
+type Shared = (Arc<NetworkGrants>, u16, Duration, bool);
 
 /// Gives out HTTP clients.
 #[derive(Debug)]
@@ -47,8 +43,7 @@ pub struct Network {
     transport: Option<Arc<dyn Transport>>,
     lookups: Arc<Lookups>,
     clients: Mutex<Clients>,
-    /// Connections opened since clients were dropped for it.
-    opened: Arc<AtomicUsize>,
+    opened: Arc<Mutex<Opened>>,
 }
 
 #[derive(Debug)]
@@ -83,7 +78,7 @@ impl Default for Network {
         Self {
             transport: None,
             lookups: Arc::new(Lookups::new(Arc::new(SystemNames))),
-            opened: Arc::default(),
+            opened: Arc::new(Mutex::new(Opened::new(Instant::now()))),
             clients: Mutex::new(Clients {
                 entries: HashMap::new(),
                 swept: Instant::now(),
@@ -154,24 +149,32 @@ impl Network {
         self.transport.as_deref()
     }
 
-    /// The client for these settings, this port and this time to connect; built when it is first asked for.
+    /// The client for a tenant's request with these settings, this port and this time to connect; built when it is first
+    /// asked for.
     ///
     /// # Errors
     ///
     /// The TLS library's, where the given certificates cannot be used.
     pub fn client(
         &self,
+        tenant: &str,
         settings: &Arc<NetworkGrants>,
         port: u16,
         connect: Duration,
     ) -> Result<reqwest::Client, reqwest::Error> {
-        let shared = (Arc::clone(settings), port, connect);
+        let kept = lock(&self.opened).ask(tenant, Instant::now());
+        if kept.too_many {
+            let emptied = std::mem::take(&mut lock(&self.clients).entries);
+            // Without the lock: with the clients go thousands of connections.
+            drop(emptied);
+        }
+        let shared = (Arc::clone(settings), port, connect, kept.mine);
         if let Some(client) = self.used(&shared) {
             return Ok(client);
         }
         // Built outside the lock, so that the others go on meanwhile. Of two that are built at once the first stays.
-        let client = self.build(settings, port, connect)?;
-        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        let client = self.build(&shared)?;
+        let mut clients = lock(&self.clients);
         let used = Instant::now();
         clients.make_room(&shared);
         let entry = clients.entries.entry(shared).or_insert(Entry { client, used });
@@ -180,11 +183,7 @@ impl Network {
 
     fn used(&self, shared: &Shared) -> Option<reqwest::Client> {
         let now = Instant::now();
-        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.opened.load(Ordering::Relaxed) >= MAX_OPENED {
-            self.opened.store(0, Ordering::Relaxed);
-            clients.entries.clear();
-        }
+        let mut clients = lock(&self.clients);
         if now.duration_since(clients.swept) >= SWEEP {
             clients.swept = now;
             clients.entries.retain(|_, entry| now.duration_since(entry.used) < IDLE);
@@ -194,17 +193,7 @@ impl Network {
         Some(entry.client.clone())
     }
 
-    fn build(
-        &self,
-        settings: &Arc<NetworkGrants>,
-        port: u16,
-        connect: Duration,
-    ) -> Result<reqwest::Client, reqwest::Error> {
-        let opened = Arc::clone(&self.opened);
-        let counted = MapResponseLayer::new(move |connection| {
-            opened.fetch_add(1, Ordering::Relaxed);
-            connection
-        });
+    fn build(&self, (settings, port, connect, keeps): &Shared) -> Result<reqwest::Client, reqwest::Error> {
         let mut builder = reqwest::Client::builder()
             .user_agent(concat!("exeunt/", env!("CARGO_PKG_VERSION")))
             // None from the environment; a granted one comes below.
@@ -214,15 +203,23 @@ impl Network {
             .referer(false)
             .https_only(settings.insecure.is_empty())
             .http1_only()
-            .connect_timeout(connect)
-            .pool_max_idle_per_host(IDLE_CONNECTIONS)
+            .connect_timeout(*connect)
+            .pool_idle_timeout(KEPT_FOR)
+            .pool_max_idle_per_host(if *keeps { IDLE_CONNECTIONS } else { 0 })
             .tcp_nodelay(true)
-            .connector_layer(counted)
             .dns_resolver(Arc::new(Resolver {
                 lookups: Arc::clone(&self.lookups),
                 settings: Arc::clone(settings),
-                port,
+                port: *port,
             }));
+        if *keeps {
+            let opened = Arc::clone(&self.opened);
+            // When a connection is asked for, and not when it is there: that may be in another task than the request's.
+            builder = builder.connector_layer(MapRequestLayer::new(move |target| {
+                lock(&opened).count(names::tenant());
+                target
+            }));
+        }
         if let Some(proxy) = settings.proxy {
             // A tunnel: the proxy learns the target's name and port, TLS goes through to the target. No name is resolved
             // here then, so which addresses may be reached is the proxy's to decide.
@@ -235,6 +232,10 @@ impl Network {
     }
 }
 
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 #[cfg(test)]
 mod tests {
     use std::net::SocketAddr;
@@ -242,6 +243,7 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
+    use crate::capability::opened::{MAX_OPENED, MAX_TENANT_OPENED};
 
     #[tokio::test(start_paused = true)]
     async fn clients_are_shared_by_settings_and_dropped_when_idle() {
@@ -253,17 +255,17 @@ mod tests {
             proxy,
             ..NetworkGrants::default()
         });
-        network.client(&ours, 443, CONNECT).unwrap();
+        network.client("acme", &ours, 443, CONNECT).unwrap();
         network
-            .client(&Arc::new(NetworkGrants::clone(&ours)), 443, CONNECT)
+            .client("acme", &Arc::new(NetworkGrants::clone(&ours)), 443, CONNECT)
             .unwrap();
         assert_eq!(open(), 1, "the same settings share a client");
-        network.client(&Arc::default(), 443, CONNECT).unwrap();
+        network.client("acme", &Arc::default(), 443, CONNECT).unwrap();
         assert_eq!(open(), 2);
         tokio::time::advance(IDLE - Duration::from_secs(1)).await;
-        network.client(&ours, 443, CONNECT).unwrap();
+        network.client("acme", &ours, 443, CONNECT).unwrap();
         tokio::time::advance(SWEEP).await;
-        network.client(&ours, 443, CONNECT).unwrap();
+        network.client("acme", &ours, 443, CONNECT).unwrap();
         assert_eq!(open(), 1, "the idle one is gone, though none was built");
     }
 
@@ -271,10 +273,10 @@ mod tests {
     async fn of_more_clients_than_are_kept_the_one_that_was_used_longest_ago_goes() {
         const CONNECT: Duration = Duration::from_secs(1);
         let network = Network::default();
-        let client = network.client(&Arc::default(), 0, CONNECT).unwrap();
+        let client = network.client("acme", &Arc::default(), 0, CONNECT).unwrap();
         let ports = || {
             let clients = network.clients.lock().unwrap();
-            let ports = clients.entries.keys().map(|(_, port, _)| *port);
+            let ports = clients.entries.keys().map(|(_, port, _, _)| *port);
             ports.collect::<std::collections::BTreeSet<_>>()
         };
         let most = u16::try_from(MAX_CLIENTS).unwrap();
@@ -282,7 +284,7 @@ mod tests {
             tokio::time::advance(Duration::from_millis(1)).await;
             let used = Instant::now();
             let client = client.clone();
-            let shared = (Arc::default(), port, CONNECT);
+            let shared = (Arc::default(), port, CONNECT, true);
             network
                 .clients
                 .lock()
@@ -291,9 +293,9 @@ mod tests {
                 .insert(shared, Entry { client, used });
         }
         assert_eq!(ports().len(), MAX_CLIENTS);
-        network.client(&Arc::default(), 0, CONNECT).unwrap();
+        network.client("acme", &Arc::default(), 0, CONNECT).unwrap();
         assert_eq!(ports().len(), MAX_CLIENTS, "one that is there needs no room");
-        network.client(&Arc::default(), most, CONNECT).unwrap();
+        network.client("acme", &Arc::default(), most, CONNECT).unwrap();
         assert_eq!(ports().len(), MAX_CLIENTS);
         assert!(!ports().contains(&1) && ports().contains(&0) && ports().contains(&most));
     }
@@ -328,26 +330,37 @@ mod tests {
             ..NetworkGrants::default()
         });
         let network = Network::default();
-        let ask = async || {
-            let client = network.client(&settings, address.port(), Duration::from_secs(10));
-            let answer = client.unwrap().get(format!("http://{address}/")).send().await;
-            assert_eq!(answer.unwrap().status(), 200);
+        let ask = async |tenant: &str| {
+            let client = network.client(tenant, &settings, address.port(), Duration::from_secs(10));
+            let request = client.unwrap().get(format!("http://{address}/")).send();
+            assert_eq!(names::asked_by(tenant, request).await.unwrap().status(), 200);
         };
-        network.opened.store(MAX_OPENED - 2, Ordering::Relaxed);
-        ask().await;
-        ask().await;
+        let count = |tenant: &str, times: usize| {
+            for _ in 0..times {
+                lock(&network.opened).count(tenant.to_owned());
+            }
+        };
+        count("acme", MAX_TENANT_OPENED - 1);
+        ask("acme").await;
         assert_eq!(told.recv().await, Some("opened"));
-        assert!(
-            told.is_empty(),
-            "one past the last but one: the connection serves the second, too"
-        );
-        network.opened.store(MAX_OPENED, Ordering::Relaxed);
-        ask().await;
+        ask("other").await;
+        assert!(told.is_empty(), "what the one has opened serves the other, too");
+        for _ in 0..2 {
+            ask("acme").await;
+            assert_eq!(
+                [told.recv().await, told.recv().await],
+                [Some("opened"), Some("ended")],
+                "one past its share"
+            );
+        }
+        ask("other").await;
+        assert!(told.is_empty(), "others keep theirs");
+        count("many", MAX_OPENED - MAX_TENANT_OPENED);
+        ask("other").await;
         let mut next = [told.recv().await.unwrap(), told.recv().await.unwrap()];
         next.sort_unstable();
-        assert_eq!(next, ["ended", "opened"]);
-        ask().await;
+        assert_eq!(next, ["ended", "opened"], "all of them are too many");
+        ask("other").await;
         assert!(told.is_empty(), "and that one stays");
-        assert_eq!(network.opened.load(Ordering::Relaxed), 1);
     }
 }

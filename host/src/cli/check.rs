@@ -33,7 +33,7 @@ impl Check {
         let host = HostConfig::locate(self.config.as_deref(), &self.tenant)?;
         let tenant = Tenant::load(&self.tenant, &host)?;
         say(format_args!("tenant     {}: {}", tenant.name, tenant.file.display()))?;
-        for granted in host.granted() {
+        for granted in host.granted().filter(|granted| *granted != tenant.name) {
             let file = host.server.tenant_file(granted);
             if !file.exists() {
                 let file = file.display();

@@ -41,9 +41,14 @@ pub(super) async fn each(
     if failed.is_empty() {
         return Ok(done);
     }
-    show(&done)?;
     if ids.len() > 1 {
-        failed.insert(0, format!("{} of {} were not done", failed.len(), ids.len()));
+        failed.insert(
+            0,
+            format!("{} of {} were not done, as far as is known", failed.len(), ids.len()),
+        );
+    }
+    if let Err(error) = show(&done) {
+        failed.push(format!("{error:#}"));
     }
     anyhow::bail!(failed.join("\n"))
 }

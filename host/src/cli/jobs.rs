@@ -71,7 +71,7 @@ pub(super) struct Show {
     server: ServerArgs,
     /// Job.
     id: String,
-    /// Print the server's JSON; with a token for audit it holds the transcripts.
+    /// Print the server's JSON; with a token for audit it holds the latest 16 MiB of transcripts.
     #[arg(long)]
     json: bool,
 }
@@ -293,10 +293,10 @@ fn describe(detail: &JobDetail) -> anyhow::Result<String> {
     for (what, value) in lines {
         let _ = writeln!(text, "{what:<10} {}", printable(&value));
     }
-    // Counted here: the number that counts begins anew with each retry, and what was given back has the next one's.
-    for (number, try_) in (1..).zip(&detail.history) {
+    for try_ in &detail.history {
         let words = format!("{} on {}: {}", try_.result, try_.owner, try_.reason);
-        let _ = writeln!(text, "try {number:<6} {} {}", try_.started_at, printable(&words));
+        // By its claim: the number that counts begins anew with each retry, and what was given back has the next one's.
+        let _ = writeln!(text, "try {:<6} {} {}", try_.claim, try_.started_at, printable(&words));
     }
     for intent in &detail.intents {
         let _ = writeln!(
@@ -309,6 +309,12 @@ fn describe(detail: &JobDetail) -> anyhow::Result<String> {
     for action in &detail.actions {
         let words = format!("{} by {}: {}", action.verb, action.actor, action.detail);
         let _ = writeln!(text, "action     {} {}", action.at, printable(&words));
+    }
+    if let Some(left) = detail.transcripts_left_out {
+        let _ = writeln!(
+            text,
+            "left out   {left} older transcripts; `exeunt journal export` has them"
+        );
     }
     if let Some(detail) = &detail.detail {
         let _ = writeln!(text, "\n{}", pretty(detail)?.trim_end());

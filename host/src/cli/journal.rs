@@ -121,11 +121,18 @@ impl Place {
             JournalAddress::Sqlite(file) if !file.exists() => Some(file),
             _ => None,
         };
-        let store = Store::open(address.resolve()?.expose_secret(), Options::default()).await?;
-        let moved = store.import(&mut input).await;
-        store.close().await;
-        if let (Some(file), Err(_)) = (new, &moved) {
-            std::fs::remove_file(file).with_context(|| format!("cannot take {} away again", file.display()))?;
+        let moved = async {
+            let store = Store::open(address.resolve()?.expose_secret(), Options::default()).await?;
+            let moved = store.import(&mut input).await;
+            store.close().await;
+            anyhow::Ok(moved?)
+        };
+        let moved = moved.await;
+        if let (Some(file), Err(_)) = (new, &moved)
+            && let Err(error) = std::fs::remove_file(file)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            eprintln!("note: cannot take {} away again: {error}", file.display());
         }
         moved.with_context(|| format!("{} was not imported into {address}", self.file.display()))
     }

@@ -121,7 +121,7 @@ impl Leaver {
         let shown = shown.unwrap_or_else(|| {
             let mut text = describe(&answer);
             if self.wait.is_some() && exit == Exit::Problem {
-                text.push_str("the wait is over, and they go on; `exeunt lanes` shows what is paused or waits\n");
+                text.push_str("the outcome is not known yet; `exeunt lanes` shows what is paused or waits\n");
             }
             text
         });

@@ -161,8 +161,12 @@ fn host_here(config: Option<&Path>) -> anyhow::Result<HostConfig> {
 fn runtime(host: &HostConfig) -> anyhow::Result<Runtime> {
     let chosen = match chosen_cache()? {
         Some(cache) => Some(cache),
-        None => PluginCache::open_existing(&host.server.cache).unwrap_or_else(|error| {
-            eprintln!("note: {error}. So this command does not know what ran here before; the service's own user does");
+        // Without the error's words: they are for the service, and chown would take the folder away from it.
+        None => PluginCache::open_existing(&host.server.cache).unwrap_or_else(|_| {
+            eprintln!(
+                "note: {} is not this user's, so it is not known here what ran before; run this as the service's user",
+                host.server.cache.display()
+            );
             None
         }),
     };

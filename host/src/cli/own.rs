@@ -10,6 +10,9 @@ pub(super) fn own(journal: &JournalAddress) -> anyhow::Result<Option<std::fs::Fi
     let JournalAddress::Sqlite(path) = journal else {
         return Ok(None);
     };
+    if path.is_symlink() && !path.exists() {
+        bail!("{journal} is a link to nothing; write where the file is to be");
+    }
     // By its own name: whoever comes by a link must find the same lock.
     let mut name = path.canonicalize().unwrap_or_else(|_| path.clone()).into_os_string();
     name.push(".lock");

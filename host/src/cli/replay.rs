@@ -106,6 +106,9 @@ impl Replay {
     async fn calls_of_job(&self) -> anyhow::Result<Vec<CallTranscript>> {
         let answer = self.server.client()?.get(&["v1", "jobs", &self.what], &[]).await?;
         let job: JobDetail = read(answer)?;
+        if let Some(left) = job.transcripts_left_out {
+            eprintln!("note: {left} older transcripts are not replayed; `exeunt journal export` has them");
+        }
         let Some(transcripts) = job.transcripts else {
             bail!("the token may not read transcripts; use one with the role `audit`");
         };

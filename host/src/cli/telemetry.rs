@@ -117,10 +117,12 @@ fn filter() -> anyhow::Result<EnvFilter> {
     // A word that is no level would count as a target, and nothing would be logged of anything else.
     let is_word = |word: &str| !word.is_empty() && word.parse::<LevelFilter>().is_ok();
     let is_level = |part: &str| match part.rsplit_once('=') {
-        Some((_, level)) if !part.ends_with(']') => is_word(level),
-        _ => part.contains('[') || is_word(part),
+        _ if part.contains(['[', '{', '}', ']']) => true,
+        Some((_, level)) => is_word(level),
+        None => is_word(part),
     };
-    if !wanted.split(',').map(str::trim).all(is_level) {
+    let mut parts = wanted.split(',').map(str::trim).filter(|part| !part.is_empty());
+    if !parts.all(is_level) {
         bail!(wrong());
     }
     let mut filter = EnvFilter::try_new(&wanted).with_context(wrong)?;

@@ -10,8 +10,9 @@ use tokio::time::Instant;
 /// every fifteen; neither needs a token, so without this anybody could keep the database busy.
 const RECENT: Duration = Duration::from_secs(1);
 
-/// How long a read may take: 30 seconds, as a statement at the database. After that the next one to ask tries anew.
-const READ_WITHIN: Duration = Duration::from_secs(30);
+/// How long a read may take: a minute, longer than a statement at the database. After that the next one to ask tries anew,
+/// whatever became of it.
+const READ_WITHIN: Duration = Duration::from_secs(60);
 
 /// The last answer. Who asks while it is being read waits for the same one.
 #[derive(Debug)]

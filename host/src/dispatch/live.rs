@@ -88,7 +88,8 @@ pub(super) struct Loaded {
 /// Loads a tenant.
 ///
 /// What was ready before must be ready again, or the old tenant goes on as a whole. What was not, or is new, may be
-/// unready alone: at the start, and where one connector waits for its key, the others work.
+/// unready alone: at the start, and where one connector waits for its key, the others work. A tenant that drains takes no
+/// events, so it comes back like a new one: going on as it is would refuse what is never sent again.
 ///
 /// `begun` is given what is new, before its connectors are loaded, which may take long.
 pub(super) async fn load(
@@ -130,15 +131,16 @@ async fn open(
     old: Option<&LiveTenant>,
     begun: impl FnOnce(LiveTenant),
 ) -> Result<LiveTenant, ConfigError> {
+    let standing = old.filter(|old| !old.draining);
     let (mut sources, mut unready) = (BTreeMap::new(), BTreeMap::new());
     for (name, config) in &tenant.sources {
         match OpenSource::open(config) {
             Ok(source) => drop(sources.insert(name.clone(), Arc::new(source))),
-            Err(error) if old.is_some_and(|old| old.sources.contains_key(name)) => return Err(error),
+            Err(error) if standing.is_some_and(|old| old.sources.contains_key(name)) => return Err(error),
             Err(error) => drop(unready.insert(name.clone(), error.to_string())),
         }
     }
-    if old.is_none() {
+    if standing.is_none() {
         begun(LiveTenant {
             tenant: tenant.clone(),
             sources: sources.clone(),
@@ -166,7 +168,7 @@ async fn open(
                 }
                 Lookup::Ready(Arc::new(connector))
             }
-            (Err(error), Some(Lookup::Ready(_))) => return Err(error),
+            (Err(error), Some(Lookup::Ready(_))) if standing.is_some() => return Err(error),
             (Err(error), _) => Lookup::Unready(error.to_string()),
         };
         connectors.insert(name.clone(), lookup);

@@ -108,7 +108,16 @@ impl Procedure<'_, '_> {
             return self.closed_before(found).await;
         }
         if dry_run || self.connector.mode == Mode::DryRun {
-            let ids: Vec<&str> = open.iter().map(|account| account.id.as_str()).collect();
+            let mut ids = Vec::new();
+            for Account { id, .. } in &open {
+                // One that an earlier attempt set out to close, before somebody wrote dry-run, is no plan.
+                if !self.gate.was_intended(id) || !self.is_closed_meanwhile(person, id).await? {
+                    ids.push(id.as_str());
+                }
+            }
+            if ids.is_empty() {
+                return self.closed_before(found).await;
+            }
             return Ok((Outcome::Planned, format!("would close {}", ids.join(", "))));
         }
         let mut has_closed = false;

@@ -142,10 +142,10 @@ impl Registry {
         }
         let mut next = Live::clone(&before);
         (next.host, next.host_file) = (Arc::clone(&found.host), found.host_file);
-        let restart = self
-            .restart_for(&next.host)
-            .filter(|_| next.host_file.tried != before.host_file.tried);
-        if let Some(restart) = restart {
+        let restart = self.restart_for(&next.host);
+        if restart != self.restart_for(&before.host)
+            && let Some(restart) = restart
+        {
             tracing::warn!("{restart}");
         }
         next.folder_problem = None;
@@ -158,7 +158,10 @@ impl Registry {
         next.loading = waiting.map(|file| tenant_name(file).to_owned()).collect();
         next.loading.append(&mut loads.tenants());
         for begun in loads.begun() {
-            next.tenants.entry(begun.tenant.name.clone()).or_insert(Arc::new(begun));
+            let name = begun.tenant.name.clone();
+            if next.tenants.get(&name).is_none_or(|live| live.draining) {
+                next.tenants.insert(name, Arc::new(begun));
+            }
         }
         self.drain(&mut next, &found.files, now).await;
         withhold(&mut next);

@@ -167,8 +167,8 @@ impl<'a> Verbs<'a> {
                 transcript.push(kept(connector, &Question::Mint, &mut ended, said));
                 match ended.result {
                     Ok(Ok(token)) => Ok(token),
-                    Ok(Err(failure)) => Err(connector.stop_without_token(failure)),
-                    Err(fault) => Err(Stop::from_fault(&fault)),
+                    Ok(Err(failure)) => Err(connector.stop_without_token(Ok(failure))),
+                    Err(fault) => Err(connector.stop_without_token(Err(fault))),
                 }
             })
             .await

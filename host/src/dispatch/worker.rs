@@ -32,7 +32,7 @@ const BUSY_PAUSE: Duration = Duration::from_secs(2);
 const ABSENT_PAUSE: Duration = Duration::from_secs(30);
 
 /// Lanes that a host leaves alone at a time. A claim names them all; of further ones each job waits by itself.
-const MOST_LEFT_ALONE: usize = 256;
+const MOST_LEFT_ALONE: usize = 1024;
 
 /// What every job's task needs.
 #[derive(Debug)]
@@ -71,11 +71,11 @@ impl Worker {
             }
             has_room
         };
-        let pause = match self.journal.engine() {
-            Engine::Postgres if is_left => Duration::ZERO,
-            Engine::Postgres | Engine::Sqlite => ABSENT_PAUSE,
+        let until = match self.journal.engine() {
+            // In its place: those behind it are another host's as well.
+            Engine::Postgres if is_left => Timestamp::UNIX_EPOCH,
+            Engine::Postgres | Engine::Sqlite => self.journal.after(ABSENT_PAUSE),
         };
-        let until = self.journal.after(pause);
         put_down(&self.journal, job, Finish::Defer { until, reason }, None).await;
     }
 

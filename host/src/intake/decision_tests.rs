@@ -57,6 +57,19 @@ fn refused(decision: Decision) -> String {
     }
 }
 
+/// It names nobody who could be looked for, so it is no reason to keep an account open.
+#[test]
+fn a_name_that_cannot_be_kept_is_left_out_unless_it_was_asked_for() {
+    for name in ["Ann\tEnglish", &"x".repeat(MAX_PERSON_FIELD_BYTES + 1)] {
+        let mut event = leaver_event();
+        event["identity"]["name"] = json!(name);
+        let (person, _) = leaver(decide(ATTRIBUTE, &event));
+        assert_eq!((person.id.is_some(), person.name), (true, None));
+        let mapped = format!("{ATTRIBUTE}\nperson = {{ name = \"$.identity.name\" }}");
+        assert!(refused(decide(&mapped, &event)).contains("person.name"));
+    }
+}
+
 #[test]
 fn a_native_change_to_inactive_is_a_leaver_and_the_person_comes_from_the_identity() {
     let (person, reason) = leaver(decide(ATTRIBUTE, &leaver_event()));

@@ -88,6 +88,8 @@ impl Mapping {
             Some(path) => mapped(key, path, event).map(Some),
             None => usual.map(|text| checked(text, &format!("identity.{key}"))).transpose(),
         };
+        let usual_name = identity.and_then(|identity| identity.name);
+        let usual_name = usual_name.filter(|name| checked(name, "its name").is_ok());
         let attributes = self
             .attributes
             .iter()
@@ -96,7 +98,8 @@ impl Mapping {
             id: field("id", &self.id, identity.map(|identity| identity.id))?,
             target_id: field("target_id", &self.target_id, None)?,
             email: field("email", &self.email, identity.and_then(|identity| identity.email))?,
-            name: field("name", &self.name, identity.and_then(|identity| identity.name))?,
+            // Nobody is found by it, so one that cannot be kept is left out where nobody has asked for it.
+            name: field("name", &self.name, usual_name)?,
             attributes: attributes.collect::<Result<_, String>>()?,
         })
     }

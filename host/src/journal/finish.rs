@@ -6,7 +6,7 @@ use super::breaker::BREAKER_HOLD;
 use super::database::Context;
 use super::error::JournalError;
 use super::open::Journal;
-use super::rows::JobRow;
+use super::rows::{JobRow, MOST_FAILURES};
 use super::types::{Fence, Outcome, State};
 use super::unit::{TranscriptRow, Unit};
 use super::work::{Answer, WorkCommand};
@@ -159,14 +159,21 @@ pub(super) fn apply(
     if !matches!(finish, Finish::Defer { .. }) {
         unit.end_attempt(id, result_of(finish), reason_of(finish), now);
     }
+    let key = fence.lane.key();
+    // Nothing has come of this lane for a while, and it may be this job alone: the others get their turn.
+    let is_stuck = unit.lane(&key).is_some_and(|lane| lane.failures >= MOST_FAILURES);
     match finish {
         Finish::Retry { reason, .. } if is_last => {
             let attempts = context.options.max_attempts;
             unit.give_up(id, &format!("gave up after {attempts} attempts: {reason}"), now);
         }
+        Finish::GiveBack { .. } if is_stuck => unit.change(id, |job| {
+            set_down(job, finish, now);
+            job.queue(now);
+        }),
         _ => unit.change(id, |job| set_down(job, finish, now)),
     }
-    judge_lane(unit, &fence.lane.key(), finish, transcript.is_some(), now);
+    judge_lane(unit, &key, finish, transcript.is_some(), now);
     unit.job(id).map(Finished::of).ok_or(JournalError::LeaseLost(fence.job))
 }
 
@@ -228,7 +235,7 @@ fn set_down(job: &mut JobRow, finish: &Finish, now: i64) {
         Finish::Defer { until, reason } => {
             job.reason = Some(reason.clone());
             job.attempts -= 1;
-            job.queue(until.as_millisecond());
+            job.queue(until.as_millisecond().max(job.run_at));
         }
         Finish::GiveBack { reason, .. } => {
             job.reason = Some(reason.clone());

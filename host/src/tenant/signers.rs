@@ -27,10 +27,12 @@ pub(super) struct SignatureLines {
 
 impl SignatureLines {
     pub(super) fn read(table: &mut Table<'_>) -> Self {
-        let signers = table.get("signers").map(|item| read_signers(&item));
+        let item = table.get("signers");
+        let named = item.as_ref().is_some_and(|item| !item.strings().is_empty());
+        let signers = item.map(|item| read_signers(&item));
         let required = table.get("require_signature").and_then(|item| item.boolean());
         Self {
-            named: signers.is_some(),
+            named,
             signers: signers.unwrap_or_default(),
             required: required.unwrap_or(false),
         }

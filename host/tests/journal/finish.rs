@@ -159,6 +159,28 @@ on_both! {
         assert_eq!((again.id(), again.attempt), (id, 1));
     }
 
+    async fn a_job_that_the_target_always_asks_to_wait_with_does_not_stop_the_others(rig: Rig) {
+        let limited = lane("acme", "docusign");
+        let first = rig.queue(&limited).await;
+        rig.clock.advance(Duration::from_secs(1));
+        let second = rig.queue(&limited).await;
+        rig.journal.set_caps(&[(limited.clone(), Some(1))]).await.expect("a cap");
+        let mut tries = 0;
+        loop {
+            let job = rig.claim_one().await;
+            if job.id() == second {
+                break;
+            }
+            assert_eq!(job.id(), first);
+            tries += 1;
+            assert!(tries < 10, "it has the lane for itself");
+            let give_back = Finish::GiveBack { until: rig.now() + Duration::from_secs(1), reason: "slow down".into() };
+            assert_eq!(rig.finish(&job.fence, give_back).await, Finished::Queued);
+            rig.clock.advance(HOUR);
+        }
+        assert_eq!(tries, 6, "its place is its own as long as the lane may go on");
+    }
+
     async fn a_held_job_waits_for_ever(rig: Rig) {
         let id = rig.queue(&lane("acme", "docusign")).await;
         let hold = Finish::Hold { why: "approval".into(), reason: "ask".into(), detail: Some("{\"admin\":true}".into()) };

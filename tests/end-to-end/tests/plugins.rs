@@ -104,6 +104,7 @@ async fn a_demand_that_nobody_can_meet_is_a_mistake_of_the_file() {
     let check = ["check", "--tenant", "tenants/acme.toml"];
     for (lines, said) in [
         ("require_signature = true\n", "signers"),
+        ("require_signature = true\nsigners = []\n", "no `signers` are given"),
         ("signers = [\"ed25519:AAAA\"]\n", "exeunt plugin keygen"),
         ("signer = []\n", "did you mean `signers`?"),
     ] {

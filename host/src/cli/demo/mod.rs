@@ -47,7 +47,7 @@ impl Demo {
     pub(super) async fn run(self) -> anyhow::Result<Exit> {
         let mut end = End::listen()?;
         let mut exit = Exit::Problem;
-        // Told to end, by whatever signal, it takes its folders and the simulator away like after the last scene.
+        // Told to end, by Ctrl-C or SIGTERM, it takes its folders and the simulator away like after the last scene.
         tokio::select! {
             ended = self.perform(&mut exit) => ended?,
             () = end.asked() => {}

@@ -70,6 +70,36 @@ async fn tenants_change_come_and_go_without_losing_a_job() {
     host.stop().await;
 }
 
+/// Its events come once: what of it does not run now is no reason to answer 401.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tenant_that_comes_back_while_it_drains_takes_events_whatever_of_it_runs() {
+    let house = House::sqlite().await;
+    house.grant("", &[("beta", &house.world.simulator)]);
+    house.add_tenant("beta");
+    let (host, client) = begin(&house).await;
+    pause(&client).await;
+    let takes = async |person: &str| {
+        let event = end_to_end::event(person);
+        matches!(client.event("beta", &event).await, Ok((200, _)))
+    };
+    assert!(takes("first@beta.example").await);
+    let text = std::fs::read_to_string(house.path("tenants/beta.toml")).expect("the file");
+    std::fs::remove_file(house.path("tenants/beta.toml")).expect("the file goes");
+    crate::until("beta drains", async || client.see("/readyz").await["tenants"] == 1).await;
+    assert!(!takes("second@beta.example").await);
+    let broken = text.replace("docusign.wasm", "away.wasm");
+    assert_ne!(broken, text);
+    house.replace("tenants/beta.toml", &broken);
+    crate::until("beta is back", async || takes("second@beta.example").await).await;
+    house.replace("tenants/beta.toml", &text);
+    resume(&client).await;
+    client.idle().await;
+    let jobs = client.jobs("tenant=beta").await;
+    let ended: Vec<_> = jobs.iter().map(|job| job["outcome"].as_str()).collect();
+    assert_eq!(ended, [Some("no_account"); 2], "{jobs:#?}");
+    host.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bad_tenant_file_keeps_the_old_one_running_and_is_reported() {
     let house = House::sqlite().await;
