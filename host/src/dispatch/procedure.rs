@@ -128,6 +128,8 @@ impl Procedure<'_, '_> {
             if is_doubtful && self.is_closed_meanwhile(person, &account.id).await? {
                 continue;
             }
+            // A mint may take long, and after the gate nobody asks again whether somebody has paused meanwhile.
+            self.verbs.token().await?;
             if self.reserve(person, &account.id).await? {
                 step::passed("intended");
                 self.close(&account.id).await?;
