@@ -1,6 +1,6 @@
 //! `exeunt check`: everything short of closing.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -33,14 +33,12 @@ impl Check {
         let host = HostConfig::locate(self.config.as_deref(), &self.tenant)?;
         let tenant = Tenant::load(&self.tenant, &host)?;
         say(format_args!("tenant     {}: {}", tenant.name, tenant.file.display()))?;
-        for granted in host.granted().filter(|granted| *granted != tenant.name) {
-            let file = host.server.tenant_file(granted);
-            if !file.exists() {
-                let file = file.display();
-                eprintln!(
-                    "note: [tenants.{granted}] in the host's file grants something to nobody: there is no {file}"
-                );
-            }
+        for (granted, file) in host
+            .granted_to_nobody(Path::exists)
+            .filter(|(granted, _)| *granted != tenant.name)
+        {
+            let file = file.display();
+            eprintln!("note: [tenants.{granted}] in the host's file grants something to nobody: there is no {file}");
         }
         // One mistake must not hide the next: errors are gathered, and what is well is tried all the same.
         let mut errors = Vec::new();

@@ -17,7 +17,7 @@ use super::stop::Stop;
 use crate::capability::{Binding, Call, CallLimits, Grant, KeyKind, KeyMaterial, Network, TokenCell, Verb};
 use crate::clock::SharedClock;
 use crate::evidence::PluginIdentity;
-use crate::sandbox::{Failure, Fault, Plugin, Sandbox};
+use crate::sandbox::{Failure, Plugin, Sandbox};
 use crate::tenant::{
     ConfigError, ConnectorConfig, Location, Mode, PluginSource, Policy, SigningKey, Tenant, did_you_mean,
     signature_file,
@@ -233,23 +233,6 @@ impl Connector {
     /// What a plugin's failure means for a job of this connector.
     pub(super) fn stop(&self, failure: Failure) -> Stop {
         Stop::from_failure(failure, self.grant.clock().now(), (&self.tenant, &self.name))
-    }
-
-    /// What it means that `mint` failed. Nobody has been looked for yet, so what ends one person's job in other verbs says
-    /// nothing of any person here, and would end everybody's: where a sign-in answers nonsense for ten minutes, as what
-    /// stands in front of it may, all who wait would fail in these.
-    pub(super) fn stop_without_token(&self, ended: Result<Failure, Fault>) -> Stop {
-        let (is_denied, stop) = match ended {
-            Ok(failure) => (matches!(failure, Failure::Denied(_)), self.stop(failure)),
-            // Many a guest traps over what it cannot read.
-            Err(fault) => (false, Stop::from_fault(&fault)),
-        };
-        match stop {
-            // Mostly by what the operator has bound or not granted, which a reload changes.
-            Stop::Failed(reason) if is_denied => Stop::Misconfigured(reason),
-            Stop::Failed(reason) => Stop::Unavailable(reason),
-            other => other,
-        }
     }
 
     /// A verb call with this connector's grant.

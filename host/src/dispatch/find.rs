@@ -85,7 +85,15 @@ pub(super) fn find(before: &Live, config: Option<&Path>, now: Instant) -> Result
     }
     changed.append(&mut again);
     if host_file.problem.is_none() && host_file.tried != before.host_file.tried {
-        say_granted_to_nobody(&host, &files);
+        for (tenant, file) in
+            host.granted_to_nobody(|file| files.binary_search_by(|known| known.as_path().cmp(file)).is_ok())
+        {
+            let file = file.display();
+            tracing::warn!(
+                tenant,
+                "[tenants.{tenant}] in the host's file grants it something, and there is no {file}"
+            );
+        }
     }
     Ok(Found {
         host,
@@ -122,21 +130,6 @@ fn look_at_host(before: &Live, config: Option<&Path>, now: Instant) -> (Arc<Host
                 tracing::error!("{error}");
             }
             (Arc::clone(&before.host), HostFile { seen, tried, problem })
-        }
-    }
-}
-
-/// Names tenants that the host's file grants something and that have none. No mistake, since grants may come first; but a
-/// name that is mistyped there is never seen otherwise.
-fn say_granted_to_nobody(host: &HostConfig, files: &[PathBuf]) {
-    for tenant in host.granted() {
-        let file = host.server.tenant_file(tenant);
-        if files.binary_search(&file).is_err() {
-            let file = file.display();
-            tracing::warn!(
-                tenant,
-                "[tenants.{tenant}] in the host's file grants it something, and there is no {file}"
-            );
         }
     }
 }

@@ -19,6 +19,7 @@ mod loads;
 mod look;
 mod plugins;
 mod probe;
+mod problem;
 mod procedure;
 mod registry;
 mod registry_plugins;

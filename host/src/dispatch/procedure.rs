@@ -11,12 +11,13 @@ use tokio::time::Instant;
 use super::connector::Connector;
 use super::gate::Gate;
 use super::guard;
+use super::problem::Problem;
 use super::stop::Stop;
 use super::verbs::{Closure, Verbs};
 use crate::capability::Effect;
 use crate::evidence::{AccountChange, CallTranscript, Outcome};
 use crate::intake;
-use crate::sandbox::{Account, Failure, Fault, Standing};
+use crate::sandbox::{Account, Failure, Standing};
 use crate::step;
 use crate::tenant::Mode;
 
@@ -390,55 +391,10 @@ fn change(account: &Account) -> AccountChange {
     }
 }
 
-/// Why a closure did not succeed.
-#[derive(Debug)]
-pub(super) enum Problem {
-    /// The plugin said so.
-    Failure(Failure),
-    /// The plugin did not come to an answer.
-    Fault(Fault),
-}
-
-impl Problem {
-    /// What it means for the job.
-    pub(super) fn into_stop(self, connector: &Connector) -> Stop {
-        match self {
-            Self::Failure(failure) => connector.stop(failure),
-            Self::Fault(fault) => Stop::from_fault(&fault),
-        }
-    }
-
-    /// Whether the plugin stopped for a reason that has nothing to do with this account, and that stays.
-    fn is_of_its_own(&self) -> bool {
-        !matches!(
-            self,
-            Self::Fault(_) | Self::Failure(Failure::Unavailable(_) | Failure::Unexpected(_) | Failure::Refused(_))
-        )
-    }
-}
-
-impl std::fmt::Display for Problem {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Fault(fault) => fault.fmt(f),
-            Self::Failure(
-                Failure::Misconfigured(text)
-                | Failure::ConsentRequired(text)
-                | Failure::Unauthorized(text)
-                | Failure::Unavailable(text)
-                | Failure::Unexpected(text)
-                | Failure::Denied(text),
-            ) => f.write_str(text),
-            Self::Failure(Failure::RateLimited(limit)) => f.write_str(&limit.message),
-            Self::Failure(Failure::Refused(refusal)) => f.write_str(&refusal.message),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sandbox::Refusal;
+    use crate::sandbox::{Fault, Refusal};
 
     #[test]
     fn only_a_clear_no_to_a_closure_leaves_nothing_open() {

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::ask;
 use super::connector::Connector;
-use super::procedure::Problem;
+use super::problem::Problem;
 use super::stop::Stop;
 use crate::capability::{CallRecord, Effect, Token, Verb};
 use crate::evidence::{Answer, Answers, CallTranscript, Question, small};
@@ -167,8 +167,8 @@ impl<'a> Verbs<'a> {
                 transcript.push(kept(connector, &Question::Mint, &mut ended, said));
                 match ended.result {
                     Ok(Ok(token)) => Ok(token),
-                    Ok(Err(failure)) => Err(connector.stop_without_token(Ok(failure))),
-                    Err(fault) => Err(connector.stop_without_token(Err(fault))),
+                    Ok(Err(failure)) => Err(Problem::Failure(failure).into_stop_without_token(connector)),
+                    Err(fault) => Err(Problem::Fault(fault).into_stop_without_token(connector)),
                 }
             })
             .await

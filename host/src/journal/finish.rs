@@ -160,14 +160,13 @@ pub(super) fn apply(
         unit.end_attempt(id, result_of(finish), reason_of(finish), now);
     }
     let key = fence.lane.key();
-    // Nothing has come of this lane for a while, and it may be this job alone: the others get their turn.
-    let is_stuck = unit.lane(&key).is_some_and(|lane| lane.failures >= MOST_FAILURES);
     match finish {
         Finish::Retry { reason, .. } if is_last => {
             let attempts = context.options.max_attempts;
             unit.give_up(id, &format!("gave up after {attempts} attempts: {reason}"), now);
         }
-        Finish::GiveBack { .. } if is_stuck => unit.change(id, |job| {
+        // It may be this job alone: the others get their turn.
+        Finish::GiveBack { .. } if is_stuck(unit, &key) => unit.change(id, |job| {
             set_down(job, finish, now);
             job.queue(now);
         }),
@@ -179,6 +178,11 @@ pub(super) fn apply(
 
 fn is_tripped(unit: &Unit, fence: &Fence) -> bool {
     unit.lane(&fence.lane.key()).is_some_and(|lane| lane.tripped.is_some())
+}
+
+/// Whether nothing has come of this lane for a while.
+fn is_stuck(unit: &Unit, key: &str) -> bool {
+    unit.lane(key).is_some_and(|lane| lane.failures >= MOST_FAILURES)
 }
 
 /// True where a retry would find the attempts used up.

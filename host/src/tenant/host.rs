@@ -131,9 +131,14 @@ impl HostConfig {
         files
     }
 
-    /// Tenants that are granted something.
-    pub(crate) fn granted(&self) -> impl Iterator<Item = &str> {
-        self.tenants.keys().map(String::as_str)
+    /// Tenants that are granted something and have no file, each with the file that there would be. No mistake, since grants
+    /// may come first; but a name that is mistyped there is never seen otherwise.
+    pub(crate) fn granted_to_nobody(&self, has_file: impl Fn(&Path) -> bool) -> impl Iterator<Item = (&str, PathBuf)> {
+        let granted = self
+            .tenants
+            .keys()
+            .map(|name| (name.as_str(), self.server.tenant_file(name)));
+        granted.filter(move |(_, file)| !has_file(file))
     }
 
     /// What is granted to a tenant; nothing to one that `exeunt.toml` does not name.

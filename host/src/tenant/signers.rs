@@ -28,8 +28,9 @@ pub(super) struct SignatureLines {
 impl SignatureLines {
     pub(super) fn read(table: &mut Table<'_>) -> Self {
         let item = table.get("signers");
-        let named = item.as_ref().is_some_and(|item| !item.strings().is_empty());
-        let signers = item.map(|item| read_signers(&item));
+        let keys = item.as_ref().map(Item::strings).unwrap_or_default();
+        let named = !keys.is_empty();
+        let signers = item.map(|item| parse(&item, keys));
         let required = table.get("require_signature").and_then(|item| item.boolean());
         Self {
             named,
@@ -41,7 +42,10 @@ impl SignatureLines {
 
 /// A list of public keys.
 pub(super) fn read_signers(item: &Item<'_>) -> Vec<PublicKey> {
-    let keys = item.strings();
+    parse(item, item.strings())
+}
+
+fn parse<'a>(item: &Item<'a>, keys: Vec<(&'a str, Item<'a>)>) -> Vec<PublicKey> {
     if keys.len() > MAX_SIGNERS {
         let count = keys.len();
         item.note(format!("has {count} keys, at most {MAX_SIGNERS} are allowed"));
