@@ -165,11 +165,35 @@ async fn what_was_begun_is_read_although_the_search_finds_something_else() {
         [("leaver", Some("closed")), ("bystander", Some("closed"))]
     );
 
-    // In another spelling it is the one that was found, and one that the target does not know proves nothing.
-    job.intents = vec!["LEAVER".to_owned(), "Nobody".to_owned()];
+    // In another spelling it is the one that was found.
+    job.intents = vec!["LEAVER".to_owned()];
     let again = tried(&house, "", (&journal, &job), 9).await;
     assert!(matches!(again.end, Ok((Outcome::Closed, _))), "{again:?}");
     assert_eq!(again.accounts.len(), 1);
+
+    // One that the target does not know proves nothing, so the job is not closed.
+    job.intents = vec!["LEAVER".to_owned(), "Nobody".to_owned()];
+    let unknown = tried(&house, "", (&journal, &job), 9).await;
+    let Err(Stop::Failed(reason)) = &unknown.end else {
+        panic!("{unknown:?}")
+    };
+    assert!(reason.contains("account Nobody was found before"), "{reason}");
+}
+
+/// An earlier attempt has closed the bystander; the leaver, whom the search finds, may not be closed.
+#[tokio::test]
+async fn what_was_closed_earlier_is_named_where_the_job_ends_otherwise() {
+    let house = House::new().await;
+    let (journal, mut job) = claimed(&house).await;
+    job.intents = vec!["bystander".to_owned()];
+    house.api.close("bystander");
+    house.api.refuse_closures();
+    let failed = tried(&house, "", (&journal, &job), 9).await;
+    let Err(Stop::Failed(reason)) = &failed.end else {
+        panic!("{failed:?}")
+    };
+    assert!(reason.contains("this job has closed bystander"), "{reason}");
+    assert!(house.api.is_open("leaver"));
 }
 
 /// Without a journal, as `exeunt run` has it.

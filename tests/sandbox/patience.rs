@@ -179,6 +179,6 @@ pub(crate) async fn who_became_protected_between_two_attempts_is_not_said_to_be_
         panic!("{:?}", tried.end);
     };
     assert!(reason.contains("is protected"), "{reason}");
-    assert!(reason.ends_with("an earlier attempt has closed a00"), "{reason}");
+    assert!(reason.ends_with("this job has closed a00"), "{reason}");
     assert_eq!(target.closed.lock().unwrap().len(), 1);
 }

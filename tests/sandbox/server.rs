@@ -60,6 +60,8 @@ struct Inside {
     is_shared: AtomicBool,
     /// Whether its search has not heard of closures yet.
     is_late: AtomicBool,
+    /// Whether it closes nobody.
+    refuses: AtomicBool,
 }
 
 impl Inside {
@@ -100,6 +102,11 @@ impl Server {
     /// Its search shows closed users as open from here on.
     pub(crate) fn search_lags(&self) {
         self.inside.is_late.store(true, Ordering::SeqCst);
+    }
+
+    /// It refuses to close anybody from here on.
+    pub(crate) fn refuse_closures(&self) {
+        self.inside.refuses.store(true, Ordering::SeqCst);
     }
 
     /// Somebody else closes an account.
@@ -200,6 +207,7 @@ async fn answer(
     match (method.as_str(), path.as_slice()) {
         ("GET", ["users"]) => users(&inside, uri.query().unwrap_or_default()),
         ("GET", ["users", id]) => user(&inside, id),
+        ("DELETE", ["users", _]) if inside.refuses.load(Ordering::SeqCst) => StatusCode::FORBIDDEN.into_response(),
         ("DELETE", ["users", id]) => close(&inside, id),
         ("POST", ["close"]) => {
             let id = serde_json::from_str::<Value>(&body).unwrap_or_default();

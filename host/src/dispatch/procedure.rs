@@ -4,6 +4,7 @@
 //! end ambiguously is read before anything is tried again, and neither a 200 nor a search is ever taken for proof: what
 //! ends as closed has been read as closed, account by account.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -27,6 +28,9 @@ const VERIFY_WITHIN: Duration = Duration::from_secs(30);
 const VERIFY_PAUSE: Duration = Duration::from_millis(250);
 /// Longest pause between two reads.
 const VERIFY_PAUSE_MOST: Duration = Duration::from_secs(5);
+
+/// Most closed accounts that a reason names: 10. The record has them all.
+const MOST_NAMED: usize = 10;
 
 /// Why an account counts as closed by us that this attempt did not close.
 const CLOSED_EARLIER: &str = "closed by an earlier attempt, as an independent read shows";
@@ -53,6 +57,7 @@ pub async fn attempt(connector: &Connector, person: &intake::Person, dry_run: bo
         connector,
         verbs: Verbs::new(connector),
         accounts: Vec::new(),
+        closed: Vec::new(),
         gate,
     };
     let end = procedure.run(person, dry_run).await;
@@ -67,6 +72,8 @@ struct Procedure<'a, 'g> {
     connector: &'a Connector,
     verbs: Verbs<'a>,
     accounts: Vec<AccountChange>,
+    /// What this job set out to close and a read has shown closed.
+    closed: Vec<String>,
     gate: &'a mut Gate<'g>,
 }
 
@@ -81,7 +88,10 @@ impl Procedure<'_, '_> {
         if let Err(stop) = guard::check(self.connector, person, &found, self.gate) {
             return Err(self.with_intended(stop).await?);
         }
-        let end = self.close_found(person, &found, dry_run).await?;
+        let end = match self.close_found(person, &found, dry_run).await {
+            Err(stop @ (Stop::Refused(_) | Stop::Failed(_))) => return Err(self.with_intended(stop).await?),
+            end => end?,
+        };
         let were_closed = self.verify_missing(&found).await?;
         Ok(match end.0 {
             Outcome::NoAccount | Outcome::AlreadyClosed if were_closed => (Outcome::Closed, CLOSED_EARLIER.to_owned()),
@@ -129,19 +139,29 @@ impl Procedure<'_, '_> {
             if is_doubtful && self.is_closed_meanwhile(person, &account.id).await? {
                 continue;
             }
-            // A mint may take long, and after the gate nobody asks again whether somebody has paused meanwhile.
-            self.verbs.token().await?;
-            if self.reserve(person, &account.id).await? {
-                step::passed("intended");
-                self.close(&account.id).await?;
-                has_closed = true;
-            }
+            has_closed |= self.close_one(person, &account.id).await?;
         }
         if !has_closed {
             return self.closed_before(found).await;
         }
         self.verify_closed(found).await?;
         Ok((Outcome::Closed, "closed, and an independent read says so".to_owned()))
+    }
+
+    /// Closes one account and proves it. False where another job has closed it meanwhile.
+    async fn close_one(&mut self, person: &intake::Person, id: &str) -> Result<bool, Stop> {
+        loop {
+            // A mint may take long, and after the gate nobody asks again whether somebody has paused meanwhile.
+            self.verbs.token().await?;
+            if !self.reserve(person, id).await? {
+                return Ok(false);
+            }
+            step::passed("intended");
+            if let Some(closure) = self.verbs.close(id).await? {
+                self.settle(id, closure).await?;
+                return Ok(true);
+            }
+        }
     }
 
     /// Asks the gate for an account that is open. False where another job has closed it meanwhile.
@@ -163,6 +183,10 @@ impl Procedure<'_, '_> {
 
     /// Reads what an earlier attempt has set out to close and the search does not find: it may leave out what is closed,
     /// or not know it yet, so it is no proof. Whether any is closed.
+    ///
+    /// # Errors
+    ///
+    /// One is open, or a read does not know it: then nothing shows what became of it, and no end would be true.
     async fn verify_missing(&mut self, found: &[Account]) -> Result<bool, Stop> {
         let mut has_closed = false;
         for id in self.gate.intended() {
@@ -171,7 +195,11 @@ impl Procedure<'_, '_> {
             }
             self.verbs.may_go_on()?;
             let Some(account) = self.read_first(&id).await? else {
-                continue;
+                let reason = format!(
+                    "account {id} was found before, and its closure was begun; the target does not know it any more, so \
+                     nothing proves that it is closed"
+                );
+                return Err(Stop::Failed(reason));
             };
             let status = account.native_status.as_str();
             if !account.id.eq_ignore_ascii_case(&id) {
@@ -194,22 +222,25 @@ impl Procedure<'_, '_> {
         Ok(has_closed)
     }
 
-    /// A stop of the guard's, with what an earlier attempt has closed: the record must not look as if nothing was.
+    /// A stop, with what this attempt and earlier ones have closed: it must not look as if nothing was.
     async fn with_intended(&mut self, stop: Stop) -> Result<Stop, Stop> {
-        let mut closed = Vec::new();
         for id in self.gate.intended() {
-            self.verbs.may_go_on()?;
-            let Some(account) = self.read_first(&id).await? else {
-                continue;
-            };
-            if account.standing == Standing::Closed && account.id.eq_ignore_ascii_case(&id) {
-                closed.push(id);
+            let is_read = |change: &AccountChange| change.id.eq_ignore_ascii_case(&id) && change.after.is_some();
+            if !self.accounts.iter().any(is_read) {
+                self.verbs.may_go_on()?;
+                self.read_first(&id).await?;
             }
         }
+        if self.closed.is_empty() {
+            return Ok(stop);
+        }
+        let mut closed = self.closed[..self.closed.len().min(MOST_NAMED)].join(", ");
+        if let Some(more @ 1..) = self.closed.len().checked_sub(MOST_NAMED) {
+            let _ = write!(closed, " and {more} more");
+        }
         Ok(match stop {
-            Stop::Refused(reason) if !closed.is_empty() => {
-                Stop::Refused(format!("{reason}; an earlier attempt has closed {}", closed.join(", ")))
-            }
+            Stop::Refused(reason) => Stop::Refused(format!("{reason}; this job has closed {closed}")),
+            Stop::Failed(reason) => Stop::Failed(format!("{reason}; this job has closed {closed}")),
             stop => stop,
         })
     }
@@ -252,9 +283,9 @@ impl Procedure<'_, '_> {
         Ok(false)
     }
 
-    /// Closes one account and proves it.
-    async fn close(&mut self, id: &str) -> Result<(), Stop> {
-        let Closure { answer, effect, status } = self.verbs.close(id).await?;
+    /// What came of a closure, proved by a read.
+    async fn settle(&mut self, id: &str, closure: Closure) -> Result<(), Stop> {
+        let Closure { answer, effect, status } = closure;
         if effect != Effect::None {
             self.note(id, |change| change.unverified = true);
         }
@@ -267,7 +298,13 @@ impl Procedure<'_, '_> {
         if !may_have_happened(&problem, effect, status) {
             return self.settle_refusal(id, problem).await;
         }
+        let sent = Instant::now();
         match self.verify(id, &problem.to_string()).await {
+            // The request may still be on its way: who reads now, and sees the account open, must not send another.
+            Err(stop @ (Stop::Limited { .. } | Stop::Misconfigured(_))) if effect == Effect::Unknown => {
+                tokio::time::sleep_until(sent + VERIFY_WITHIN).await;
+                Err(stop)
+            }
             // It is still open. Where the plugin has a reason of its own, another attempt would end there again.
             Err(Stop::Failed(_)) if effect == Effect::Answered && problem.is_of_its_own() => {
                 Err(problem.into_stop(self.connector))
@@ -328,10 +365,7 @@ impl Procedure<'_, '_> {
     /// Reads once: whether the target says closed, and its own word for the account's status.
     async fn look(&mut self, id: &str) -> Result<(bool, String), Stop> {
         let account = self.read(id).await?;
-        let is_closed = account
-            .as_ref()
-            .is_some_and(|account| account.standing == Standing::Closed && account.id.eq_ignore_ascii_case(id));
-        Ok((is_closed, status(account.as_ref()).to_owned()))
+        Ok((is_closed(account.as_ref(), id), status(account.as_ref()).to_owned()))
     }
 
     /// Reads once, before this attempt has sent anything for the account: where it cannot be read, the job begins again.
@@ -346,6 +380,10 @@ impl Procedure<'_, '_> {
     async fn read(&mut self, id: &str) -> Result<Option<Account>, Stop> {
         let account = self.verbs.read(id).await?;
         let after = status(account.as_ref());
+        let is_closed = is_closed(account.as_ref(), id);
+        if is_closed && self.gate.was_intended(id) && !self.closed.iter().any(|known| known == id) {
+            self.closed.push(id.to_owned());
+        }
         self.note(id, |change| {
             change.after = Some(after.to_owned());
             change.unverified = false;
@@ -358,6 +396,11 @@ impl Procedure<'_, '_> {
             change(noted);
         }
     }
+}
+
+/// Whether a read of this account says that it is closed.
+fn is_closed(account: Option<&Account>, id: &str) -> bool {
+    account.is_some_and(|account| account.standing == Standing::Closed && account.id.eq_ignore_ascii_case(id))
 }
 
 /// The target's own word for an account's status.

@@ -116,26 +116,23 @@ impl<'a> Verbs<'a> {
         }
     }
 
-    /// Asks for the closure.
+    /// Asks for the closure. None where the token was not accepted: what let this closure pass is asked before another.
     ///
     /// # Errors
     ///
     /// There is no token, so nothing was asked.
-    pub(super) async fn close(&mut self, id: &str) -> Result<Closure, Stop> {
+    pub(super) async fn close(&mut self, id: &str) -> Result<Option<Closure>, Stop> {
         let asked = Question::Close(id.to_owned());
-        loop {
-            self.may_go_on()?;
-            let token = self.token().await?;
-            let started = Instant::now();
-            let call = self.connector.call(Verb::Close, Some(id));
-            let ended = self.connector.plugin.close(call, &token).await;
-            let (effect, status) = (ended.record.effect, unsafe_status(&ended.record));
-            // Whatever the plugin calls it: a closure that may have happened is read before it is asked for again.
-            let may_repeat = effect == Effect::None || (effect == Effect::Answered && status == Some(401));
-            if let Some(answer) = self.settle(&asked, &token, ended, started, may_repeat).await {
-                return Ok(Closure { answer, effect, status });
-            }
-        }
+        self.may_go_on()?;
+        let token = self.token().await?;
+        let started = Instant::now();
+        let call = self.connector.call(Verb::Close, Some(id));
+        let ended = self.connector.plugin.close(call, &token).await;
+        let (effect, status) = (ended.record.effect, unsafe_status(&ended.record));
+        // Whatever the plugin calls it: a closure that may have happened is read before it is asked for again.
+        let may_repeat = effect == Effect::None || (effect == Effect::Answered && status == Some(401));
+        let answer = self.settle(&asked, &token, ended, started, may_repeat).await;
+        Ok(answer.map(|answer| Closure { answer, effect, status }))
     }
 
     /// A page of the target's accounts.

@@ -16,6 +16,7 @@ use uuid::Uuid;
 use super::database::{Context, Step, Writer};
 use super::error::JournalError;
 use super::open::Journal;
+use super::random::word;
 use super::rows::{JOB_COLUMNS, JobRow, LaneRow, MOST_FAILURES, NEVER};
 use super::sql::{Bind, Cells, fetch, select_in};
 use super::types::{EventId, Fence, JobId, Lane, State, check_name, date, milliseconds};
@@ -169,7 +170,7 @@ fn run<'c>(tx: &'c mut AnyConnection, context: &'c Context, claim: &'c Claim) ->
             .lease_time(tx, &*context.options.clock)
             .await?
             .saturating_add(claim.lease);
-        let mut taken = Vec::new();
+        let (mut taken, mut again) = (Vec::new(), Vec::new());
         for (lane, share) in &shares {
             let rows = found.get(lane).map(Vec::as_slice).unwrap_or_default();
             let ready = rows.iter().take_while(|job| job.run_at <= now).count().min(*share);
@@ -180,23 +181,48 @@ fn run<'c>(tx: &'c mut AnyConnection, context: &'c Context, claim: &'c Claim) ->
             });
             for job in &rows[..ready] {
                 unit.take(job.clone());
-                unit.change(job.id, |job| start(job, claim, lease_until, now));
+                unit.change(job.id, |job| start(job, context, claim, lease_until, now));
                 taken.push(job.id);
+                if job.fence > 0 {
+                    again.push(job.id);
+                }
             }
         }
-        let claimed = describe(tx, context, &unit, &taken).await?;
+        let claimed = describe(tx, context, &unit, &taken, &again).await?;
         unit.store(tx).await?;
         Ok(claimed)
     })
 }
 
-fn start(job: &mut JobRow, claim: &Claim, lease_until: i64, now: i64) {
+fn start(job: &mut JobRow, context: &Context, claim: &Claim, lease_until: i64, now: i64) {
     job.state = State::Running;
     job.attempts += 1;
-    job.fence += 1;
+    job.fence = next_fence(job.fence, context);
     job.owner = Some(claim.owner.clone());
     job.claimed_at = Some(now);
     job.lease_until = Some(lease_until);
+}
+
+/// Low bits of a fence that are random; those above count the job's claims.
+const RANDOM_BITS: u32 = 32;
+
+/// The fence of the next claim.
+///
+/// The count alone lost: a standby that takes over without the last claims would hand out their fences a second time, to
+/// a host that works beside the first.
+fn next_fence(last: i64, context: &Context) -> i64 {
+    let random = word(&*context.options.random) >> RANDOM_BITS;
+    ((i64::from(nth_claim(last)) + 1) << RANDOM_BITS) | random.cast_signed()
+}
+
+/// Which claim of its job a fence is of. Older fences are the count alone.
+pub(super) fn nth_claim(fence: i64) -> u32 {
+    let count = if fence >> RANDOM_BITS == 0 {
+        fence
+    } else {
+        fence >> RANDOM_BITS
+    };
+    u32::try_from(count).unwrap_or(0)
 }
 
 /// Lanes with something to do, the least recently served first, and the highest number of service so far.
@@ -305,16 +331,16 @@ async fn due(tx: &mut AnyConnection, shares: &[(String, usize)]) -> Result<HashM
     Ok(found)
 }
 
-/// Adds what the worker needs to know from other tables.
+/// Adds what the worker needs to know from other tables. Those that somebody had before may have intents.
 async fn describe(
     tx: &mut AnyConnection,
     context: &Context,
     unit: &Unit,
     taken: &[Uuid],
+    again: &[Uuid],
 ) -> Result<Vec<ClaimedJob>, JournalError> {
     let jobs: Vec<&JobRow> = taken.iter().filter_map(|id| unit.job(*id)).collect();
-    let again: Vec<Uuid> = jobs.iter().filter(|job| job.fence > 1).map(|job| job.id).collect();
-    let mut intents = intents(tx, &again).await?;
+    let mut intents = intents(tx, again).await?;
     let events: BTreeSet<Uuid> = jobs.iter().map(|job| job.event).collect();
     let events: Vec<Uuid> = events.into_iter().collect();
     let select = (

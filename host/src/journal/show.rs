@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
 
+use super::claim::nth_claim;
 use super::database::{Context, Step};
 use super::error::JournalError;
 use super::open::Journal;
@@ -172,7 +173,7 @@ fn number(cell: i64) -> u32 {
 fn attempt(cells: &mut Cells<'_>) -> Result<Attempt, JournalError> {
     Ok(Attempt {
         number: number(cells.int()?),
-        claim: number(cells.int()?),
+        claim: nth_claim(cells.int()?),
         owner: cells.text()?,
         started_at: date(cells.int()?),
         ended_at: date(cells.int()?),
@@ -184,7 +185,7 @@ fn attempt(cells: &mut Cells<'_>) -> Result<Attempt, JournalError> {
 fn intent(cells: &mut Cells<'_>) -> Result<IntentRecord, JournalError> {
     Ok(IntentRecord {
         account: cells.text()?,
-        claim: number(cells.int()?),
+        claim: nth_claim(cells.int()?),
         at: date(cells.int()?),
     })
 }
@@ -192,7 +193,7 @@ fn intent(cells: &mut Cells<'_>) -> Result<IntentRecord, JournalError> {
 fn transcript(cells: &mut Cells<'_>) -> Result<Transcript, JournalError> {
     Ok(Transcript {
         at: written_at(cells)?,
-        claim: number(cells.int()?),
+        claim: nth_claim(cells.int()?),
         data: cells.bytes()?,
     })
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use exeunt::journal::{ClaimedJob, Finish, JobState, Lane, MAX_CLAIM, Outcome, Shares};
+use exeunt::journal::{ClaimedJob, Finish, Finished, JobState, JournalError, Lane, MAX_CLAIM, Outcome, Shares};
 
 use crate::on_both;
 use crate::rig::{LEASE, Rig, end, event, lane, queued, release};
@@ -28,6 +28,20 @@ on_both! {
         let JobState::Running { owner, since, .. } = rig.state(id).await else { panic!("it runs") };
         assert_eq!((owner.as_str(), since), ("host-1", rig.now()));
         assert_eq!(rig.claim(10).await, [], "nobody gets it twice");
+    }
+
+    async fn a_standby_without_the_last_claim_makes_another_fence(rig: Rig) {
+        let id = rig.queue(&lane("acme", "docusign")).await;
+        let mut stream = Vec::new();
+        rig.journal.export(&mut stream).await.expect("an export");
+        let standby = rig.another_database().await;
+        standby.journal.import(&mut &*stream).await.expect("an import");
+        let (lost, job) = (rig.claim_one().await, standby.claim_one().await);
+        assert_eq!((lost.id(), job.id()), (id, id));
+        let refused = standby.journal.finish(&lost.fence, end(Outcome::Failed), None).await;
+        assert_eq!(refused, Err(JournalError::LeaseLost(id)));
+        assert_eq!(standby.journal.heartbeat(std::slice::from_ref(&lost.fence), LEASE).await, Ok(vec![lost.fence]));
+        assert_eq!(standby.finish(&job.fence, end(Outcome::Closed)).await, Finished::Ended);
     }
 
     async fn the_oldest_of_a_lane_comes_first(rig: Rig) {

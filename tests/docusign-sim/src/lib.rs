@@ -40,6 +40,6 @@ pub use options::Options;
 pub use simulator::Simulator;
 pub use state::State;
 pub use switches::{
-    AlreadyClosed, CodeCase, EmailFilter, ErrorDetails, LongAssertion, NoMatch, ReadOthers, SelfClose, Switches,
-    UnknownUser,
+    AlreadyClosed, CodeCase, EmailFilter, ErrorDetails, LongAssertion, NoMatch, ReadClosed, ReadOthers, SelfClose,
+    Switches, UnknownUser,
 };

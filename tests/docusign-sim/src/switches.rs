@@ -33,6 +33,9 @@ pub struct Switches {
     pub lacks_permission_status: u16,
     /// Who reads users other than oneself by id. Lists are for every member.
     pub read_others: ReadOthers,
+    /// What a read of a closed user by id answers. Lists show closed users, and the schema of a user names the status,
+    /// so here the default is the answer that is likely: with the other one nobody can prove a closure by id.
+    pub read_closed: ReadClosed,
     /// Error code when the account lives on another host (HTTP 401).
     pub wrong_host_code: String,
     /// Whether a token response carries `scope`.
@@ -63,6 +66,7 @@ impl Default for Switches {
             error_code_case: CodeCase::Upper,
             lacks_permission_status: 401,
             read_others: ReadOthers::Administrators,
+            read_closed: ReadClosed::Shown,
             wrong_host_code: "USER_AUTHENTICATION_FAILED".to_owned(),
             token_scope_member: false,
             caller_lost_membership: false,
@@ -188,6 +192,16 @@ pub enum ReadOthers {
     Managers,
     /// Every member of the account.
     Anybody,
+}
+
+/// What a read of a closed user by id answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReadClosed {
+    /// The user, `Closed`.
+    Shown,
+    /// The error of an unknown user.
+    Unknown,
 }
 
 /// What an assertion that lives longer than an hour answers.

@@ -1,7 +1,7 @@
 //! What takes its time: waits that end at a limit of half a minute. All at once, so that the suite waits once.
 
-use docusign_sim::{Fault, FaultKind, Origin, Status};
-use end_to_end::{World, event};
+use docusign_sim::{Fault, FaultKind, Origin, ReadClosed, Status};
+use end_to_end::{World, event, event_with};
 
 const ANN: &str = "ann.english@acme.example";
 
@@ -9,6 +9,8 @@ const ANN: &str = "ann.english@acme.example";
 async fn waits_end_at_their_limits() {
     tokio::join!(
         a_target_that_says_closed_and_closes_nothing_is_found_out(),
+        a_target_that_does_not_know_closed_users_by_id_leaves_nothing_green(),
+        nor_does_it_where_the_answer_to_the_closure_is_lost(),
         a_close_that_was_lost_on_its_way_is_asked_for_again(),
         a_close_that_met_an_outage_is_asked_for_again(),
         an_answer_that_drips_for_ever_is_given_up_and_asked_for_again(),
@@ -34,6 +36,45 @@ async fn a_target_that_says_closed_and_closes_nothing_is_found_out() {
         1,
         "what was accepted is not asked for again"
     );
+}
+
+async fn a_target_that_does_not_know_closed_users_by_id_leaves_nothing_green() {
+    let world = World::new().await;
+    let ann = world.user(ANN);
+    world
+        .simulator
+        .switch(|switches| switches.read_closed = ReadClosed::Unknown);
+    let said = [
+        "the target accepted the closure",
+        "after 30 s",
+        &ann,
+        "is unknown to the target",
+    ];
+    let job = world.run(&event(ANN)).await.ended_because("failed", 4, &said);
+    assert_eq!(job["accounts"][0]["after"], "unknown to the target");
+    assert_eq!(world.status(&ann), Status::Closed);
+    assert_eq!(world.seen("DELETE", "/users").len(), 1);
+}
+
+/// By id, so that the next attempt finds nobody.
+async fn nor_does_it_where_the_answer_to_the_closure_is_lost() {
+    let world = World::new().await;
+    let ann = world.user(ANN);
+    world
+        .simulator
+        .switch(|switches| switches.read_closed = ReadClosed::Unknown);
+    world
+        .simulator
+        .fault(Fault::new(FaultKind::Drop).method("DELETE").after_effect());
+    let mapping = "person = { target_id = \"$.identity.docusign\" }\n[connectors.docusign]";
+    world.edit("[connectors.docusign]", mapping);
+    let by_id = event_with(ANN, |event| event["identity"]["docusign"] = ann.as_str().into());
+    let said = [
+        &format!("account {ann} was found before"),
+        "the target does not know it any more",
+    ];
+    world.run(&by_id).await.ended_because("failed", 4, &said);
+    assert_eq!(world.seen("DELETE", "/users").len(), 1);
 }
 
 async fn a_close_that_was_lost_on_its_way_is_asked_for_again() {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{Caller, Refused, bad_parameter, is_administrator, lacks_permission, may_administer};
 use crate::call::{Call, Reply};
 use crate::state::State;
-use crate::switches::{EmailFilter, NoMatch, ReadOthers};
+use crate::switches::{EmailFilter, NoMatch, ReadClosed, ReadOthers};
 use crate::{Account, Status, User};
 
 /// Most users a page may hold.
@@ -152,8 +152,10 @@ pub(super) fn get(state: &mut State, caller: &Caller, user_id: &str) -> Reply {
     if !may_read(state, caller, user_id) {
         return lacks_permission(state);
     }
+    let hides_closed = state.switches.read_closed == ReadClosed::Unknown;
     let account = &mut state.accounts[caller.account];
-    let Some(user) = account.user(user_id) else {
+    let shown = |user: &&User| !hides_closed || shown_status(user) != Status::Closed;
+    let Some(user) = account.user(user_id).filter(shown) else {
         return no_match(state);
     };
     let mut body = information(user);

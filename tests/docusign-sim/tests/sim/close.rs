@@ -1,6 +1,6 @@
 //! `DELETE …/users`: what closing does, and the many ways in which it does not.
 
-use docusign_sim::{AlreadyClosed, Delegation, ErrorDetails, SelfClose, Status, UnknownUser, User};
+use docusign_sim::{AlreadyClosed, Delegation, ErrorDetails, ReadClosed, SelfClose, Status, UnknownUser, User};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -88,6 +88,22 @@ async fn a_close_may_be_seen_late() {
         seen.push(body.get("users").map_or(body.clone(), |users| users[0].clone())["userStatus"].clone());
     }
     assert_eq!(seen, ["Active", "Active", "Closed"]);
+}
+
+#[tokio::test]
+async fn a_closed_user_may_be_unknown_by_id_and_is_still_listed() {
+    let rig = Rig::start().await;
+    let id = rig.add("ann@acme.example");
+    rig.sim.switch(|switches| switches.read_closed = ReadClosed::Unknown);
+    let (token, by_id) = (rig.token().await, format!("/users/{id}"));
+    assert_eq!(rig.get(&token, &by_id).await.json()["userStatus"], "Active");
+    rig.close(&token, &[&id], "").await;
+    assert_eq!(
+        rig.get(&token, &by_id).await.json()["errorCode"],
+        "USER_LACKS_MEMBERSHIP"
+    );
+    let listed = rig.get(&token, "/users?email=ann@acme.example").await.json();
+    assert_eq!(listed["users"][0]["userStatus"], "Closed");
 }
 
 #[tokio::test]

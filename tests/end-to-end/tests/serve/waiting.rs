@@ -20,6 +20,28 @@ async fn parked(client: &Client) -> Value {
 }
 
 on_both! {
+    async fn a_pause_while_a_refused_token_is_minted_anew_stops_the_second_closure(house: House) {
+        let simulator = &house.world.simulator;
+        let ann = house.world.user("ann@acme.example");
+        let refused = FaultKind::Status { status: 401, error_code: "AUTHORIZATION_INVALID_TOKEN".into(), message: String::new() };
+        simulator.fault(Fault::new(refused).method("DELETE"));
+        simulator.fault(Fault { skip: 1, ..Fault::new(FaultKind::Latency { ms: 4_000 }).path("/oauth/token") });
+        let host = house.start().await;
+        let client = Client::new(&house, &host);
+        let event = client.accepted("acme", &end_to_end::event("ann@acme.example")).await;
+        let closures = || house.world.seen("DELETE", "/users").len();
+        crate::until("the token is refused", async || closures() == 1).await;
+        let paused = house.ask(&host, &["pause", "acme", "--reason", "stop"]).await;
+        assert_eq!(paused.code, 0, "{paused:?}");
+        crate::until("the job waits", async || client.job(&event).await["state"] == "queued").await;
+        assert_eq!(simulator.counters().tokens_issued, 2, "it was stopped after the mint");
+        assert_eq!((closures(), house.world.status(&ann)), (1, Status::Active));
+        assert_eq!(house.ask(&host, &["resume", "acme"]).await.code, 0);
+        client.job_is(&event, "closed").await;
+        assert_eq!((closures(), house.world.status(&ann)), (2, Status::Closed));
+        host.stop().await;
+    }
+
     async fn a_rate_limit_rests_the_lane_until_the_targets_own_time_and_costs_no_attempt(house: House) {
         let simulator = &house.world.simulator;
         for name in ["ann", "bob", "cid"] {
