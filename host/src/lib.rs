@@ -3,9 +3,12 @@
 //! An event says that a person left. Exeunt runs the tenant's connector, a sandboxed WebAssembly component, which
 //! closes that person's account in one target system, and proves that it is closed.
 //!
-//! Data flows one way: [`intake`] turns an event into a decision, [`journal`] keeps it, [`dispatch`] runs the leaver procedure, [`sandbox`]
-//! runs the plugin, [`capability`] is what the plugin may ask, [`evidence`] is what remains. [`tenant`] is what the
-//! tenant configured. A library and a binary: everything that the binary does can be called from Rust.
+//! Data flows one way: [`intake`] turns an event into a decision, [`journal`] keeps it, [`dispatch`] runs the leaver
+//! procedure, [`sandbox`] runs the plugin, [`capability`] is what the plugin may ask for, and [`evidence`] is what
+//! remains. [`tenant`] is what operators configured; [`console`] is the HTTP API for them, [`cli`] the command line, and
+//! [`author`] the kit for those who write connectors.
+//!
+//! One crate, of which the binary is a few lines. A crate for each room lost: nobody uses one room without the others.
 
 pub mod author;
 pub mod capability;
@@ -19,3 +22,4 @@ pub mod journal;
 pub mod sandbox;
 pub mod step;
 pub mod tenant;
+mod text;

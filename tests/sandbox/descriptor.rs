@@ -70,6 +70,8 @@ pub(crate) async fn names_are_names() {
         "name `a/b`",
         "`api` is there twice",
         "trace-header",
+        "endpoint api: purpose has control characters",
+        "key static: purpose has control characters",
     ];
     refused_with(Lie::BadNames, &words).await;
     assert!(!refused(Lie::BadNames).await.contains('\u{1b}'));
@@ -83,6 +85,20 @@ pub(crate) async fn the_schema_is_json() {
 #[tokio::test]
 pub(crate) async fn a_schema_that_unfolds_without_end_is_refused() {
     refused_with(Lie::SchemaBomb, &["references are written out"]).await;
+}
+
+#[tokio::test]
+pub(crate) async fn what_a_schema_says_of_mistakes_has_a_limit() {
+    let house = House::new().await;
+    house.install(&telling(Lie::Complaining));
+    let settings = json!({"issuer": "i", "subject": "s"});
+    let error = house.load("hostile", &settings, "").await.unwrap_err().to_string();
+    assert!(error.contains("is not of type"), "{error}");
+    let long = "long ".repeat(10);
+    assert_eq!(error.matches("is not of type").count(), 20);
+    assert!(error.contains(&long) && !error.contains(&long.repeat(10)), "{error}");
+    assert!(!error.contains(['\u{1b}', '\r']), "{error:?}");
+    house.neighbour_is_unharmed().await;
 }
 
 #[tokio::test]

@@ -52,7 +52,11 @@ pub(crate) async fn paths_cannot_leave_their_place() {
 
 #[tokio::test]
 pub(crate) async fn reading_verbs_cannot_write() {
-    let why = ["reading verbs cannot write", "cannot have a body"];
+    let why = [
+        "reading verbs cannot write",
+        "cannot have a body",
+        "makes another request of this one",
+    ];
     all_denied(Attack::WriteWhileReading, &READING, &why).await;
 }
 

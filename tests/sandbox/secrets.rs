@@ -76,6 +76,34 @@ pub(crate) async fn what_a_token_was_minted_with_is_blanked_in_later_calls() {
 }
 
 #[tokio::test]
+pub(crate) async fn a_guess_of_a_secret_that_is_right_ends_the_call() {
+    let house = House::new().await;
+    let hexadecimal = |text: &str| text.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
+    // Half a piece: few enough to try all.
+    let few = [
+        &STATIC_KEY[..8],
+        &hexadecimal(&STATIC_KEY[..8]),
+        &hexadecimal(&STATIC_KEY[8..16]),
+    ];
+    few.iter().for_each(|guess| house.other.add(guess));
+    let report = house.attack(Attack::GuessSecret).run().await;
+    assert!(few.iter().all(|guess| report.told().contains(guess)), "{report:?}");
+    for guess in [
+        STATIC_KEY.to_owned(),
+        hexadecimal(&STATIC_KEY[..16]),
+        forms(CLIENT_SECRET).remove(3),
+    ] {
+        house.other.reset();
+        house.other.add(&guess);
+        let report = house.attack(Attack::GuessSecret).run().await;
+        assert_eq!(report.limit(), "secrets from where none went");
+        let denied = report.record.denied.as_deref().unwrap_or_default();
+        assert!(denied.contains("`other`, to which no key goes"), "{report:?}");
+        no_secret_is_left(&report, &[STATIC_KEY, CLIENT_SECRET]);
+    }
+}
+
+#[tokio::test]
 pub(crate) async fn a_secret_that_the_guest_decodes_goes_no_further() {
     let house = House::new().await;
     for token in ["static", "jwt"] {

@@ -104,6 +104,11 @@ impl Server {
         self.inside.is_late.store(true, Ordering::SeqCst);
     }
 
+    /// A further user, whose id it shows.
+    pub(crate) fn add(&self, id: &str) {
+        self.inside.users.lock().unwrap().insert(id.to_owned(), true);
+    }
+
     /// It refuses to close anybody from here on.
     pub(crate) fn refuse_closures(&self) {
         self.inside.refuses.store(true, Ordering::SeqCst);

@@ -5,7 +5,8 @@ use std::sync::{Mutex, PoisonError};
 
 use serde_json::Value;
 
-use crate::capability::{HttpError, Method, Outgoing, Response, Transport, is_odd};
+use crate::capability::{HttpError, Method, Outgoing, Response, Transport};
+use crate::text::is_odd;
 
 /// Longest text of a difference that is shown, in characters: a page of JSON, not a page of users.
 const MAX_SHOWN: usize = 2000;

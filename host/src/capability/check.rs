@@ -16,8 +16,8 @@ use super::descriptor::{Method, Placement, Reach, Verb};
 use super::headers;
 use super::http::Request;
 use super::path::RequestPath;
-use super::text::quoted;
 use super::token::Token;
+use crate::text::quoted;
 
 /// A request that passed every check.
 pub(super) struct Checked {
@@ -64,6 +64,12 @@ impl Call {
                 "`{}` cannot send {method}: reading verbs cannot write; author: do it in `close`, by a line \
                  `close {method} {endpoint} …` of `reach`",
                 self.verb
+            ));
+        }
+        if let Some((name, _)) = query.iter().find(|(name, _)| names_another_method(name)) {
+            return Err(format!(
+                "query parameter `{}` makes another request of this one at some targets",
+                quoted(name)
             ));
         }
         let path = RequestPath::parse(&path)?;
@@ -263,4 +269,14 @@ pub(super) fn join(base: &Url, path: &str, query: &[(String, String)]) -> Result
         url.query_pairs_mut().extend_pairs(query);
     }
     Ok(url)
+}
+
+/// Whether frameworks take a query parameter of this name for the request's method (Rails, Laravel, Symfony `_method`,
+/// Express `method-override`, OData `X-HTTP-Method`). `method` alone is an ordinary name at many.
+fn names_another_method(name: &str) -> bool {
+    let letters: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
+    match letters.to_ascii_lowercase().as_str() {
+        "method" => name.starts_with(['_', '$']),
+        plain => plain.starts_with("xhttpmethod") || plain.ends_with("methodoverride"),
+    }
 }

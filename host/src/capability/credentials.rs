@@ -18,9 +18,9 @@ use super::grant::{Grant, Key, KeyMaterial};
 use super::http::Response;
 use super::redeem::TokenRequest;
 use super::scrub::Scrubber;
-use super::text::quoted;
 use super::token::Token;
 use crate::tenant::SigningKey;
+use crate::text::quoted;
 
 const FORM: &str = "application/x-www-form-urlencoded";
 /// RFC 7523 section 2.1.

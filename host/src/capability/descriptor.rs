@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::body::BodyTemplate;
 use super::path::PathTemplate;
-use super::text::{is_odd, printable};
+use crate::text::{excerpt, is_odd};
 
 /// Most entries of one list in a descriptor; DocuSign's longest has 12.
 const MAX_ENTRIES: usize = 64;
@@ -394,11 +394,8 @@ impl Descriptor {
             problems,
         );
         for endpoint in &self.endpoints {
-            if endpoint.purpose.len() > MAX_TEXT {
-                problems.push(format!(
-                    "endpoint {}: purpose is over {MAX_TEXT} bytes",
-                    cut(&endpoint.name)
-                ));
+            if let Err(problem) = check_purpose(&endpoint.purpose) {
+                problems.push(format!("endpoint {}: {problem}", cut(&endpoint.name)));
             }
             if let Some(base) = &endpoint.default_base_url
                 && let Err(problem) = check_base_url(base)
@@ -412,8 +409,8 @@ impl Descriptor {
         check_names("key", self.keys.iter().map(|key| key.name.as_str()), problems);
         for key in &self.keys {
             let mut wrong = |what: String| problems.push(format!("key {}: {what}", cut(&key.name)));
-            if key.purpose.len() > MAX_TEXT {
-                wrong(format!("purpose is over {MAX_TEXT} bytes"));
+            if let Err(problem) = check_purpose(&key.purpose) {
+                wrong(problem);
             }
             for endpoint in &key.usable_at {
                 if !self.has_endpoint(endpoint) {
@@ -490,12 +487,22 @@ fn check_names<'a>(what: &str, names: impl Iterator<Item = &'a str>, problems: &
     }
 }
 
+/// A purpose is shown to the operator as it is.
+fn check_purpose(purpose: &str) -> Result<(), String> {
+    match purpose {
+        long if long.len() > MAX_TEXT => Err(format!("purpose is over {MAX_TEXT} bytes")),
+        odd if odd.contains(is_odd) => Err("purpose has control characters".to_owned()),
+        _ => Ok(()),
+    }
+}
+
 fn check_base_url(base: &str) -> Result<(), String> {
     let url = url::Url::parse(base).map_err(|error| format!("is not a URL: {error}"))?;
     let plain =
         url.query().is_none() && url.fragment().is_none() && url.username().is_empty() && url.password().is_none();
     let named = matches!(url.host(), Some(url::Host::Domain(_)));
-    if url.scheme() != "https" || !plain || !named || base.len() > MAX_TEXT {
+    // The parser leaves out line ends and tabs; what is shown is the text.
+    if url.scheme() != "https" || !plain || !named || base.len() > MAX_TEXT || base.contains(is_odd) {
         return Err("is not an https URL of a named host without user, query and fragment".to_owned());
     }
     Ok(())
@@ -515,5 +522,5 @@ fn is_header_name(name: &str) -> bool {
 
 /// Text of a guest in a message for the operator: short and without control characters.
 fn cut(text: &str) -> String {
-    printable(&text.chars().take(240).collect::<String>())
+    excerpt(text, 240)
 }

@@ -147,6 +147,11 @@ impl Grant {
         })
     }
 
+    /// Whether a key, or a token that it led to, may be sent to this endpoint.
+    pub(super) fn sends_secrets_to(&self, endpoint: &str) -> bool {
+        self.keys.values().any(|key| key.declaration.goes_to(endpoint))
+    }
+
     /// The ids whose accounts the connector itself works with: closing one would lock it out.
     pub fn own_accounts(&self) -> impl Iterator<Item = &str> {
         self.keys.values().filter_map(|key| match &key.declaration.kind {

@@ -2,7 +2,7 @@
 
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 
-use super::text::quoted;
+use crate::text::quoted;
 
 /// What a guest may set. Everything else belongs to the host or could change who asks, what is asked or how it is
 /// framed: `Host`, `Authorization`, `Cookie`, `Transfer-Encoding`, `X-HTTP-Method-Override`, `X-Forwarded-…`.

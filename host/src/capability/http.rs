@@ -113,6 +113,7 @@ impl Call {
         let started = Instant::now();
         let is_unsafe_close = !checked.method.is_safe() && self.verb == Verb::Close;
         let keep_bodies = checked.keep_bodies;
+        let stray = (!self.grant.sends_secrets_to(&checked.endpoint)).then(|| checked.endpoint.clone());
         self.begin(&checked, is_unsafe_close);
         if is_unsafe_close {
             step::passed("closing");
@@ -129,6 +130,14 @@ impl Call {
             step::passed("close-answered");
         }
         let answer = match answer {
+            Ok(response) if self.holds_stray_secret(stray.as_deref(), &response).await => {
+                let unread = Err(HttpError::TooLarge("it holds a secret".to_owned()));
+                self.end(&unread, started, is_unsafe_close, keep_bodies);
+                return Err(LimitReached {
+                    limit: "secrets from where none went",
+                    allowed: 0,
+                });
+            }
             Ok(response) => Ok(self.scrub(response).await),
             Err(NotReceived::Told(error)) => Err(error),
             Err(NotReceived::Over(reached)) => {
@@ -236,6 +245,26 @@ impl Call {
             return Err(body_too_large(limits.response_body));
         }
         Ok(response)
+    }
+
+    /// Whether an endpoint that was never sent a secret answers with one. No echo can do that: it is a guess, and what is
+    /// blanked would tell the plugin that it was right.
+    async fn holds_stray_secret(&self, endpoint: Option<&str>, response: &Response) -> bool {
+        let Some(endpoint) = endpoint else { return false };
+        let fields = response
+            .headers
+            .iter()
+            .flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]);
+        for bytes in fields.chain([response.body.as_slice()]) {
+            if self.grant.scrubber.finds(bytes).await || self.scrubber().finds(bytes).await {
+                self.deny(format!(
+                    "an answer of endpoint `{endpoint}`, to which no key goes, holds one of this connector's secrets; it was \
+                     guessed, or is so short that it stands there by chance"
+                ));
+                return true;
+            }
+        }
+        false
     }
 
     async fn scrub(&self, response: Response) -> Response {

@@ -1,7 +1,7 @@
 //! `log`: a guest's lines for the operator.
 
 use super::call::{Call, LogLine};
-use super::text::printable;
+use crate::text::printable;
 
 /// What a field costs besides its bytes: quotes and separators. So a million empty ones are not free.
 const FIELD: usize = 8;

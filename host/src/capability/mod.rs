@@ -26,7 +26,6 @@ mod path;
 mod redeem;
 mod schema;
 mod scrub;
-mod text;
 mod token;
 
 pub use address::forbidden;
@@ -46,5 +45,4 @@ pub use needs::Needs;
 pub use network::{Network, Outgoing, Transport};
 pub use path::{MAX_PATH_BYTES, PathTemplate, RequestPath};
 pub use scrub::{BLANK, Scrubber};
-pub use text::{is_odd, printable};
 pub use token::{Token, TokenCell};

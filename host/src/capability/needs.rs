@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use sha2::{Digest as _, Sha256};
 
 use super::descriptor::{Descriptor, KeyDeclaration, KeyKind, Placement};
-use super::text::printable;
 use crate::tenant::digest_text;
+use crate::text::printable;
 
 /// Begins the text that is digested, so that another form of these lines will have other digests.
 const FORM: &str = "exeunt plugin needs 1";

@@ -8,6 +8,9 @@
 //! Long secrets are looked for in pieces, so that an echo that is cut off or wrapped into lines is found too, and the
 //! whole word in which a piece was found is blanked. Looking for whole secrets only lost: half a signature is worth
 //! nothing to an honest plugin and a start to a dishonest one.
+//!
+//! The secret is cut and not its forms: what is blanked tells a plugin whose own server sends guesses that they are
+//! right, and sixteen characters of a hexadecimal form are eight of the secret, few enough to try all.
 
 use std::fmt;
 use std::sync::Arc;
@@ -24,9 +27,9 @@ pub const BLANK: &str = "[secret]";
 
 /// Shortest secret that can be looked for without blanking ordinary text.
 pub(super) const MIN_SECRET: usize = MIN_NEEDLE;
-/// Bytes of a piece: long enough that no other text has it by chance.
+/// Characters of a piece: long enough that no other text has it by chance, and that nobody can try all.
 const PIECE: usize = 16;
-/// Secrets of this length are looked for in pieces. Then 31 bytes of any form in a row hold a whole piece.
+/// Secrets of this length are looked for in pieces. Then 31 characters in a row hold a whole piece.
 const MIN_CUT: usize = 32;
 
 /// Finds a set of secrets in text, in the forms in which targets echo them.
@@ -78,6 +81,22 @@ impl Scrubber {
             clean.blank(&bytes, finder.places(&bytes, start..start + PART));
         }
         clean.end(&bytes).unwrap_or(bytes)
+    }
+
+    /// Whether any secret stands in it. Gives way to others as [`bytes`](Self::bytes) does.
+    pub async fn finds(&self, bytes: &[u8]) -> bool {
+        let Some(finder) = self.found.as_deref() else {
+            return false;
+        };
+        for start in (0..bytes.len()).step_by(PART) {
+            if start > 0 {
+                tokio::task::yield_now().await;
+            }
+            if !finder.places(bytes, start..start + PART).is_empty() {
+                return true;
+            }
+        }
+        false
     }
 
     /// The text with every secret blanked.
@@ -144,27 +163,30 @@ fn is_word(byte: u8) -> bool {
 
 /// What is looked for, in lower case.
 fn needles(secret: &str) -> Vec<Zeroizing<Vec<u8>>> {
-    let mut forms: Vec<_> = forms(secret)
+    let mut needles: Vec<_> = pieces(secret)
         .into_iter()
-        .map(|form| Zeroizing::new(form.into_bytes()))
+        .flat_map(forms)
+        .map(|form| Zeroizing::new(Zeroizing::new(form).to_ascii_lowercase().into_bytes()))
         .collect();
-    // Most are the same for most secrets.
-    forms.sort_unstable_by(|one, other| one.as_slice().cmp(other.as_slice()));
-    forms.dedup();
-    let forms = forms.into_iter();
-    let lower = |bytes: &[u8]| Zeroizing::new(bytes.to_ascii_lowercase());
-    if secret.len() < MIN_CUT {
-        return forms.map(|form| lower(&form)).collect();
+    // Most forms are the same for most secrets.
+    needles.sort_unstable_by(|one, other| one.as_slice().cmp(other.as_slice()));
+    needles.dedup();
+    needles
+}
+
+/// The secret as a whole, or where it is long in pieces, of which the last two may overlap.
+fn pieces(secret: &str) -> Vec<&str> {
+    let mut starts: Vec<usize> = secret.char_indices().map(|(at, _)| at).collect();
+    let count = starts.len();
+    starts.push(secret.len());
+    if count < MIN_CUT {
+        return vec![secret];
     }
-    let pieces = |form: Zeroizing<Vec<u8>>| {
-        let last = form.len().saturating_sub(PIECE);
-        let starts = (0..last).step_by(PIECE).chain([last]);
-        let pieces: Vec<_> = starts
-            .map(|start| lower(&form[start..form.len().min(start + PIECE)]))
-            .collect();
-        pieces
-    };
-    forms.flat_map(pieces).collect()
+    let last = count - PIECE;
+    let firsts = (0..last).step_by(PIECE).chain([last]);
+    firsts
+        .map(|first| &secret[starts[first]..starts[first + PIECE]])
+        .collect()
 }
 
 fn forms(secret: &str) -> Vec<String> {

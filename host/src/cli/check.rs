@@ -7,11 +7,11 @@ use clap::Args;
 use super::run::feeds_one;
 use super::table::say;
 use super::{Exit, runtime};
-use crate::capability::printable;
 use crate::dispatch::{Connector, Stop, probe};
 use crate::intake::Source;
 use crate::intake::http::OpenSource;
 use crate::tenant::{ConfigError, HostConfig, Mode, SourceConfig, Tenant};
+use crate::text::printable;
 
 /// Checks a tenant: everything short of closing.
 ///

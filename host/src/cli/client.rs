@@ -13,8 +13,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use url::Url;
 
-use crate::capability::printable;
 use crate::tenant::read_secret_file;
+use crate::text::printable;
 
 /// How long an answer may take, what was asked to wait for not counted: 30 seconds, the longest page of jobs from a
 /// busy database.

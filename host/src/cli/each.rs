@@ -2,7 +2,7 @@
 
 use super::client::{Refused, was_refused};
 use super::table::show;
-use crate::capability::printable;
+use crate::text::printable;
 
 /// Asks for each id, and returns a line for each. One that the server refuses is no reason to leave the others; after any
 /// other error the rest would end the same way, and is not tried. `what` is named by ids, and `lost` says how to go on

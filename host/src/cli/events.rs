@@ -11,8 +11,8 @@ use super::each::each;
 use super::jobs::{pretty, who};
 use super::page::{PageArgs, more};
 use super::table::{show, table};
-use crate::capability::printable;
 use crate::console::EventPage;
+use crate::text::printable;
 
 /// Lists events, and judges refused ones again, through the server.
 #[derive(Debug, Subcommand)]

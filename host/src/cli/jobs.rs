@@ -12,8 +12,8 @@ use super::client::{Client, ServerArgs, read};
 use super::each::each;
 use super::page::{PageArgs, more};
 use super::table::{or_dash, show, table};
-use crate::capability::{is_odd, printable};
 use crate::console::{JobDetail, JobPage, JobView, Released};
+use crate::text::{is_odd, printable};
 
 /// Lists jobs and acts on them, through the server.
 #[derive(Debug, Subcommand)]

@@ -13,7 +13,7 @@ use super::Exit;
 use super::client::{Client, ServerArgs, read};
 use super::jobs::pretty;
 use super::table::{show, whole_table};
-use crate::capability::printable;
+use crate::text::printable;
 
 /// Reports a leaver to the server.
 ///

@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::Value;
 
 use super::client::Client;
-use crate::capability::printable;
+use crate::text::printable;
 
 /// Which page, and how it is shown.
 #[derive(Debug, Args)]

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use super::Exit;
 use super::client::{Client, ServerArgs, read};
 use super::table::show;
-use crate::capability::printable;
 use crate::console::Resumed;
+use crate::text::printable;
 
 /// Stops closing accounts: everywhere, for a tenant or for a connector.
 ///

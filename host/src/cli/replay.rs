@@ -12,10 +12,10 @@ use super::client::{ServerArgs, read};
 use super::plugin::admit;
 use super::table::say;
 use crate::author::{Replayed, asked, read_calls, replay};
-use crate::capability::printable;
 use crate::console::{JobDetail, TranscriptView};
 use crate::evidence::CallTranscript;
 use crate::sandbox::{Plugin, Sandbox};
+use crate::text::printable;
 
 /// Largest transcript file: 64 MiB, some thousand jobs.
 const MAX_TRANSCRIPT: u64 = 64 * 1024 * 1024;

@@ -259,16 +259,19 @@ struct State {
 }
 
 impl Health for State {
+    fn phase(&self) -> Phase {
+        if *self.stopped.borrow() {
+            Phase::Stopping
+        } else {
+            Phase::Serving
+        }
+    }
+
     fn report(&self) -> HealthReport {
         let of_looks = self.looks.problems().into_iter();
         let of_looks = of_looks.map(|problem| (None, None, problem));
         let problems = of_looks.chain(self.registry.problems());
         HealthReport {
-            phase: if *self.stopped.borrow() {
-                Phase::Stopping
-            } else {
-                Phase::Serving
-            },
             tenants: self.registry.count(),
             problems: problems
                 .map(|(tenant, connector, message)| HealthProblem {

@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind, Write as _};
 use anyhow::Context as _;
 
 use super::Exit;
-use crate::capability::printable;
+use crate::text::printable;
 
 /// Longest cell in characters. Reasons are longer; `show` has them whole.
 const MAX_CELL: usize = 100;

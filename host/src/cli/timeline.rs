@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use super::run::Report;
-use crate::capability::printable;
 use crate::evidence::{JobRecord, JobState};
+use crate::text::printable;
 
 /// One block for the event, one for each job.
 pub(super) fn report(report: &Report) -> String {

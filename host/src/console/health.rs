@@ -20,7 +20,10 @@ pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
 /// What the host says of itself.
 pub trait Health: Debug + Send + Sync {
-    /// How it is at the moment. Asked at every check: cheap, and without waiting.
+    /// Where it is in its life. Asked at every check.
+    fn phase(&self) -> Phase;
+
+    /// How it is at the moment, without waiting. It is remembered for a second.
     fn report(&self) -> HealthReport;
 
     /// Whether this tenant, or this connector of it, is configured here.
@@ -34,8 +37,6 @@ pub trait Health: Debug + Send + Sync {
 /// How a host is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HealthReport {
-    /// Where it is in its life.
-    pub phase: Phase,
     /// Tenants that are live.
     pub tenants: usize,
     /// What does not run as its files say. They are shown, and do not make the host unready: one tenant's mistake must
@@ -94,8 +95,9 @@ pub(super) async fn live() -> &'static str {
 /// Counts for everybody, names and reasons for holders of a token: those of the host see all, a tenant's its own.
 pub(super) async fn ready(State(shared): State<Arc<Shared>>, Anyone(caller): Anyone) -> (StatusCode, Json<Value>) {
     let snapshot = shared.snapshot().await;
-    let report = report(&*shared.console.health, snapshot.as_ref().as_ref().ok());
-    let ready = report.phase == Phase::Serving && snapshot.is_ok();
+    let report = shared.report(&snapshot).await;
+    let phase = shared.console.health.phase();
+    let ready = phase == Phase::Serving && snapshot.is_ok();
     let lanes = snapshot
         .as_ref()
         .as_ref()
@@ -103,7 +105,7 @@ pub(super) async fn ready(State(shared): State<Arc<Shared>>, Anyone(caller): Any
     let count = |is: fn(&LaneStatus) -> bool| lanes.iter().filter(|lane| is(lane)).count();
     let mut body = json!({
         "ready": ready,
-        "phase": report.phase,
+        "phase": phase,
         "journal": if snapshot.is_ok() { "reachable" } else { "unreachable" },
         "tenants": report.tenants,
         "problems": report.problems.len(),

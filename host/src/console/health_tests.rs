@@ -10,7 +10,7 @@ async fn only_a_host_that_serves_is_ready() {
     let stand = Stand::new().await;
     assert_eq!(stand.text(Method::GET, "/livez", "", "").await.0, 200);
     for (phase, expected) in [(Phase::Starting, 503), (Phase::Serving, 200), (Phase::Stopping, 503)] {
-        stand.health.0.lock().unwrap().phase = phase;
+        *stand.health.phase.lock().unwrap() = phase;
         let (status, body) = stand.get("/readyz", "").await;
         assert_eq!(status, expected, "{body}");
         assert_eq!(body["ready"], expected == 200);
@@ -31,7 +31,7 @@ async fn strangers_get_counts_and_holders_of_tokens_what_concerns_them() {
         connector: None,
         message: "tenants/x.toml:1: wrong".to_owned(),
     };
-    stand.health.0.lock().unwrap().problems = vec![problem(None), problem(Some("acme")), problem(Some("other"))];
+    stand.health.report.lock().unwrap().problems = vec![problem(None), problem(Some("acme")), problem(Some("other"))];
     let (status, open) = stand.get("/readyz", "").await;
     assert_eq!(
         (status, &open["problems"], &open["parked"]),

@@ -10,7 +10,6 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 
 use super::access::Anyone;
 use super::exposition;
-use super::health::report;
 use super::problem::Problem;
 use super::router::Shared;
 
@@ -124,8 +123,8 @@ pub(super) async fn show(
     let handle = &shared.console.metrics;
     let mut text = handle.render();
     let snapshot = shared.snapshot().await;
+    let problems = shared.report(&snapshot).await.problems.len();
     let snapshot = snapshot.as_ref().as_ref().ok();
-    let problems = report(&*shared.console.health, snapshot).problems.len();
     exposition::write(&mut text, snapshot, problems, shared.console.clock.now());
     Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], text))
 }

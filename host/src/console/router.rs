@@ -14,7 +14,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::Semaphore;
 
 use super::body::MAX_BODY_BYTES;
-use super::health::{ANSWER_WITHIN, Health, Snapshot};
+use super::health::{ANSWER_WITHIN, Health, HealthReport, Snapshot, report};
 use super::problem::Problem;
 use super::recent::Recent;
 use super::{events, health, jobs, lanes, metrics};
@@ -52,6 +52,7 @@ impl fmt::Debug for Console {
 pub(super) struct Shared {
     pub(super) console: Console,
     snapshot: Recent<Result<Snapshot, JournalError>>,
+    report: Recent<HealthReport>,
     lists: Arc<Semaphore>,
 }
 
@@ -88,6 +89,18 @@ impl Shared {
             .flatten()
             .unwrap_or_else(|| Arc::new(Err(JournalError::Unavailable("no answer within 2 s".into()))))
     }
+
+    /// How the host is with what the journal says of it, not older than a second: it walks through all tenants and lanes,
+    /// and anybody may ask.
+    pub(super) async fn report(&self, snapshot: &Arc<Result<Snapshot, JournalError>>) -> Arc<HealthReport> {
+        let (health, snapshot) = (Arc::clone(&self.console.health), Arc::clone(snapshot));
+        let read = move || report(&*health, snapshot.as_ref().as_ref().ok());
+        let remembered = self.report.get({
+            let read = read.clone();
+            async move { read() }
+        });
+        remembered.await.unwrap_or_else(|| Arc::new(read()))
+    }
 }
 
 /// The answer where nothing is. For the whole server, since it can have only one.
@@ -105,6 +118,7 @@ pub fn router(console: Console) -> Router {
     let shared = Arc::new(Shared {
         console,
         snapshot: Recent::default(),
+        report: Recent::default(),
         lists: Arc::new(Semaphore::new(LISTS_AT_A_TIME)),
     });
     Router::new()

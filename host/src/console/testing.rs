@@ -46,11 +46,18 @@ pub(crate) struct Stand {
 
 /// A host that says what a test sets.
 #[derive(Debug)]
-pub(crate) struct FixedHealth(pub(crate) Mutex<HealthReport>);
+pub(crate) struct FixedHealth {
+    pub(crate) phase: Mutex<Phase>,
+    pub(crate) report: Mutex<HealthReport>,
+}
 
 impl Health for FixedHealth {
+    fn phase(&self) -> Phase {
+        *self.phase.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn report(&self) -> HealthReport {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.report.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn knows(&self, tenant: &str, connector: Option<&str>) -> bool {
@@ -82,11 +89,13 @@ impl Stand {
             .unwrap();
         let (secrets, tokens) = make_tokens(&folder);
         let report = HealthReport {
-            phase: Phase::Serving,
             tenants: 2,
             problems: Vec::new(),
         };
-        let health = Arc::new(FixedHealth(Mutex::new(report)));
+        let health = Arc::new(FixedHealth {
+            phase: Mutex::new(Phase::Serving),
+            report: Mutex::new(report),
+        });
         let console = Console {
             journal: journal.clone(),
             tokens: Arc::clone(&tokens),

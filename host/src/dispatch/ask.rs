@@ -102,7 +102,7 @@ pub async fn by_hand(connector: &Connector, question: Question) -> Result<Vec<As
             );
             return Err(Stop::Failed(text));
         }
-        guard::check(connector, &intake::Person::default(), &[account], &Gate::in_memory())?;
+        guard::check(connector, &intake::Person::default(), &[account], &Gate::in_memory()).await?;
     }
     let (answer, record) = ask(plugin, grant, &question, &token).await;
     done.push(Asked {

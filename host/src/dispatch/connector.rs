@@ -22,6 +22,7 @@ use crate::tenant::{
     ConfigError, ConnectorConfig, Location, Mode, PluginSource, Policy, SigningKey, Tenant, did_you_mean,
     signature_file,
 };
+use crate::text::excerpt;
 
 /// What every connector needs of the process.
 #[derive(Debug)]
@@ -250,24 +251,35 @@ pub(super) fn identity(plugin: &Plugin) -> PluginIdentity {
     }
 }
 
+/// Most problems with a connector's settings that are told: 20. A schema of 64 KiB can find thousands in one setting.
+const MAX_SETTING_PROBLEMS: usize = 20;
+
+/// Most characters of a schema's own words in a problem: 300.
+const MAX_SCHEMA_WORDS: usize = 300;
+
 fn check_settings(plugin: &Plugin, config: &ConnectorConfig) -> Result<(), ConfigError> {
     let schema = plugin.descriptor.settings_validator().map_err(|error| {
         config
             .at("plugin")
             .error(format!("the plugin's settings schema cannot be used: it {error}"))
     })?;
-    let errors = schema.iter_errors(&config.settings).map(|error| {
-        let pointer = error.instance_path().to_string();
-        let schema = &plugin.descriptor.settings_schema;
-        let described = match error.kind() {
-            ValidationErrorKind::AdditionalProperties { unexpected } => meant_settings(schema, &pointer, unexpected),
-            _ => describe_setting(schema, &pointer),
-        };
-        // Without the value: it may be a key that was put into the wrong line.
-        config
-            .settings_at(&pointer)
-            .error(format!("{}{described}", error.masked()))
-    });
+    let errors = schema
+        .iter_errors(&config.settings)
+        .take(MAX_SETTING_PROBLEMS)
+        .map(|error| {
+            let pointer = error.instance_path().to_string();
+            let schema = &plugin.descriptor.settings_schema;
+            let described = match error.kind() {
+                ValidationErrorKind::AdditionalProperties { unexpected } => {
+                    meant_settings(schema, &pointer, unexpected)
+                }
+                _ => describe_setting(schema, &pointer),
+            };
+            // Without the value: it may be a key that was put into the wrong line.
+            config
+                .settings_at(&pointer)
+                .error(excerpt(&error.masked().to_string(), MAX_SCHEMA_WORDS) + &described)
+        });
     ConfigError::collect(errors)
 }
 
@@ -291,7 +303,7 @@ fn path_of_setting(pointer: &str) -> String {
 fn describe_setting(schema: &Value, pointer: &str) -> String {
     let path = path_of_setting(pointer);
     match schema.pointer(&format!("{path}/description")).and_then(Value::as_str) {
-        Some(text) if !pointer.is_empty() => format!("; it is: {text}"),
+        Some(text) if !pointer.is_empty() => format!("; it is: {}", excerpt(text, MAX_SCHEMA_WORDS)),
         _ => String::new(),
     }
 }

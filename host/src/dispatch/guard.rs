@@ -18,13 +18,13 @@ const HOLD_SEVERAL: &str = "several-accounts";
 /// [`Stop::Refused`] for protected people and for the account that the connector itself works with, whatever their
 /// standing; [`Stop::Held`] for administrators, and for several open accounts unless `close_all`, where an operator who
 /// was shown all of these accounts has not released the job from that already.
-pub(super) fn check(
+pub(super) async fn check(
     connector: &Connector,
     person: &intake::Person,
     accounts: &[Account],
     gate: &Gate<'_>,
 ) -> Result<(), Stop> {
-    refuse_protected(connector, person, accounts)?;
+    refuse_protected(connector, person, accounts).await?;
     let own: Vec<&str> = connector.grant.own_accounts().collect();
     if let Some(account) = accounts
         .iter()
@@ -73,18 +73,22 @@ fn several(open: &[&Account]) -> String {
 }
 
 /// Protection is by the person and by every account found: an alias in the event must not get around it.
-fn refuse_protected(connector: &Connector, person: &intake::Person, accounts: &[Account]) -> Result<(), Stop> {
-    let of_person = [&person.email, &person.id, &person.target_id, &person.name];
-    let of_accounts = accounts
-        .iter()
-        .flat_map(|account| [Some(&account.id), account.email.as_ref(), account.name.as_ref()]);
-    let values = of_person.into_iter().map(Option::as_ref).chain(of_accounts).flatten();
-    for value in values {
-        if let Some(pattern) = connector.policy.protected.matches(value) {
-            return Err(Stop::Refused(format!(
-                "{value} is protected by `{pattern}` in [policy]"
-            )));
+///
+/// Between two accounts other tasks have their turn: a plugin may find a hundred, each to be compared with ten thousand
+/// patterns.
+async fn refuse_protected(connector: &Connector, person: &intake::Person, accounts: &[Account]) -> Result<(), Stop> {
+    let protected = &connector.policy.protected;
+    let refuse = |values: &[Option<&String>]| {
+        let mut fits = values.iter().flatten().map(|value| (value, protected.matches(value)));
+        fits.find_map(|(value, pattern)| Some(format!("{value} is protected by `{}` in [policy]", pattern?)))
+            .map_or(Ok(()), |reason| Err(Stop::Refused(reason)))
+    };
+    refuse(&[&person.email, &person.id, &person.target_id, &person.name].map(Option::as_ref))?;
+    for (number, account) in accounts.iter().enumerate() {
+        if number > 0 {
+            tokio::task::yield_now().await;
         }
+        refuse(&[Some(&account.id), account.email.as_ref(), account.name.as_ref()])?;
     }
     Ok(())
 }

@@ -85,7 +85,7 @@ impl Procedure<'_, '_> {
             found => found?,
         };
         step::passed("found");
-        if let Err(stop) = guard::check(self.connector, person, &found, self.gate) {
+        if let Err(stop) = guard::check(self.connector, person, &found, self.gate).await {
             return Err(self.with_intended(stop).await?);
         }
         let end = match self.close_found(person, &found, dry_run).await {
@@ -275,7 +275,7 @@ impl Procedure<'_, '_> {
         if account.standing == Standing::Closed {
             return Ok(true);
         }
-        guard::check(self.connector, person, std::slice::from_ref(&account), self.gate)?;
+        guard::check(self.connector, person, std::slice::from_ref(&account), self.gate).await?;
         // A read need not say the address. Where it does, the account may be somebody else's by now.
         if account.email.is_some() {
             guard::recheck(person, std::slice::from_ref(&account))?;

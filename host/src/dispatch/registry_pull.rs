@@ -12,9 +12,9 @@ use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
-use crate::capability::printable;
 use crate::sandbox::Plugin;
 use crate::tenant::{MAX_SIGNATURES_BYTES, RegistryPlugin, parse_digest};
+use crate::text::printable;
 
 /// Longest pull: 60 seconds. An interpreter's 18 MB come in less over 3 Mbit/s.
 const PULL_WITHIN: Duration = Duration::from_secs(60);

@@ -3,7 +3,8 @@
 use super::bindings::exeunt::connector::types::{Account, Failure};
 use super::bindings::exports::exeunt::connector::user_closure::Accounts;
 use super::limits::SandboxLimits;
-use crate::capability::{Token, is_odd, printable};
+use crate::capability::Token;
+use crate::text::{is_odd, printable};
 
 /// Whether an account may be kept.
 ///

@@ -17,6 +17,7 @@ use super::describe;
 use super::engine::{Sandbox, State};
 use crate::capability::{Descriptor, Needs};
 use crate::tenant::digest_text;
+use crate::text::excerpt;
 
 /// The package and version of the contract that this host speaks.
 pub const CONTRACT: (&str, &str) = ("exeunt:connector", "0.1.0");
@@ -49,6 +50,10 @@ impl fmt::Debug for Plugin {
     }
 }
 
+/// Most characters of what a file says of itself, or what a library says of it: 1,000. It holds names from the file, which
+/// may be as long as the file.
+const MAX_SAID: usize = 1000;
+
 /// Why a file is not admitted, in words for whoever placed it there.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AdmissionError {
@@ -61,17 +66,18 @@ pub enum AdmissionError {
         allowed: usize,
     },
     /// Not WebAssembly at all.
-    #[error("it is not WebAssembly: {0}")]
+    #[error("it is not WebAssembly: {}", excerpt(.0, MAX_SAID))]
     NotWasm(String),
     /// A core module, not yet a component.
     #[error("it is a core module, not a component; run `exeunt plugin build FILE -o COMPONENT` on it first")]
     CoreModule,
     /// Imports or exports are not those of the world.
-    #[error("it is not a connector: {0}")]
+    #[error("it is not a connector: {}", excerpt(.0, MAX_SAID))]
     OtherWorld(String),
     /// Made for another version of the contract.
     #[error(
-        "it was built against {package}@{found}, this host speaks {spoken}; rebuild it with the wit/ of this version"
+        "it was built against {package}@{}, this host speaks {spoken}; rebuild it with the wit/ of this version",
+        excerpt(found, MAX_SAID)
     )]
     OtherVersion {
         /// Package name.
@@ -82,10 +88,10 @@ pub enum AdmissionError {
         spoken: String,
     },
     /// It cannot be compiled or linked.
-    #[error("it cannot be loaded: {0}")]
+    #[error("it cannot be loaded: {}", excerpt(.0, MAX_SAID))]
     Unloadable(String),
     /// `describe` failed.
-    #[error("its `describe` failed: {0}")]
+    #[error("its `describe` failed: {}", excerpt(.0, MAX_SAID))]
     Undescribed(String),
     /// The description contradicts itself.
     #[error("its descriptor is wrong: {}", .0.join("; "))]

@@ -15,7 +15,8 @@ use super::bindings::exeunt::connector::types::{Account, Failure, Person};
 use super::bindings::exports::exeunt::connector::user_closure::Accounts;
 use super::engine::State;
 use super::pace::{Account as Used, paced};
-use crate::capability::{Call, CallRecord, LimitReached, Token, Verb, is_odd};
+use crate::capability::{Call, CallRecord, LimitReached, Token, Verb};
+use crate::text::is_odd;
 
 /// How a verb call ended: its answer or failure, or a fault of the guest or host; and what it did on the way.
 #[derive(Debug)]

@@ -18,7 +18,7 @@ use wasmtime::Engine;
 
 use super::engine::config;
 use super::limits::SandboxLimits;
-use crate::capability::printable;
+use crate::text::printable;
 
 /// Compilers at a time: 2. What one may take of memory is the machine's, too.
 const AT_ONCE: usize = 2;

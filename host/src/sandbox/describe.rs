@@ -3,8 +3,9 @@
 use super::bindings::exports::exeunt::connector::descriptor as guest;
 use crate::capability::{
     BodyTemplate, Descriptor, EndpointDeclaration, KeyDeclaration, KeyExchange, KeyKind, Method, PathTemplate,
-    Placement, Reach, Verb, printable,
+    Placement, Reach, Verb,
 };
+use crate::text::printable;
 
 /// Problems that are told to the author at once; nobody mends more in one go.
 const MAX_PROBLEMS: usize = 20;

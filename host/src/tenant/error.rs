@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::text::printable;
+
 /// A place in a configuration file, cheap to keep with a value.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Location {
@@ -62,7 +64,8 @@ impl Location {
     pub(crate) fn problem(&self, message: impl Into<String>) -> Problem {
         Problem {
             location: self.clone(),
-            message: message.into(),
+            // Of guests and of files, whose text must neither drive a terminal nor begin a line.
+            message: printable(&message.into()),
         }
     }
 }

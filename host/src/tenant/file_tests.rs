@@ -8,7 +8,9 @@ use serde_json::json;
 use super::*;
 use crate::tenant::PluginSource;
 use crate::tenant::{Becomes, LeaverRule, Location, MAX_CONFIG_BYTES, Mode, PersonMapping, SourceAuth, SourceKind};
-use crate::tenant::{DEFAULT_MAX_AGE, MAX_BREAKER_CLOSURES, MAX_PATTERN_BYTES, MAX_PATTERNS, MAX_SOURCE_SECRETS};
+use crate::tenant::{
+    DEFAULT_MAX_AGE, MAX_BREAKER_CLOSURES, MAX_PATTERN_BYTES, MAX_PATTERN_STARS, MAX_PATTERNS, MAX_SOURCE_SECRETS,
+};
 
 fn parse(text: &str) -> Result<Tenant, String> {
     let host = HostConfig::default_for(Path::new("/srv/exeunt"));
@@ -140,7 +142,9 @@ fn a_whole_tenant_file_is_read() {
 #[test]
 fn an_empty_file_is_a_tenant_with_the_default_policy() {
     let tenant = parse("").unwrap();
-    assert!(tenant.sources.is_empty() && tenant.connectors.is_empty() && tenant.policy.protected.is_empty());
+    assert!(
+        tenant.sources.is_empty() && tenant.connectors.is_empty() && tenant.policy.protected.matches("a").is_none()
+    );
     assert_eq!(
         (tenant.policy.breaker.closures, tenant.policy.breaker.per),
         (25, Duration::from_secs(3600))
@@ -592,6 +596,13 @@ fn limits_of_lists_hold_at_and_one_past() {
         policy(vec!["a".to_owned(); MAX_PATTERNS + 1])
             .unwrap_err()
             .contains("over 10000 patterns")
+    );
+    assert!(policy(vec!["a*".repeat(MAX_PATTERN_STARS)]).is_ok());
+    assert!(
+        policy(vec!["a*".repeat(MAX_PATTERN_STARS + 1)])
+            .unwrap_err()
+            .to_string()
+            .contains("has over 8 `*`")
     );
     assert!(policy(vec!["a".repeat(MAX_PATTERN_BYTES)]).is_ok());
     assert!(

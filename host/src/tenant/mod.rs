@@ -43,7 +43,9 @@ pub use keys::{MAX_KEY_BITS, MIN_KEY_BITS, SignError, SigningKey};
 pub use names::{MAX_NAME_BYTES, did_you_mean, nearest};
 pub(crate) use names::{is_name, quoted};
 pub use plugin_source::{PluginRegistry, PluginSource, RegistryPlugin};
-pub use policy::{Breaker, MAX_BREAKER_CLOSURES, MAX_DURATION, MAX_PATTERN_BYTES, MAX_PATTERNS, Policy, Protected};
+pub use policy::{
+    Breaker, MAX_BREAKER_CLOSURES, MAX_DURATION, MAX_PATTERN_BYTES, MAX_PATTERN_STARS, MAX_PATTERNS, Policy, Protected,
+};
 pub use reader::MAX_CONFIG_BYTES;
 pub(crate) use reader::{Item, Table, read, read_text};
 pub use replace::replace;

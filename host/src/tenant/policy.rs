@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use unicode_normalization::UnicodeNormalization as _;
+use url::Host;
+
 use super::names::quoted;
 use super::reader::{Item, Table};
 
@@ -14,6 +17,9 @@ pub const MAX_PATTERNS: usize = 10_000;
 
 /// Longest pattern in `protected`: 320 bytes, the longest e-mail address.
 pub const MAX_PATTERN_BYTES: usize = 320;
+
+/// Most `*` in one pattern: 8. Each is one more search through every address and name that a plugin finds.
+pub const MAX_PATTERN_STARS: usize = 8;
 
 /// Longest duration in a tenant file: ten years and their leap days. The article that this project starts from signs
 /// assertions for that long; nothing needs more.
@@ -94,30 +100,20 @@ impl Protected {
         Self {
             patterns: patterns
                 .into_iter()
-                .map(|pattern| (pattern.to_owned(), pattern.to_lowercase()))
+                .map(|pattern| (pattern.to_owned(), fold(pattern)))
                 .collect(),
         }
     }
 
-    /// The first pattern that fits an address or id, as it was written.
+    /// The first pattern that fits an address, an id or a name, as it was written. Case, space around it and other
+    /// spellings of the same letters make no difference.
     #[must_use]
     pub fn matches(&self, value: &str) -> Option<&str> {
-        let value = value.to_lowercase();
+        let value = fold(value);
         self.patterns
             .iter()
             .find(|(_, folded)| fits(folded, &value))
             .map(|(written, _)| written.as_str())
-    }
-
-    /// The patterns as they were written.
-    pub fn patterns(&self) -> impl Iterator<Item = &str> {
-        self.patterns.iter().map(|(written, _)| written.as_str())
-    }
-
-    /// Whether nobody is protected.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.patterns.is_empty()
     }
 
     fn read(item: &Item<'_>) -> Self {
@@ -132,9 +128,26 @@ impl Protected {
                 item.note("is empty or has space around it, so it would protect nobody; write an address or an id");
             } else if pattern.len() > MAX_PATTERN_BYTES {
                 item.note(format!("is over {MAX_PATTERN_BYTES} bytes, the limit for a pattern"));
+            } else if pattern.matches('*').count() > MAX_PATTERN_STARS {
+                item.note(format!("has over {MAX_PATTERN_STARS} `*`, the limit for a pattern"));
             }
         }
         Self::new(written.into_iter().map(|(pattern, _)| pattern))
+    }
+}
+
+/// One spelling for all that look the same: compatibility forms composed (NFKC), small letters, no space around, and the
+/// domain as it is in DNS. An event, a target and a policy may each have another one.
+fn fold(text: &str) -> String {
+    let text = text.trim();
+    if text.is_ascii() {
+        return text.to_ascii_lowercase();
+    }
+    let folded = text.nfkc().collect::<String>().to_lowercase();
+    let domain = folded.rsplit_once('@').filter(|(_, domain)| !domain.is_ascii());
+    match domain.map(|(local, domain)| (local, Host::parse(domain))) {
+        Some((local, Ok(domain))) => format!("{local}@{domain}"),
+        _ => folded.trim().to_owned(),
     }
 }
 

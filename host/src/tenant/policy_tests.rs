@@ -29,7 +29,35 @@ fn patterns_match_whole_values_without_case() {
     assert_eq!(Protected::new(["ÄRGER@*"]).matches("ärger@x"), Some("ÄRGER@*"));
     assert_eq!(Protected::new(["*"]).matches(""), Some("*"));
     assert_eq!(Protected::new(["a?[b]"]).matches("axb"), None);
-    assert!(Protected::default().is_empty() && Protected::default().matches("x").is_none());
+    assert!(Protected::default().matches("x").is_none());
+}
+
+#[test]
+fn other_spellings_of_the_same_letters_are_protected_too() {
+    let protected = Protected::new([
+        "j\u{f6}rg@b\u{fc}cher.example",
+        "*@caf\u{e9}.example",
+        "ceo@acme.example",
+    ]);
+    for (value, pattern) in [
+        ("jo\u{308}rg@bu\u{308}cher.example", Some(0)),
+        ("J\u{d6}RG@xn--bcher-kva.example\u{a0}", Some(0)),
+        ("ann@XN--CAF-DMA.example", Some(1)),
+        ("\u{ff43}eo@acme.example", Some(2)),
+        (" ceo@acme.example ", Some(2)),
+        ("jorg@bucher.example", None),
+    ] {
+        let patterns = [
+            "j\u{f6}rg@b\u{fc}cher.example",
+            "*@caf\u{e9}.example",
+            "ceo@acme.example",
+        ];
+        assert_eq!(
+            protected.matches(value),
+            pattern.map(|number: usize| patterns[number]),
+            "{value}"
+        );
+    }
 }
 
 #[test]

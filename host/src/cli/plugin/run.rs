@@ -6,7 +6,6 @@ use anyhow::{anyhow, bail};
 use clap::{Args, ValueEnum};
 
 use crate::author::describe;
-use crate::capability::printable;
 use crate::cli::jobs::pretty;
 use crate::cli::table::show;
 use crate::cli::{Exit, runtime};
@@ -14,6 +13,7 @@ use crate::dispatch::{Asked, by_hand};
 use crate::evidence::{Answer, Question};
 use crate::intake::Person;
 use crate::tenant::{ConnectorConfig, HostConfig, Mode, PluginSource, Tenant, did_you_mean};
+use crate::text::printable;
 
 /// Calls one verb of a plugin by hand, at the target of a tenant's connector.
 ///

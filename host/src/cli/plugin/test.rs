@@ -6,9 +6,9 @@ use clap::Args;
 
 use super::admit;
 use crate::author::{Coverage, Played, Script, play};
-use crate::capability::printable;
 use crate::cli::Exit;
 use crate::cli::table::say;
+use crate::text::printable;
 
 /// Runs a plugin's verbs against a scripted target: requests expected, answers given, no network and no real key.
 ///

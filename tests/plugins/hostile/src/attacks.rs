@@ -53,7 +53,8 @@ macro_rules! for_each_attack {
                 "path escapes (.., %2e, //host, \\, absolute URL, user info, query in path, Unicode)",
                 "one strict parser; segments are checked decoded and written anew";
             WriteWhileReading => egress::reading_verbs_cannot_write,
-                "unsafe method or body inside mint, find, read or page", "verb rule: GET and HEAD without body only";
+                "unsafe method or body inside mint, find, read or page, or a query parameter that overrides the method",
+                "verb rule: GET and HEAD without body, and without such a parameter, only";
             UnknownEndpoint => egress::an_endpoint_must_be_declared,
                 "endpoint that was not declared", "endpoints are names that the operator bound";
             UndeclaredPath => egress::a_path_must_be_declared_and_granted,
@@ -89,6 +90,9 @@ macro_rules! for_each_attack {
             Unscramble => secrets::a_secret_that_the_guest_decodes_goes_no_further,
                 "target echoes the token in a form that the scrubber does not know; the guest decodes it",
                 "failures, accounts, log lines and recorded requests are scrubbed as well";
+            GuessSecret => secrets::a_guess_of_a_secret_that_is_right_ends_the_call,
+                "the author's own server sends guesses of a secret, to see which are blanked",
+                "pieces that are too long to try all; where no key goes, a secret in an answer ends the call";
             EchoAssertion => secrets::an_echoed_assertion_is_blanked,
                 "target echoes the signed assertion, or the token in another header", "scrubber, also over the token exchange";
             UseAfterDrop => secrets::a_dropped_handle_is_gone,
@@ -161,6 +165,8 @@ macro_rules! for_each_lie {
                 "settings schema that is not JSON", "refused at admission";
             SchemaBomb => descriptor::a_schema_that_unfolds_without_end_is_refused,
                 "settings schema that unfolds to billions of checks", "references are counted as if written out";
+            Complaining => descriptor::what_a_schema_says_of_mistakes_has_a_limit,
+                "settings schema that finds thousands of mistakes and has a page to say about each", "limits on both; made printable";
             ManyEntries => descriptor::lists_have_limits,
                 "descriptor with thousands of entries", "limit on entries, and on what is said about them";
             LooseClose => descriptor::an_unsafe_line_names_the_account,

@@ -50,11 +50,14 @@ pub(crate) fn describe() -> Descriptor {
             said.name = "Hostile\u{1b}[2J".to_owned();
             said.version = "latest".to_owned();
             said.endpoints.push(endpoint("a/b"));
+            said.endpoints[0].purpose.push_str("\u{1b}]0;all is well\u{7}");
+            said.keys[0].purpose.push_str("\r\nerror: none");
             said.endpoints.push(endpoint("api"));
             said.trace_header = Some("x trace\r\n".to_owned());
         }
         Some(Lie::SchemaNotJson) => said.settings_schema = "{".to_owned(),
         Some(Lie::SchemaBomb) => said.settings_schema = schema_bomb(),
+        Some(Lie::Complaining) => said.settings_schema = complaining(),
         Some(Lie::ManyEntries) => {
             let more = (0..10_000).map(|number| endpoint(&format!("Endpoint{number}")));
             said.endpoints.extend(more);
@@ -212,6 +215,19 @@ fn signing_key(endpoint: &str) -> SigningKey {
         issuer: "/issuer".to_owned(),
         subject: "/subject".to_owned(),
     }
+}
+
+/// Finds four thousand mistakes in one setting, and has thirty thousand characters to say about it.
+fn complaining() -> String {
+    let list = |one: &str, times| vec![one; times].join(",");
+    let (some, many) = (
+        list(r#"{"type":"integer"}"#, 20),
+        list(r##"{"$ref":"#/$defs/some"}"##, 200),
+    );
+    let said = "\\u001b[2K\\rerror: ".to_owned() + &"long ".repeat(6_000);
+    format!(
+        r#"{{"$defs":{{"some":{{"allOf":[{some}]}}}},"properties":{{"issuer":{{"description":"{said}","allOf":[{many}]}}}}}}"#
+    )
 }
 
 /// Thirty definitions, each of which checks the next one twice: a billion checks.

@@ -147,6 +147,18 @@ pub(super) fn write_while_reading(visit: &Visit<'_>) -> Attacked {
         with_body.body = Some(Vec::new());
         requests.push(with_body);
     }
+    for name in [
+        "_method",
+        "$Method",
+        "X-HTTP-Method-Override",
+        "x_http_method",
+        "x-method-override",
+        "methodOverride",
+    ] {
+        let mut overridden = get("/hostile/ok");
+        overridden.query.push((name.to_owned(), "DELETE".to_owned()));
+        requests.push(overridden);
+    }
     each_denied(requests, visit.token)
 }
 

@@ -73,6 +73,7 @@ impl<'a> Visit<'a> {
             Attack::EndlessHead => egress::fetch(self, &self.settings.kind),
             Attack::EchoToken => secrets::echo(self),
             Attack::EchoTokenLater => secrets::echo_later(self),
+            Attack::GuessSecret => secrets::guess(self),
             Attack::EchoPieces => secrets::echo_page(self, "pieces"),
             Attack::EchoEarlier => secrets::echo_page(self, "recall"),
             Attack::Unscramble if self.settings.kind == "account" => Ok(()),

@@ -25,6 +25,12 @@ pub(super) fn echo(visit: &Visit<'_>) -> Attacked {
     leak(target::seen(&answer))
 }
 
+/// What the plugin author's own server sends, where no key goes: guesses, of which a right one would be blanked.
+pub(super) fn guess(_: &Visit<'_>) -> Attacked {
+    let answer = http::send(&request(Method::Get, "other", "/users"), None).map_err(target::failure)?;
+    leak(target::seen(&answer))
+}
+
 /// One of the target's pages on which secrets stand.
 pub(super) fn echo_page(visit: &Visit<'_>, page: &str) -> Attacked {
     let answer = http::send(&get(&format!("/hostile/{page}")), visit.token).map_err(target::failure)?;
