@@ -14,7 +14,7 @@ use super::list::{Picked, parse_limit};
 use super::problem::Problem;
 use super::router::Shared;
 use super::view::{EventPage, EventView};
-use crate::journal::{Decision, EventId, Journal, Page, Scope};
+use crate::journal::{Decision, EventId, Page, Scope};
 use crate::tenant::{Role, did_you_mean};
 
 /// The query of a list of events.
@@ -59,10 +59,8 @@ pub(super) async fn list(
     };
     let mut events = Picked::new(page);
     while let Some(before) = events.look() {
-        let look = Page { before, ..page };
-        let tenant = tenant.clone();
-        let look = async move |journal: Journal| journal.events(&tenant, decision, look).await;
-        let found = shared.in_turn(look).await?;
+        let page = Page { before, ..page };
+        let found = shared.look().await.journal.events(&tenant, decision, page).await?;
         events.take(&found, |event| (event.id, Some(EventView::from(event))));
     }
     let next = events.next();
@@ -89,9 +87,7 @@ pub(super) async fn show(
 ) -> Result<Json<EventView>, Problem> {
     let none = || Problem::not_found("event");
     let id = id.parse().map_err(|_| none())?;
-    let record = shared
-        .in_turn(async move |journal: Journal| journal.event(id).await)
-        .await?;
+    let record = shared.look().await.journal.event(id).await?;
     let record = record
         .filter(|record| caller.sees(&record.summary.tenant))
         .ok_or_else(none)?;

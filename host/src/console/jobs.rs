@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
 use super::access::Caller;
@@ -15,7 +16,7 @@ use super::list::{JobQuery, lane, query_text};
 use super::problem::Problem;
 use super::router::Shared;
 use super::view::{JobDetail, JobPage};
-use crate::journal::{BREAKER_HOLD, HeldFilter, JobId, JobRecord, JobState, Journal, Lane, LaneStatus, Scope};
+use crate::journal::{BREAKER_HOLD, HeldFilter, JobId, JobRecord, JobState, Lane, LaneStatus, Scope};
 use crate::tenant::Role;
 
 /// `GET /v1/jobs`
@@ -38,20 +39,16 @@ pub(super) async fn list(
 }
 
 /// `GET /v1/jobs/{id}`
-pub(super) async fn show(
-    State(shared): State<Arc<Shared>>,
-    caller: Caller,
-    Id(id): Id,
-) -> Result<Json<JobDetail>, Problem> {
+pub(super) async fn show(State(shared): State<Arc<Shared>>, caller: Caller, Id(id): Id) -> Result<Response, Problem> {
     let (id, record) = find(&shared, &caller, &id).await?;
     let transcripts = match caller.has(Role::Audit) {
-        true => {
-            let look = async move |journal: Journal| journal.transcripts(id).await;
-            Some(shared.in_turn(look).await?)
-        }
+        true => Some(shared.look().await.journal.transcripts(id).await?),
         false => None,
     };
-    Ok(Json(JobDetail::new(&record, transcripts)))
+    // Of megabytes of transcripts, which would keep a worker from everybody else's requests.
+    let detail = tokio::task::spawn_blocking(move || Json(JobDetail::new(&record, transcripts)).into_response());
+    let detail = detail.await;
+    detail.map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
 }
 
 /// What is said with an act.
@@ -189,7 +186,7 @@ async fn refuse_open_breaker(shared: &Shared, tenant: Option<&str>, lane: Option
 async fn find(shared: &Shared, caller: &Caller, id: &str) -> Result<(JobId, JobRecord), Problem> {
     let none = || Problem::not_found("job");
     let id = id.parse().map_err(|_| none())?;
-    let record = shared.console.journal.job(id).await?;
+    let record = shared.look().await.journal.job(id).await?;
     let record = record
         .filter(|record| caller.sees(record.summary.lane.tenant()))
         .ok_or_else(none)?;

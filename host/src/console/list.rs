@@ -9,7 +9,7 @@ use super::access::Caller;
 use super::problem::Problem;
 use super::router::Shared;
 use super::view::{JobPage, JobView, state_word};
-use crate::journal::{EventId, JobFilter, JobId, Journal, Lane, Listed, MAX_PAGE, Outcome, Page, Scope, State};
+use crate::journal::{EventId, JobFilter, JobId, Lane, Listed, MAX_PAGE, Outcome, Page, Scope, State};
 use crate::tenant::did_you_mean;
 
 /// Most looks at the journal for one page of an answer. A look may end before the page is full: the journal does not tell
@@ -137,9 +137,8 @@ impl JobQuery {
         let step = if picks { MAX_PAGE } else { self.page.limit };
         let mut jobs = Picked::new(self.page);
         while let Some(before) = jobs.look() {
-            let (filter, page) = (self.filter.clone(), Page { before, limit: step });
-            let look = async move |journal: Journal| journal.jobs(&filter, page).await;
-            let found = shared.in_turn(look).await?;
+            let page = Page { before, limit: step };
+            let found = shared.look().await.journal.jobs(&self.filter, page).await?;
             jobs.take(&found, |job| {
                 let fits = self.state.is_none_or(|state| state == state_word(&job.state));
                 (job.id, fits.then(|| JobView::from(job)))

@@ -22,6 +22,7 @@ mod metrics;
 mod problem;
 mod recent;
 mod router;
+mod turns;
 mod view;
 
 pub use body::{MAX_BODY_BYTES, MAX_REASON_BYTES};

@@ -7,16 +7,17 @@ use arc_swap::ArcSwap;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderValue, StatusCode, header};
-use axum::middleware::map_response;
+use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use metrics_exporter_prometheus::PrometheusHandle;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::body::MAX_BODY_BYTES;
 use super::health::{ANSWER_WITHIN, Health, HealthReport, Snapshot, report};
 use super::problem::Problem;
 use super::recent::Recent;
+use super::turns::{Turns, in_turn};
 use super::{events, health, jobs, lanes, metrics};
 use crate::clock::SharedClock;
 use crate::journal::{Journal, JournalError};
@@ -53,31 +54,29 @@ pub(super) struct Shared {
     pub(super) console: Console,
     snapshot: Recent<Result<Snapshot, JournalError>>,
     report: Recent<HealthReport>,
-    lists: Arc<Semaphore>,
+    lists: Semaphore,
+    pub(super) turns: Turns,
 }
 
 /// Looks for lists at a time: 2 of the journal's four readers, so that whoever lists much leaves the others for the health
 /// check, by which a balancer tells whether anybody's events may come here.
 const LISTS_AT_A_TIME: usize = 2;
 
+/// The journal, for one look.
+#[derive(Debug)]
+pub(super) struct Look<'a> {
+    pub(super) journal: &'a Journal,
+    _turn: Option<SemaphorePermit<'a>>,
+}
+
 impl Shared {
-    /// Asks the journal when it is this look's turn: of each look and not of each list, so that lists take turns.
-    ///
-    /// In a task of its own, since a client that hangs up must not give its turn away while the database still works.
-    pub(super) async fn in_turn<T, F>(&self, ask: impl FnOnce(Journal) -> F) -> Result<T, JournalError>
-    where
-        T: Send + 'static,
-        F: Future<Output = Result<T, JournalError>> + Send + 'static,
-    {
-        // Nobody closes this semaphore.
-        let turn = Arc::clone(&self.lists).acquire_owned().await.ok();
-        let ask = ask(self.console.journal.clone());
-        let asked = tokio::spawn(async move {
-            let answer = ask.await;
-            drop(turn);
-            answer
-        });
-        asked.await.map_err(|error| JournalError::Stream(error.to_string()))?
+    /// The journal, when it is this look's turn: of each look and not of each list, so that lists take turns.
+    pub(super) async fn look(&self) -> Look<'_> {
+        Look {
+            journal: &self.console.journal,
+            // Nobody closes this semaphore.
+            _turn: self.lists.acquire().await.ok(),
+        }
     }
 
     /// What the journal says of all lanes, not older than a second.
@@ -119,7 +118,8 @@ pub fn router(console: Console) -> Router {
         console,
         snapshot: Recent::default(),
         report: Recent::default(),
-        lists: Arc::new(Semaphore::new(LISTS_AT_A_TIME)),
+        lists: Semaphore::new(LISTS_AT_A_TIME),
+        turns: Turns::default(),
     });
     Router::new()
         .route("/v1/jobs", get(jobs::list))
@@ -134,6 +134,7 @@ pub fn router(console: Console) -> Router {
         .route("/v1/pause", post(lanes::pause))
         .route("/v1/resume", post(lanes::resume))
         .route("/v1/breaker/release", post(lanes::release_breaker))
+        .route_layer(from_fn_with_state(Arc::clone(&shared), in_turn))
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(metrics::show))
