@@ -111,7 +111,8 @@ impl Dialect {
         Ok(())
     }
 
-    /// Sets up a connection that writes, and refuses a database that would lose what it acknowledged.
+    /// Sets up a connection that writes, so that a commit is on disk, and on the standby's where there is a synchronous
+    /// one. A PostgreSQL server that never syncs (`fsync = off`) is only warned about: tests run on such ones.
     pub(super) async fn prepare_writer(self, connection: &mut AnyConnection) -> Result<(), JournalError> {
         match self {
             Self::Sqlite => prepare_sqlite(connection).await,
@@ -209,7 +210,8 @@ async fn prepare_postgres(connection: &mut AnyConnection) -> Result<(), JournalE
     if ask(connection, "SHOW fsync").await? == "off" {
         tracing::warn!("PostgreSQL runs with fsync = off: acknowledged events are lost at a crash");
     }
-    if ask(connection, "SHOW synchronous_commit").await? == "off" {
+    // `off` does not wait for the disk, `local` not for a synchronous standby, and `remote_write` not for its disk.
+    if !["on", "remote_apply"].contains(&ask(connection, "SHOW synchronous_commit").await?.as_str()) {
         execute(connection, "SET synchronous_commit = on", Bind::new()).await?;
     }
     for (setting, value) in [
@@ -237,7 +239,28 @@ async fn prepare_postgres(connection: &mut AnyConnection) -> Result<(), JournalE
 
 #[cfg(test)]
 mod tests {
-    use super::check_sqlite_version;
+    use sqlx::Connection as _;
+
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_commit_waits_for_the_disks_whatever_the_database_says() {
+        sqlx::any::install_default_drivers();
+        let url = kit::PrivatePostgres::shared().database();
+        let mut connection = AnyConnection::connect(&url).await.unwrap();
+        for (set, used) in [
+            ("off", "on"),
+            ("local", "on"),
+            ("remote_write", "on"),
+            ("on", "on"),
+            ("remote_apply", "remote_apply"),
+        ] {
+            let set = format!("SET synchronous_commit = {set}");
+            execute(&mut connection, AssertSqlSafe(set), Bind::new()).await.unwrap();
+            Dialect::Postgres.prepare_writer(&mut connection).await.unwrap();
+            assert_eq!(ask(&mut connection, "SHOW synchronous_commit").await.unwrap(), used);
+        }
+    }
 
     #[test]
     fn sqlite_before_the_log_fix_is_refused() {
