@@ -24,8 +24,8 @@ pub(super) enum Jobs {
     Show(Show),
     /// Runs jobs once more that ended without closing anything: some by id, or all that were given up.
     Retry(Retry),
-    /// Ends jobs that wait, as cancelled.
-    Cancel(Act),
+    /// Ends jobs as cancelled: some by id, or all of a tenant's that wait.
+    Cancel(Cancel),
     /// Lets held jobs go on: some by id, or all that fit.
     Release(Release),
 }
@@ -76,14 +76,23 @@ pub(super) struct Show {
     json: bool,
 }
 
-/// Something to do to jobs.
+/// Ends jobs as cancelled: some by id, or all of a tenant's that wait.
 #[derive(Debug, Args)]
-pub(super) struct Act {
+pub(super) struct Cancel {
     #[command(flatten)]
     server: ServerArgs,
     /// Jobs.
-    #[arg(required = true)]
+    #[arg(required_unless_present = "waiting", conflicts_with = "waiting")]
     ids: Vec<String>,
+    /// All of a tenant's that are queued, parked or held.
+    #[arg(long, requires = "tenant")]
+    waiting: bool,
+    /// Tenant, with --waiting.
+    #[arg(long, requires = "waiting")]
+    tenant: Option<String>,
+    /// Only this connector's, with --waiting.
+    #[arg(long, requires = "waiting")]
+    connector: Option<String>,
     /// Why. Kept with the name of the token.
     #[arg(long)]
     reason: String,
@@ -139,7 +148,7 @@ impl Jobs {
             Self::List(list) => list.text(&list.server.client()?).await?,
             Self::Show(job) => job.text(&job.server.client()?).await?,
             Self::Retry(retry) => retry.text(&retry.server.client()?).await?,
-            Self::Cancel(act) => act.text(&act.server.client()?, "cancel").await?,
+            Self::Cancel(cancel) => cancel.text(&cancel.server.client()?).await?,
             Self::Release(release) => release.text(&release.server.client()?).await?,
         };
         show(&text)
@@ -190,48 +199,60 @@ impl Show {
     }
 }
 
-impl Act {
-    async fn text(&self, client: &Client, verb: &str) -> anyhow::Result<String> {
-        act(client, verb, &self.ids, &self.reason).await
+impl Cancel {
+    async fn text(&self, client: &Client) -> anyhow::Result<String> {
+        if !self.waiting {
+            return act(client, "cancel", &self.ids, &self.reason).await;
+        }
+        let of = (self.tenant.as_deref(), self.connector.as_deref());
+        let mut waiting = Vec::new();
+        for state in ["held", "parked", "queued"] {
+            waiting.extend(all(client, ("state", state), of).await?);
+        }
+        if waiting.is_empty() {
+            return Ok("no jobs wait\n".to_owned());
+        }
+        act(client, "cancel", &waiting, &self.reason).await
     }
 }
 
 impl Retry {
     async fn text(&self, client: &Client) -> anyhow::Result<String> {
-        let dead = if self.dead {
-            self.dead_ones(client).await?
-        } else {
-            Vec::new()
-        };
-        if self.dead && dead.is_empty() {
+        if !self.dead {
+            return act(client, "retry", &self.ids, &self.reason).await;
+        }
+        let of = (self.tenant.as_deref(), self.connector.as_deref());
+        let dead = all(client, ("dead", "true"), of).await?;
+        if dead.is_empty() {
             return Ok("no jobs were given up\n".to_owned());
         }
-        let ids = if self.dead { &dead } else { &self.ids };
-        act(client, "retry", ids, &self.reason).await
+        act(client, "retry", &dead, &self.reason).await
     }
+}
 
-    /// Listed to the end before the first is retried, so that none that is given up again comes a second time.
-    async fn dead_ones(&self, client: &Client) -> anyhow::Result<Vec<String>> {
-        let mut ids = Vec::new();
-        let mut cursor = None;
-        loop {
-            let mut query = vec![("dead", "true"), ("limit", "500")];
-            let asked = [
-                ("tenant", &self.tenant),
-                ("connector", &self.connector),
-                ("cursor", &cursor),
-            ];
-            query.extend(
-                asked
-                    .into_iter()
-                    .filter_map(|(key, value)| Some((key, value.as_deref()?))),
-            );
-            let page: JobPage = read(client.get(&["v1", "jobs"], &query).await?)?;
-            ids.extend(page.jobs.iter().map(|job| job.id.to_string()));
-            match page.next {
-                Some(next) => cursor = Some(next),
-                None => return Ok(ids),
-            }
+/// The ids of all jobs of a tenant, or of one connector of it, that fit.
+///
+/// Listed to the end before the first is changed, so that none comes a second time.
+async fn all(
+    client: &Client,
+    fit: (&str, &str),
+    (tenant, connector): (Option<&str>, Option<&str>),
+) -> anyhow::Result<Vec<String>> {
+    let mut ids = Vec::new();
+    let mut cursor = None;
+    loop {
+        let mut query = vec![fit, ("limit", "500")];
+        let asked = [
+            ("tenant", tenant),
+            ("connector", connector),
+            ("cursor", cursor.as_deref()),
+        ];
+        query.extend(asked.into_iter().filter_map(|(key, value)| Some((key, value?))));
+        let page: JobPage = read(client.get(&["v1", "jobs"], &query).await?)?;
+        ids.extend(page.jobs.iter().map(|job| job.id.to_string()));
+        match page.next {
+            Some(next) => cursor = Some(next),
+            None => return Ok(ids),
         }
     }
 }

@@ -18,7 +18,7 @@ async fn print(stand: &Stand, token: &str, words: &[&str]) -> anyhow::Result<Str
         Jobs::List(list) => list.text(&client).await,
         Jobs::Show(job) => job.text(&client).await,
         Jobs::Retry(retry) => retry.text(&client).await,
-        Jobs::Cancel(act) => act.text(&client, "cancel").await,
+        Jobs::Cancel(cancel) => cancel.text(&client).await,
         Jobs::Release(release) => release.text(&client).await,
     }
 }
@@ -205,6 +205,36 @@ async fn all_that_were_given_up_of_a_tenant_are_retried_at_once() {
         "of which tenant?"
     );
     assert!(print(&stand, "ops", &["retry", "--reason", "x"]).await.is_err());
+}
+
+#[tokio::test]
+async fn all_that_wait_of_a_tenant_or_of_a_connector_are_cancelled_at_once() {
+    let stand = Stand::new().await;
+    let docusign = stand.leaver("acme", "a@acme.example", held()).await;
+    let zoom = stand
+        .leaver_of("acme", "zoom", "b@acme.example", NewState::Queued)
+        .await
+        .jobs[0];
+    let other = stand.leaver("other", "c@other.example", NewState::Queued).await;
+    let waits = async |id| {
+        let state = stand.journal.job(id).await.unwrap().unwrap().summary.state;
+        !matches!(state, crate::journal::JobState::Ended { .. })
+    };
+    let cancel = async |more: &[&str]| {
+        let words = ["cancel", "--waiting", "--tenant", "acme", "--reason", "moved away"];
+        print(&stand, "ops", &[&words, more].concat()).await.unwrap()
+    };
+    assert_eq!(cancel(&["--connector", "zoom"]).await, format!("{zoom}  cancelled\n"));
+    assert_eq!((waits(docusign).await, waits(zoom).await), (true, false));
+    assert_eq!(cancel(&[]).await, format!("{docusign}  cancelled\n"));
+    assert_eq!(cancel(&[]).await, "no jobs wait\n");
+    assert!(waits(other).await);
+    for unclear in [
+        &["cancel", "--reason", "x"][..],
+        &["cancel", "--waiting", "--reason", "x"],
+    ] {
+        assert!(print(&stand, "ops", unclear).await.is_err(), "{unclear:?}");
+    }
 }
 
 #[test]

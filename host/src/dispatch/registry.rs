@@ -323,7 +323,9 @@ impl Connectors for Registry {
                 Some(problem) => Lookup::Unready(format!("the tenant `{tenant}` cannot be loaded: {problem}")),
                 None if live.loading.contains(tenant) => Lookup::Absent(still_loading(tenant)),
                 None => Lookup::Absent(format!(
-                    "there is no tenant `{tenant}`; put its file back, or cancel its jobs"
+                    "there is no tenant `{tenant}`; put {} back, or cancel its jobs: {}",
+                    live.host.server.tenant_file(tenant).display(),
+                    cancelling(tenant, None)
                 )),
             };
         };
@@ -331,7 +333,11 @@ impl Connectors for Registry {
             Lookup::Absent(if live.loading.contains(tenant) {
                 still_loading(tenant)
             } else {
-                format!("tenants/{tenant}.toml has no [connectors.{connector}]; add it, or cancel its jobs")
+                format!(
+                    "{} has no [connectors.{connector}]; add it, or cancel its jobs: {}",
+                    live.host.server.tenant_file(tenant).display(),
+                    cancelling(tenant, Some(connector))
+                )
             })
         })
     }
@@ -352,6 +358,12 @@ fn still_loading(tenant: &str) -> String {
     )
 }
 
+/// The command that ends the jobs of a tenant, or of one of its connectors, that wait.
+fn cancelling(tenant: &str, connector: Option<&str>) -> String {
+    let connector = connector.map_or_else(String::new, |connector| format!(" --connector {connector}"));
+    format!("exeunt jobs cancel --waiting --tenant {tenant}{connector} --reason …")
+}
+
 /// Stops the connectors of tenants that go on as they were loaded before, where the host's file no longer grants what they
 /// use: what the host takes back must not stay in force because a tenant's file has a mistake, is gone, or takes long to
 /// load.
@@ -362,8 +374,10 @@ fn withhold(next: &mut Live) {
             continue;
         }
         let reason = format!(
-            "exeunt.toml no longer grants all that [tenants.{name}] had, and tenants/{name}.toml was not loaded since; mend \
-             or restore that file, or cancel its jobs"
+            "exeunt.toml no longer grants all that [tenants.{name}] had, and {} was not loaded since; mend or restore that \
+             file, or cancel its jobs: {}",
+            host.server.tenant_file(name).display(),
+            cancelling(name, None)
         );
         *live = Arc::new(live.withheld(&reason));
     }
