@@ -10,6 +10,9 @@
 //!
 //! One crate, of which the binary is a few lines. A crate for each room lost: nobody uses one room without the others.
 
+#[cfg(not(unix))]
+compile_error!("Exeunt runs on Unix: it keeps secrets and compiled code in files that only one user may read");
+
 pub mod author;
 pub mod capability;
 pub mod cli;

@@ -113,7 +113,6 @@ pub fn new_project(folder: &Path, name: &str, language: Language) -> anyhow::Res
             std::fs::write(&path, &text)
         };
         write().with_context(|| format!("cannot write {}", path.display()))?;
-        #[cfg(unix)]
         if path.extension().is_some_and(|extension| extension == "sh") {
             std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755))
                 .with_context(|| format!("cannot make {} a program", path.display()))?;

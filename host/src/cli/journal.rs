@@ -143,18 +143,12 @@ impl Place {
 }
 
 /// Standard input or output as a file of its own.
-#[cfg(unix)]
 fn standard(stream: impl std::os::fd::AsFd) -> anyhow::Result<tokio::fs::File> {
     let owned = stream
         .as_fd()
         .try_clone_to_owned()
         .context("standard input or output is closed")?;
     Ok(tokio::fs::File::from_std(owned.into()))
-}
-
-#[cfg(not(unix))]
-fn standard<T>(_: T) -> anyhow::Result<tokio::fs::File> {
-    bail!("`-` works on Unix only; name a file")
 }
 
 async fn write(store: &Store, output: impl AsyncWrite + Unpin + Send) -> anyhow::Result<Exported> {

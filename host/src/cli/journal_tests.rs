@@ -32,11 +32,8 @@ async fn an_export_fills_another_journal_and_overwrites_nothing() {
         run(&["export", &file, "--journal", &from]).await.unwrap(),
         Exit::Success
     );
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::MetadataExt as _;
-        assert_eq!(std::fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
-    }
+    use std::os::unix::fs::MetadataExt as _;
+    assert_eq!(std::fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
     let error = run(&["export", &file, "--journal", &from])
         .await
         .unwrap_err()

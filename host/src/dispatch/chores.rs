@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::service::{Connectors, Lookup};
-use crate::journal::{Journal, JournalError, Lane, LaneStatus, Options};
+use crate::journal::{Journal, Lane};
 use crate::tenant::Tenant;
 
 /// How often a parked connector is let go without a reload: every hour. Consent is given at the target, where no file
@@ -22,8 +21,8 @@ pub(super) struct Chores(Mutex<Left>);
 
 #[derive(Debug)]
 struct Left {
-    unpark: BTreeSet<(String, String)>,
-    caps: BTreeMap<(String, String), Option<u32>>,
+    unpark: BTreeSet<Lane>,
+    caps: BTreeMap<Lane, Option<u32>>,
     all_at: Instant,
 }
 
@@ -36,64 +35,59 @@ impl Chores {
         }))
     }
 
-    /// Whatever was wrong with these connectors may be mended.
-    pub(super) fn unpark(&self, lanes: impl Iterator<Item = (String, String)>) {
+    /// Whatever was wrong with these connectors of a tenant may be mended.
+    pub(super) fn unpark<'a>(&self, tenant: &str, connectors: impl Iterator<Item = &'a String>) {
+        let lanes = connectors.filter_map(|connector| lane(tenant, connector));
         self.left().unpark.extend(lanes);
     }
 
     /// How many jobs of its connectors may run at a time.
     pub(super) fn set_caps(&self, tenant: &Tenant) {
-        let caps = tenant.connectors.iter();
-        let caps = caps.map(|(name, config)| ((tenant.name.clone(), name.clone()), config.concurrency));
+        let connectors = tenant.connectors.iter();
+        let caps = connectors.filter_map(|(name, config)| Some((lane(&tenant.name, name)?, config.concurrency)));
         self.left().caps.extend(caps);
     }
 
-    /// Does what is left, after reading all lanes once.
-    pub(super) async fn run(&self, journal: &Journal, connectors: &dyn Connectors) {
-        let now = Instant::now();
-        let is_hour = {
-            let left = self.left();
-            if left.unpark.is_empty() && left.caps.is_empty() && now < left.all_at {
-                return;
+    /// Does what is left. `is_ready` says whether a lane's connector can run here.
+    pub(super) async fn run(&self, journal: &Journal, is_ready: impl Fn(&Lane) -> bool) {
+        self.let_go(journal, is_ready).await;
+        let caps: Vec<(Lane, Option<u32>)> = std::mem::take(&mut self.left().caps).into_iter().collect();
+        if let Err(error) = journal.set_caps(&caps).await {
+            tracing::warn!("how many jobs may run at a time is not set yet: {error}");
+            let mut left = self.left();
+            for (lane, cap) in caps {
+                left.caps.entry(lane).or_insert(cap);
             }
-            now >= left.all_at
-        };
-        let lanes = match journal.lanes(None).await {
-            Ok(lanes) => lanes,
+        }
+    }
+
+    async fn let_go(&self, journal: &Journal, is_ready: impl Fn(&Lane) -> bool) {
+        let now = Instant::now();
+        let is_hour = now >= self.left().all_at;
+        if self.left().unpark.is_empty() && !is_hour {
+            return;
+        }
+        let parked: BTreeSet<Lane> = match journal.lanes(None).await {
+            Ok(lanes) => lanes
+                .into_iter()
+                .filter(|status| status.parked.is_some())
+                .map(|status| status.lane)
+                .collect(),
             Err(error) => return tracing::warn!("lanes cannot be read, so none is let go yet: {error}"),
         };
-        let (mut unpark, caps) = {
-            let mut left = self.left();
-            if is_hour {
-                left.all_at = now + LET_GO_EVERY;
-            }
-            (std::mem::take(&mut left.unpark), std::mem::take(&mut left.caps))
-        };
-        let parked = |status: &&LaneStatus| status.parked.is_some();
-        let parked: BTreeSet<(String, String)> =
-            lanes.iter().filter(parked).map(|status| names(&status.lane)).collect();
+        let mut unpark = std::mem::take(&mut self.left().unpark);
         if is_hour {
-            let is_ready = |(tenant, connector): &&(String, String)| {
-                matches!(connectors.connector(tenant, connector), Lookup::Ready(_))
-            };
-            let ready = parked.iter().filter(is_ready);
-            unpark.extend(ready.cloned());
+            self.left().all_at = now + LET_GO_EVERY;
+            unpark.extend(parked.iter().filter(|lane| is_ready(lane)).cloned());
         }
-        for names in unpark.intersection(&parked) {
-            if let Err(error) = let_go(journal, names).await {
-                tracing::warn!(tenant = names.0, connector = names.1, "cannot be unparked yet: {error}");
-                self.left().unpark.insert(names.clone());
-            }
-        }
-        let current: BTreeMap<_, _> = lanes.iter().map(|status| (names(&status.lane), status.cap)).collect();
-        for (names, wanted) in caps {
-            let default = Options::default().default_cap;
-            if current.get(&names).copied().unwrap_or(default) == wanted.unwrap_or(default) {
-                continue;
-            }
-            if let Err(error) = set_cap(journal, &names, wanted).await {
-                tracing::warn!(tenant = names.0, connector = names.1, "its cap is not set yet: {error}");
-                self.left().caps.entry(names).or_insert(wanted);
+        for lane in unpark.intersection(&parked) {
+            match journal.unpark(lane, "reload").await {
+                Ok(true) => tracing::info!(%lane, "no longer parked: what it waited for may be mended"),
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::warn!(%lane, "cannot be unparked yet: {error}");
+                    self.left().unpark.insert(lane.clone());
+                }
             }
         }
     }
@@ -103,25 +97,69 @@ impl Chores {
     }
 }
 
-fn names(lane: &Lane) -> (String, String) {
-    (lane.tenant().to_owned(), lane.connector().to_owned())
+/// A connector's lane. Its name was checked when its file was read.
+fn lane(tenant: &str, connector: &str) -> Option<Lane> {
+    Lane::new(tenant, connector).ok()
 }
 
-async fn let_go(journal: &Journal, (tenant, connector): &(String, String)) -> Result<(), JournalError> {
-    let lane = Lane::new(tenant.as_str(), connector.as_str())?;
-    if journal.unpark(&lane, "reload").await? {
-        tracing::info!(%lane, "no longer parked: what it waited for may be mended");
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::{Decision, Dedupe, Finish, NewEvent, NewJob, NewState, Options};
+
+    async fn park(journal: &Journal, connector: &str) {
+        let jobs = vec![NewJob {
+            connector: connector.to_owned(),
+            state: NewState::Queued,
+        }];
+        let event = NewEvent {
+            tenant: "acme".to_owned(),
+            source: "hr".to_owned(),
+            dedupe: Dedupe::None,
+            body: Vec::new(),
+            received_at: jiff::Timestamp::UNIX_EPOCH,
+            occurred_at: None,
+            decision: Decision::Leaver,
+            reason: "left".to_owned(),
+            person: None,
+            person_key: None,
+            jobs,
+        };
+        journal.accept(event).await.unwrap();
+        let job = journal
+            .claim("host", Duration::from_secs(60), 1)
+            .await
+            .unwrap()
+            .remove(0);
+        let reason = "consent is missing".to_owned();
+        journal.finish(&job.fence, Finish::Park { reason }, None).await.unwrap();
     }
-    Ok(())
-}
 
-async fn set_cap(
-    journal: &Journal,
-    (tenant, connector): &(String, String),
-    cap: Option<u32>,
-) -> Result<(), JournalError> {
-    let lane = Lane::new(tenant.as_str(), connector.as_str())?;
-    journal.set_cap(&lane, cap).await?;
-    tracing::info!(%lane, cap, "jobs at a time, over all hosts");
-    Ok(())
+    async fn parked(journal: &Journal) -> Vec<String> {
+        let lanes = journal.lanes(None).await.unwrap().into_iter();
+        let parked = lanes.filter(|status| status.parked.is_some());
+        parked.map(|status| status.lane.connector().to_owned()).collect()
+    }
+
+    #[tokio::test]
+    async fn every_hour_what_can_run_is_let_go_and_what_was_mended_at_once() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let url = format!("sqlite:{}", folder.path().join("journal.db").display());
+        let journal = Journal::open(&url, Options::default()).await.unwrap();
+        for connector in ["broken", "docusign", "zoom"] {
+            park(&journal, connector).await;
+        }
+        let chores = Chores::new();
+        let is_ready = |lane: &Lane| lane.connector() != "broken";
+        chores.run(&journal, is_ready).await;
+        assert_eq!(parked(&journal).await, ["broken", "docusign", "zoom"]);
+        chores.unpark("acme", [&"zoom".to_owned()].into_iter());
+        chores.run(&journal, is_ready).await;
+        assert_eq!(parked(&journal).await, ["broken", "docusign"]);
+
+        chores.left().all_at = Instant::now();
+        chores.run(&journal, is_ready).await;
+        assert_eq!(parked(&journal).await, ["broken"]);
+        assert!(chores.left().all_at > Instant::now() + LET_GO_EVERY - Duration::from_secs(60));
+    }
 }

@@ -25,7 +25,7 @@ use super::live::LiveTenant;
 use super::loads::{Loads, One};
 use super::service::{Connectors, Lookup};
 use crate::intake::http::{Directory, OpenSource};
-use crate::journal::Journal;
+use crate::journal::{Journal, Lane};
 use crate::tenant::{DEFAULT_MAX_AGE, HostConfig};
 
 /// How long a tenant's file must be away before it counts as removed: 10 seconds. Editors and `rsync` replace files by
@@ -137,7 +137,7 @@ impl Registry {
             Err(without) => return Err(self.go_on_without(&before, *without)),
         };
         if is_quiet(&before, &found) && loads.is_empty() {
-            self.chores.run(&self.journal, self).await;
+            self.chores.run(&self.journal, |lane| self.is_ready(lane)).await;
             return Ok(());
         }
         let mut next = Live::clone(&before);
@@ -177,7 +177,7 @@ impl Registry {
         } else {
             self.runtime.forget_failures();
         }
-        self.chores.run(&self.journal, self).await;
+        self.chores.run(&self.journal, |lane| self.is_ready(lane)).await;
         Ok(())
     }
 
@@ -217,8 +217,7 @@ impl Registry {
                         let was_ready = old.is_some_and(|old| old.is_ready(connector));
                         live.is_ready(connector) && !was_ready
                     });
-                    self.chores
-                        .unpark(mended.map(|connector| (name.clone(), connector.clone())));
+                    self.chores.unpark(&name, mended);
                     self.chores.set_caps(&live.tenant);
                     if !is_retry {
                         tracing::info!(tenant = name, "loaded");
@@ -301,6 +300,11 @@ impl Registry {
             self.live.store(Arc::new(next));
         }
         error
+    }
+
+    /// Whether a lane's connector can run here.
+    fn is_ready(&self, lane: &Lane) -> bool {
+        matches!(self.connector(lane.tenant(), lane.connector()), Lookup::Ready(_))
     }
 }
 

@@ -18,7 +18,6 @@ use super::leases::{Lease, Leases};
 use super::worker::{Worker, count_end, work};
 use crate::evidence::Outcome;
 use crate::journal::{ClaimedJob, Fence, Finish, Finished, Journal, JournalError, Shares};
-use crate::tenant::DEFAULT_MAX_AGE;
 
 /// How often lanes' counters are checked against what is there: they differ by a bug only.
 const RECONCILE: Duration = Duration::from_secs(60);
@@ -82,10 +81,7 @@ pub trait Connectors: std::fmt::Debug + Send + Sync {
     fn connector(&self, tenant: &str, connector: &str) -> Lookup;
 
     /// How old an event of a tenant's source may be when its account is closed.
-    fn max_age(&self, tenant: &str, source: &str) -> Duration {
-        let _ = (tenant, source);
-        DEFAULT_MAX_AGE
-    }
+    fn max_age(&self, tenant: &str, source: &str) -> Duration;
 }
 
 /// Claims jobs and runs them.

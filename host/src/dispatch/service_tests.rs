@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use super::{Connectors, Lookup, Service, ServiceOptions};
 use crate::clock::ManualClock;
 use crate::journal::{Decision, Dedupe, JobId, JobState, Journal, Lane, NewEvent, NewJob, NewState, Options};
+use crate::tenant::DEFAULT_MAX_AGE;
 
 /// Answers the same for each connector.
 #[derive(Debug)]
@@ -16,6 +17,10 @@ struct Always(Lookup);
 impl Connectors for Always {
     fn connector(&self, _tenant: &str, _connector: &str) -> Lookup {
         self.0.clone()
+    }
+
+    fn max_age(&self, _tenant: &str, _source: &str) -> Duration {
+        DEFAULT_MAX_AGE
     }
 }
 

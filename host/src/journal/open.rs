@@ -1,6 +1,7 @@
 //! Opening a journal, and what holds it together.
 
 use std::fmt;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Once};
 use std::time::Duration;
@@ -340,24 +341,17 @@ fn sqlite_address(path: &str) -> Result<String, String> {
 fn protect(path: &PathBuf) -> std::io::Result<()> {
     let mut open = std::fs::OpenOptions::new();
     open.read(true).write(true).create(true).truncate(false);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
-        let file = open.mode(0o600).open(path)?;
-        if file.metadata()?.permissions().mode() & 0o077 != 0 {
-            file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
-        }
-        // A new file's name must survive a crash as its content does.
-        if let Some(folder) = path.parent().filter(|folder| folder.is_dir()) {
-            sync_folder(folder)?;
-        }
+    let file = open.mode(0o600).open(path)?;
+    if file.metadata()?.permissions().mode() & 0o077 != 0 {
+        file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
     }
-    #[cfg(not(unix))]
-    open.open(path)?;
+    // A new file's name must survive a crash as its content does.
+    if let Some(folder) = path.parent().filter(|folder| folder.is_dir()) {
+        sync_folder(folder)?;
+    }
     Ok(())
 }
 
-#[cfg(unix)]
 fn sync_folder(folder: &Path) -> std::io::Result<()> {
     std::fs::File::open(folder)?.sync_all()
 }

@@ -104,8 +104,8 @@ fn a_whole_tenant_file_is_read() {
     assert_eq!((&hr.id, &hr.time, hr.max_age), (&None, &None, DEFAULT_MAX_AGE));
     let it = &tenant.sources["it"];
     assert_eq!(it.connectors, ["docusign"]);
-    assert!(matches!(&it.auth, Some(SourceAuth::Basic { user, password })
-        if user == "sailpoint" && password.to_string() == "file:it.password"));
+    assert!(matches!(&it.auth, Some(SourceAuth::Basic { user, passwords })
+        if user == "sailpoint" && passwords.len() == 1 && passwords[0].to_string() == "file:it.password"));
 
     let docusign = &tenant.connectors["docusign"];
     assert!(

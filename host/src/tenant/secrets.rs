@@ -251,7 +251,6 @@ fn unreadable(path: &Path, error: &std::io::Error) -> String {
     }
 }
 
-#[cfg(unix)]
 fn check_permissions(metadata: &std::fs::Metadata, path: &Path) -> Result<(), String> {
     use std::os::unix::fs::PermissionsExt;
     let mode = metadata.permissions().mode() & 0o777;
@@ -262,11 +261,6 @@ fn check_permissions(metadata: &std::fs::Metadata, path: &Path) -> Result<(), St
     Err(format!(
         "{path} can be read by others than its owner (mode {mode:o}); run: chmod 600 {path}"
     ))
-}
-
-#[cfg(not(unix))]
-fn check_permissions(_: &std::fs::Metadata, _: &Path) -> Result<(), String> {
-    Ok(())
 }
 
 fn accept(content: &[u8], what: &str) -> Result<SecretString, String> {

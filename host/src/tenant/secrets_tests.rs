@@ -24,7 +24,6 @@ impl Folder {
         self.permit(name, 0o600);
     }
 
-    #[cfg(unix)]
     fn permit(&self, name: &str, mode: u32) {
         use std::os::unix::fs::PermissionsExt;
         fs::set_permissions(self.path(name), fs::Permissions::from_mode(mode)).unwrap();
@@ -97,7 +96,6 @@ fn a_reference_that_reaches_outside_is_refused_and_told_what_is_allowed() {
 }
 
 #[test]
-#[cfg(unix)]
 fn a_link_may_stay_in_the_folder_but_not_leave_it() {
     use std::os::unix::fs::symlink;
     let folder = Folder::new();
@@ -159,7 +157,6 @@ fn a_pipe_is_not_waited_for() {
 }
 
 #[test]
-#[cfg(unix)]
 fn a_file_that_others_can_read_is_refused_with_the_command_to_run() {
     let folder = Folder::new();
     folder.put("acme/token", b"s3cret");

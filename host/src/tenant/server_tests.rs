@@ -135,7 +135,6 @@ fn mistakes_name_their_line_and_what_to_write() {
     }
 }
 
-#[cfg(unix)]
 #[test]
 fn an_address_with_a_password_comes_from_a_file_that_only_its_owner_reads() {
     use std::os::unix::fs::PermissionsExt as _;

@@ -14,12 +14,12 @@ const WRITE: &str = "auth = { bearer = SECRET }, auth = { basic = { user = \"…
 pub enum SourceAuth {
     /// `Authorization: Bearer SECRET`, with any of these.
     Bearer(Vec<SecretRef>),
-    /// `Authorization: Basic base64(USER:SECRET)`
+    /// `Authorization: Basic base64(USER:SECRET)`, with any of these.
     Basic {
         /// User name.
         user: String,
-        /// Password.
-        password: SecretRef,
+        /// Passwords.
+        passwords: Vec<SecretRef>,
     },
     /// A signature as Standard Webhooks 1.0.0 has it, by any of these secrets.
     Webhook(Vec<SecretRef>),
@@ -56,12 +56,12 @@ fn read_basic(mut table: Table<'_>, scope: &SecretScope) -> Option<SourceAuth> {
     {
         item.note("is empty, or holds a colon or a control character, which HTTP Basic cannot carry");
     }
-    let password = table
+    let passwords = table
         .require("password", "password = \"file:NAME\"")
-        .and_then(|item| scope.read(&item));
+        .and_then(|item| scope.read_some(&item, MAX_SOURCE_SECRETS));
     table.finish();
     Some(SourceAuth::Basic {
         user: user?.to_owned(),
-        password: password?,
+        passwords: passwords?,
     })
 }

@@ -106,7 +106,6 @@ pub(super) fn lock(path: &Path) -> Result<File, ConfigError> {
 }
 
 /// Who may write the file can make himself a token. Reading it gives nobody anything.
-#[cfg(unix)]
 pub(super) fn check_writers(path: &Path) -> Result<(), ConfigError> {
     use std::os::unix::fs::PermissionsExt as _;
     let at = Location::file_only(path);
@@ -121,9 +120,4 @@ pub(super) fn check_writers(path: &Path) -> Result<(), ConfigError> {
         "can be written by others than its owner (mode {mode:o}); run: chmod 600 {}",
         path.display()
     )))
-}
-
-#[cfg(not(unix))]
-pub(super) fn check_writers(_: &Path) -> Result<(), ConfigError> {
-    Ok(())
 }

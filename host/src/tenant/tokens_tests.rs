@@ -96,24 +96,21 @@ fn the_file_holds_hashes_only_and_belongs_to_its_owner() {
     );
     let debug = format!("{:?}", Tokens::load(&file).unwrap());
     assert!(!debug.contains(&texts[0]));
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-        assert_eq!(file.metadata().unwrap().mode() & 0o777, 0o644, "hashes may be read");
-        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
-        Tokens::revoke(&file, "ops").unwrap();
-        assert_eq!(
-            file.metadata().unwrap().mode() & 0o777,
-            0o600,
-            "an operator's choice stays"
-        );
-        fs::set_permissions(&file, fs::Permissions::from_mode(0o660)).unwrap();
-        let error = Tokens::load(&file).unwrap_err().to_string();
-        assert!(
-            error.contains("can be written by others") && error.contains("chmod 600"),
-            "{error}"
-        );
-    }
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+    assert_eq!(file.metadata().unwrap().mode() & 0o777, 0o644, "hashes may be read");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    Tokens::revoke(&file, "ops").unwrap();
+    assert_eq!(
+        file.metadata().unwrap().mode() & 0o777,
+        0o600,
+        "an operator's choice stays"
+    );
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o660)).unwrap();
+    let error = Tokens::load(&file).unwrap_err().to_string();
+    assert!(
+        error.contains("can be written by others") && error.contains("chmod 600"),
+        "{error}"
+    );
 }
 
 #[test]

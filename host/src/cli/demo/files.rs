@@ -17,7 +17,6 @@ pub(super) fn write(folder: &Path, plugins: &Path, addresses: &Addresses) -> any
     std::fs::create_dir_all(&secrets).context("cannot make the demonstration's folder")?;
     let key = secrets.join("docusign.pem");
     std::fs::copy(&addresses.private_key, &key).context("cannot copy the private key")?;
-    #[cfg(unix)]
     std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600))
         .context("cannot protect the private key")?;
     std::fs::write(folder.join("exeunt.toml"), host_file(plugins, addresses)).context("cannot write exeunt.toml")?;

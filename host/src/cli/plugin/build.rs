@@ -57,7 +57,6 @@ pub(super) fn write_beside(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let context = || format!("cannot write {}", path.display());
     let mut file = tempfile::NamedTempFile::new_in(folder).with_context(context)?;
     std::io::Write::write_all(&mut file, bytes).with_context(context)?;
-    #[cfg(unix)]
     file.as_file()
         .set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
         .with_context(context)?;

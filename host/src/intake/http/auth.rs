@@ -26,7 +26,7 @@ type Digest = [u8; 32];
 /// What a source asks of its sender, secrets resolved.
 pub(super) enum Auth {
     Bearer(Vec<Digest>),
-    Basic(Digest),
+    Basic(Vec<Digest>),
     Webhook(Vec<SigningSecret>),
 }
 
@@ -47,12 +47,13 @@ impl Auth {
                 plain(secret).map(|text| digest(text.expose_secret().as_bytes()))
             })
             .map(Self::Bearer),
-            SourceAuth::Basic { user, password } => {
+            SourceAuth::Basic { user, passwords } => all(passwords, |password| {
                 let secret = password.resolve()?;
                 check_length(&secret).map_err(|message| password.location().error(message))?;
                 let pair = SecretString::from(format!("{user}:{}", secret.expose_secret()));
-                Ok(Self::Basic(digest(pair.expose_secret().as_bytes())))
-            }
+                Ok(digest(pair.expose_secret().as_bytes()))
+            })
+            .map(Self::Basic),
             SourceAuth::Webhook(secrets) => all(secrets, |secret| {
                 SigningSecret::parse(&secret.resolve()?).map_err(|message| secret.location().error(message))
             })
@@ -147,7 +148,7 @@ impl Presented {
         });
         let by_header = match (&self.authorization, auth) {
             (Some(Authorization::Bearer(given)), Some(Auth::Bearer(known))) => any(given, known),
-            (Some(Authorization::Basic(given)), Some(Auth::Basic(known))) => any(given, std::slice::from_ref(known)),
+            (Some(Authorization::Basic(given)), Some(Auth::Basic(known))) => any(given, known),
             (Some(Authorization::Bearer(given) | Authorization::Basic(given)), _) => in_vain(any(given, &[[0; 32]])),
             (None, _) => false,
         };

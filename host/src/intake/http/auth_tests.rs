@@ -43,9 +43,9 @@ fn any_of_the_bearer_secrets_fits() {
 
 #[test]
 fn user_and_password_must_both_fit() {
-    let auth = Auth::Basic(digest("isc:pass:wörd".as_bytes()));
+    let auth = Auth::Basic(vec![digest("isc:pass:wörd".as_bytes()), digest(b"isc:the one before")]);
     let line = |pair: &str| format!("Basic {}", STANDARD.encode(pair));
-    assert!(fits(&auth, &line("isc:pass:wörd")));
+    assert!(fits(&auth, &line("isc:pass:wörd")) && fits(&auth, &line("isc:the one before")));
     for pair in ["isc:pass", "ISC:pass:wörd", "isc", ":", "", "isc:pass:wörd "] {
         assert!(!fits(&auth, &line(pair)), "{pair}");
     }
@@ -58,7 +58,7 @@ fn a_secret_of_one_scheme_is_none_of_another() {
     let text = "isc:secret";
     let (bearer, basic) = (
         Auth::Bearer(vec![digest(text.as_bytes())]),
-        Auth::Basic(digest(text.as_bytes())),
+        Auth::Basic(vec![digest(text.as_bytes())]),
     );
     assert!(!fits(&bearer, &format!("Basic {}", STANDARD.encode(text))));
     assert!(!fits(&basic, &format!("Bearer {text}")));

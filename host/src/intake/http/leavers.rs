@@ -100,7 +100,8 @@ async fn check_repetition(shared: &Shared, accepted: &Accepted, leaver: &LeaverR
     if accepted.duplicate.is_none() {
         return Ok(());
     }
-    let first = shared.intake.journal.event(accepted.event).await?;
+    let first = shared.intake.journal.event(accepted.event).await;
+    let first = first.map_err(|error| Problem::unread(&error))?;
     let first = first.and_then(|first| LeaverRequest::parse(&first.body).ok());
     if first.as_ref() == Some(leaver) {
         return Ok(());

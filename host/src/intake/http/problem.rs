@@ -88,6 +88,16 @@ impl IntoResponse for Problem {
     }
 }
 
+impl Problem {
+    /// The journal cannot say what is there already. Unlike the other journal errors, nothing was to be recorded.
+    pub(super) fn unread(error: &JournalError) -> Self {
+        tracing::warn!(%error, "an event could not be read");
+        let detail = "the journal cannot be read at the moment; nothing has changed";
+        Self::later(StatusCode::SERVICE_UNAVAILABLE, AFTER_OUTAGE, detail)
+    }
+}
+
+/// Of a write.
 impl From<JournalError> for Problem {
     fn from(error: JournalError) -> Self {
         match &error {

@@ -79,7 +79,8 @@ async fn find(shared: &Shared, id: &str, headers: &HeaderMap) -> Result<(String,
     }
     let missing = || Problem::new(StatusCode::NOT_FOUND, "there is no such event");
     let id: EventId = id.parse().map_err(|_| missing())?;
-    let record = shared.intake.journal.event(id).await?;
+    let record = shared.intake.journal.event(id).await;
+    let record = record.map_err(|error| Problem::unread(&error))?;
     let record = record
         .filter(|record| token.reaches(Some(&record.summary.tenant)))
         .ok_or_else(missing)?;
