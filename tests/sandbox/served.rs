@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use exeunt::clock::SystemClock;
-use exeunt::dispatch::{Connector, Connectors, Lookup, Registry, Runtime};
+use exeunt::dispatch::{Connector, Connectors, LiveTenants, Lookup, Runtime};
 use exeunt::journal::{Journal, Options};
 use exeunt::sandbox::{Plugin, PluginCache, Sandbox};
 use exeunt::tenant::HostConfig;
@@ -14,7 +14,7 @@ use crate::house::{House, limits, settings};
 /// A host that serves the house's tenants, as `exeunt serve` does.
 pub(crate) struct Served {
     pub(crate) house: House,
-    pub(crate) registry: Registry,
+    pub(crate) registry: LiveTenants,
     pub(crate) journal: Journal,
 }
 
@@ -115,20 +115,20 @@ impl Served {
     }
 }
 
-async fn open(house: &House) -> (Registry, Journal) {
+async fn open(house: &House) -> (LiveTenants, Journal) {
     let cache = PluginCache::open(&house.path("cache")).unwrap();
     let sandbox = Sandbox::new(limits()).unwrap().with_cache(cache);
     let runtime = Arc::new(Runtime::new(sandbox, Arc::new(SystemClock)));
     let host = HostConfig::load(&house.path("exeunt.toml")).unwrap();
     let address = format!("sqlite:{}", house.path("journal.db").display());
     let journal = Journal::open(&address, Options::default()).await.unwrap();
-    let registry = Registry::new(runtime, host, journal.clone());
+    let registry = LiveTenants::new(runtime, host, journal.clone());
     look(&registry).await;
     (registry, journal)
 }
 
 /// Looks at the files until nothing is on its way: what takes long to compile is not waited for.
-async fn look(registry: &Registry) {
+async fn look(registry: &LiveTenants) {
     registry.refresh().await.unwrap();
     while is_loading(registry) {
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -136,7 +136,7 @@ async fn look(registry: &Registry) {
     }
 }
 
-fn is_loading(registry: &Registry) -> bool {
+fn is_loading(registry: &LiveTenants) -> bool {
     let mut problems = registry.problems().into_iter();
     problems.any(|(_, _, problem)| problem.contains("still being loaded"))
 }

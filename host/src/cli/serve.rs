@@ -23,7 +23,7 @@ use super::watched::{Looks, Watched, look};
 use super::{Exit, telemetry};
 use crate::clock::{SharedClock, SystemClock};
 use crate::console::{self, Console, Health, HealthProblem, HealthReport, Phase};
-use crate::dispatch::{Connectors as _, Lookup, Registry, Runtime, Service, ServiceOptions};
+use crate::dispatch::{Connectors as _, LiveTenants, Lookup, Runtime, Service, ServiceOptions};
 use crate::intake::http::{ConnectionLimits, Intake, IntakeLimits, Server, router};
 use crate::journal::{Journal, Lane, Options};
 use crate::sandbox::PluginCache;
@@ -109,9 +109,9 @@ impl Serve {
         }
         let sandbox = super::sandbox()?.with_cache(cache);
         let runtime = Arc::new(Runtime::new(sandbox, Arc::clone(&clock)));
-        let registry = Arc::new(Registry::new(runtime, host.clone(), journal.clone()));
-        registry.refresh().await?;
-        let watched = Watched::open(&host, &registry)?;
+        let tenants = Arc::new(LiveTenants::new(runtime, host.clone(), journal.clone()));
+        tenants.refresh().await?;
+        let watched = Watched::open(&host, &tenants)?;
         let listener = tokio::net::TcpListener::bind(host.server.listen).await;
         let listener = listener.with_context(|| {
             format!(
@@ -122,7 +122,7 @@ impl Serve {
         })?;
         let listening = listener.local_addr().context("the listener has no address")?;
         let state = Arc::new(State {
-            registry: Arc::clone(&registry),
+            tenants: Arc::clone(&tenants),
             looks: Arc::clone(&watched.looks),
             stopped: stopped.clone(),
         });
@@ -131,13 +131,13 @@ impl Serve {
         if let Some((_, certificates)) = &watched.tls {
             server = server.tls(certificates);
         }
-        let dispatcher = Service::new(journal.clone(), registry.clone(), dispatching);
+        let dispatcher = Service::new(journal.clone(), tenants.clone(), dispatching);
         parts.spawn(server.run(stopped.clone()));
         parts.spawn(dispatcher.run(stopped.clone()));
         parts.spawn(look(watched, hangup, stopped.clone()));
         parts.spawn(sweep(journal.clone(), clock, host.server.transcript_retention, stopped));
         // For people at a terminal; a server whose output nobody takes serves all the same.
-        say(format_args!("listening on {listening}, {} tenants", registry.count())).ok();
+        say(format_args!("listening on {listening}, {} tenants", tenants.count())).ok();
         Ok((journal, owned))
     }
 }
@@ -195,7 +195,7 @@ fn routes(
     }
     let intake = Intake {
         journal: journal.clone(),
-        directory: state.registry.clone(),
+        directory: state.tenants.clone(),
         tokens: Arc::clone(tokens),
         clock: Arc::clone(clock),
         limits,
@@ -253,7 +253,7 @@ fn host_name() -> String {
 /// What `/readyz` is told.
 #[derive(Debug)]
 struct State {
-    registry: Arc<Registry>,
+    tenants: Arc<LiveTenants>,
     looks: Arc<Looks>,
     stopped: watch::Receiver<bool>,
 }
@@ -270,9 +270,9 @@ impl Health for State {
     fn report(&self) -> HealthReport {
         let of_looks = self.looks.problems().into_iter();
         let of_looks = of_looks.map(|problem| (None, None, problem));
-        let problems = of_looks.chain(self.registry.problems());
+        let problems = of_looks.chain(self.tenants.problems());
         HealthReport {
-            tenants: self.registry.count(),
+            tenants: self.tenants.count(),
             problems: problems
                 .map(|(tenant, connector, message)| HealthProblem {
                     tenant,
@@ -284,13 +284,13 @@ impl Health for State {
     }
 
     fn knows(&self, tenant: &str, connector: Option<&str>) -> bool {
-        self.registry
+        self.tenants
             .tenant(tenant)
             .is_some_and(|live| connector.is_none_or(|connector| live.tenant.connectors.contains_key(connector)))
     }
 
     fn absent(&self, tenant: &str, connector: &str) -> Option<String> {
-        match self.registry.connector(tenant, connector) {
+        match self.tenants.connector(tenant, connector) {
             Lookup::Absent(why) => Some(why),
             Lookup::Ready(_) | Lookup::Unready(_) => None,
         }

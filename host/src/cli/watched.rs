@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::serve::stop;
-use crate::dispatch::Registry;
+use crate::dispatch::LiveTenants;
 use crate::intake::http::Certificates;
 use crate::tenant::{HostConfig, TlsConfig, Tokens};
 
@@ -69,7 +69,7 @@ impl Looks {
                 )
             })
         });
-        // Those of tenants the registry knows.
+        // Those of tenants, the live tenants know.
         let mistakes = lasts[1..].iter().filter_map(|last| last.said.clone());
         hangs.chain(mistakes).collect()
     }
@@ -99,7 +99,7 @@ impl Looks {
 /// What is read again while the process runs.
 #[derive(Debug)]
 pub(super) struct Watched {
-    registry: Arc<Registry>,
+    tenants: Arc<LiveTenants>,
     pub(super) looks: Arc<Looks>,
     pub(super) tokens: Arc<ArcSwap<Tokens>>,
     tokens_file: PathBuf,
@@ -107,7 +107,7 @@ pub(super) struct Watched {
 }
 
 impl Watched {
-    pub(super) fn open(host: &HostConfig, registry: &Arc<Registry>) -> anyhow::Result<Self> {
+    pub(super) fn open(host: &HostConfig, tenants: &Arc<LiveTenants>) -> anyhow::Result<Self> {
         let tokens = Tokens::load(&host.server.tokens)?;
         if tokens.is_empty() {
             tracing::warn!(
@@ -124,7 +124,7 @@ impl Watched {
             anyhow::Ok((tls.clone(), certificates))
         });
         Ok(Self {
-            registry: Arc::clone(registry),
+            tenants: Arc::clone(tenants),
             looks: Arc::default(),
             tokens: Arc::new(ArcSwap::from_pointee(tokens)),
             tokens_file: host.server.tokens.clone(),
@@ -136,7 +136,7 @@ impl Watched {
         self.looks.begin(part);
         let result = match part {
             Part::Tenants => {
-                let refreshed = self.registry.refresh().await;
+                let refreshed = self.tenants.refresh().await;
                 refreshed.context("the files were not loaded, what runs goes on")
             }
             Part::Tokens => self.look_at_tokens().await,
@@ -244,8 +244,8 @@ mod tests {
         let journal = Journal::open(&url, Options::default()).await.unwrap();
         let sandbox = Sandbox::new(SandboxLimits::default()).unwrap();
         let runtime = Arc::new(Runtime::new(sandbox, Arc::new(SystemClock)));
-        let registry = Arc::new(Registry::new(runtime, host.clone(), journal));
-        let watched = Arc::new(Watched::open(&host, &registry).unwrap());
+        let tenants = Arc::new(LiveTenants::new(runtime, host.clone(), journal));
+        let watched = Arc::new(Watched::open(&host, &tenants).unwrap());
         let looks = Arc::clone(&watched.looks);
         let all = async || tokio::join!(watched.look(Part::Tenants), watched.look(Part::Tokens)).0;
         all().await;

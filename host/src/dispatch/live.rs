@@ -8,8 +8,8 @@ use futures_util::future::join_all;
 use tokio::sync::Semaphore;
 
 use super::connector::Runtime;
-use super::look::{Seen, look};
 use super::service::Lookup;
+use super::stamp::{Seen, look};
 use crate::intake::http::OpenSource;
 use crate::tenant::{ConfigError, HostConfig, PluginSource, Tenant, signature_file};
 

@@ -12,8 +12,8 @@ use std::time::Duration;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, timeout_at};
 
+use super::changes::{File, RETRY_AFTER, tenant_name};
 use super::connector::Runtime;
-use super::find::{File, RETRY_AFTER, tenant_name};
 use super::live::{LiveTenant, Loaded, load};
 use crate::tenant::HostConfig;
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::OnceCell;
 
-use super::look::{Seen, look};
+use super::stamp::{Seen, look};
 use crate::capability::Problem;
 use crate::sandbox::{Plugin, Sandbox};
 use crate::tenant::{MAX_SIGNATURES_BYTES, SignatureDemand, Signatures, signature_file};

@@ -7,8 +7,8 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
+use super::lexer::{Kind, Text};
 use super::rephrase::{Right, say};
-use super::tokens::{Kind, Text};
 
 /// What is Jayway's in a filter.
 #[derive(Debug)]

@@ -7,9 +7,9 @@ use serde_json_path::{JsonPath, ParseError};
 
 use super::jayway::{Diagnosis, diagnose};
 use super::json::type_of;
+use super::lexer::{Kind, Text, Token};
 use super::regexp;
 use super::rephrase::unquoted;
-use super::tokens::{Kind, Text, Token};
 use crate::tenant::quoted;
 
 /// Longest path: 4 KiB. A filter that lists fifty sources by id has 3 KiB.

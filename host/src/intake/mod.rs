@@ -16,12 +16,12 @@ pub mod http;
 mod jayway;
 mod json;
 mod jsonpath;
+mod lexer;
 mod person;
 mod regexp;
 mod rephrase;
 mod rule;
 mod sailpoint;
-mod tokens;
 
 pub use age::{AGE_HOLD, MAX_AHEAD, OLD_HOLD, Occurred};
 pub use decision::{Decision, Mark, Reading, Source, sources};

@@ -14,7 +14,7 @@ use super::bindings::Connector;
 use super::bindings::exeunt::connector::types::{Account, Failure, Person};
 use super::bindings::exports::exeunt::connector::user_closure::Accounts;
 use super::engine::State;
-use super::pace::{Account as Used, paced};
+use super::pace::{Budget, paced};
 use crate::capability::{Call, CallRecord, LimitReached, Token, Verb};
 use crate::text::is_odd;
 
@@ -49,10 +49,10 @@ impl Plugin {
     pub async fn mint(&self, call: Call) -> Ended<Token> {
         debug_assert_eq!(call.verb(), Verb::Mint);
         let slot = self.slot().await;
-        let (record, account) = (call.record(), self.sandbox.pace.account(call.tenant()));
-        let mut store = self.sandbox.store(Some(call), Some(&account));
+        let (record, budget) = (call.record(), self.sandbox.pace.budget(call.tenant()));
+        let mut store = self.sandbox.store(Some(call), Some(&budget));
         let ended = self
-            .bounded(&record, &account, async {
+            .bounded(&record, &budget, async {
                 let connector = self.pre.instantiate_async(&mut store).await?;
                 let handle = match connector.exeunt_connector_token_minting().call_mint(&mut store).await? {
                     Ok(handle) => handle,
@@ -66,17 +66,17 @@ impl Plugin {
                 }
             })
             .await;
-        over(account, ended, store, slot)
+        over(budget, ended, store, slot)
     }
 
     /// Finds a person's accounts.
     pub async fn find(&self, call: Call, person: &Person, token: &Token) -> Ended<Vec<Account>> {
         debug_assert_eq!(call.verb(), Verb::Find);
         let slot = self.slot().await;
-        let (record, account) = (call.record(), self.sandbox.pace.account(call.tenant()));
-        let mut store = self.sandbox.store(Some(call), Some(&account));
+        let (record, budget) = (call.record(), self.sandbox.pace.budget(call.tenant()));
+        let mut store = self.sandbox.store(Some(call), Some(&budget));
         let ended = self
-            .bounded(&record, &account, async {
+            .bounded(&record, &budget, async {
                 let (connector, token) = self.open(&mut store, token).await?;
                 let found = connector
                     .exeunt_connector_user_closure()
@@ -86,7 +86,7 @@ impl Plugin {
                 Ok(found)
             })
             .await;
-        over(account, ended, store, slot)
+        over(budget, ended, store, slot)
     }
 
     /// Reads the account that the call is about.
@@ -94,10 +94,10 @@ impl Plugin {
         debug_assert_eq!(call.verb(), Verb::Read);
         let id = call.account().to_owned();
         let slot = self.slot().await;
-        let (record, account) = (call.record(), self.sandbox.pace.account(call.tenant()));
-        let mut store = self.sandbox.store(Some(call), Some(&account));
+        let (record, budget) = (call.record(), self.sandbox.pace.budget(call.tenant()));
+        let mut store = self.sandbox.store(Some(call), Some(&budget));
         let ended = self
-            .bounded(&record, &account, async {
+            .bounded(&record, &budget, async {
                 let (connector, token) = self.open(&mut store, token).await?;
                 let read = connector
                     .exeunt_connector_user_closure()
@@ -108,7 +108,7 @@ impl Plugin {
                 Ok(read)
             })
             .await;
-        over(account, ended, store, slot)
+        over(budget, ended, store, slot)
     }
 
     /// Closes the account that the call is about.
@@ -116,10 +116,10 @@ impl Plugin {
         debug_assert_eq!(call.verb(), Verb::Close);
         let id = call.account().to_owned();
         let slot = self.slot().await;
-        let (record, account) = (call.record(), self.sandbox.pace.account(call.tenant()));
-        let mut store = self.sandbox.store(Some(call), Some(&account));
+        let (record, budget) = (call.record(), self.sandbox.pace.budget(call.tenant()));
+        let mut store = self.sandbox.store(Some(call), Some(&budget));
         let ended = self
-            .bounded(&record, &account, async {
+            .bounded(&record, &budget, async {
                 let (connector, token) = self.open(&mut store, token).await?;
                 connector
                     .exeunt_connector_user_closure()
@@ -127,17 +127,17 @@ impl Plugin {
                     .await
             })
             .await;
-        over(account, ended, store, slot)
+        over(budget, ended, store, slot)
     }
 
     /// Lists accounts, a page at a time.
     pub async fn page(&self, call: Call, cursor: Option<&str>, token: &Token) -> Ended<Accounts> {
         debug_assert_eq!(call.verb(), Verb::Page);
         let slot = self.slot().await;
-        let (record, account) = (call.record(), self.sandbox.pace.account(call.tenant()));
-        let mut store = self.sandbox.store(Some(call), Some(&account));
+        let (record, budget) = (call.record(), self.sandbox.pace.budget(call.tenant()));
+        let mut store = self.sandbox.store(Some(call), Some(&budget));
         let ended = self
-            .bounded(&record, &account, async {
+            .bounded(&record, &budget, async {
                 let (connector, token) = self.open(&mut store, token).await?;
                 let page = connector
                     .exeunt_connector_user_closure()
@@ -157,7 +157,7 @@ impl Plugin {
                 Ok(page)
             })
             .await;
-        over(account, ended, store, slot)
+        over(budget, ended, store, slot)
     }
 
     /// Waits for a free slot of the pool. Taken before the store is made and dropped after it: that is what keeps the
@@ -184,11 +184,11 @@ impl Plugin {
     async fn bounded<T>(
         &self,
         record: &Mutex<CallRecord>,
-        account: &Arc<Used>,
+        budget: &Arc<Budget>,
         verb: impl Future<Output = wasmtime::Result<Result<T, Failure>>> + Send,
     ) -> Ended<T> {
         let wall_clock = self.sandbox.limits.wall_clock;
-        let verb = paced(&self.sandbox.pace, account, verb);
+        let verb = paced(&self.sandbox.pace, budget, verb);
         let result = match tokio::time::timeout(wall_clock, verb).await {
             Ok(Ok(answer)) => Ok(answer.map_err(|failure| self.shorten(failure))),
             Ok(Err(error)) => Err(self.fault(&error)),
@@ -284,11 +284,11 @@ type Slot = Option<OwnedSemaphorePermit>;
 const LARGE: usize = 48 * 1024 * 1024;
 
 /// Takes the store down and gives its place back, in this order. Returns what the guest answered.
-fn over<T: Texts>(account: Arc<Used>, ended: Ended<T>, store: Store<State>, slot: Slot) -> Ended<T> {
-    let ended = account.charged(|| cleaned(ended, &store));
+fn over<T: Texts>(budget: Arc<Budget>, ended: Ended<T>, store: Store<State>, slot: Slot) -> Ended<T> {
+    let ended = budget.charged(|| cleaned(ended, &store));
     let is_large = store.data().limiter.memory() > LARGE;
     let take_down = move || {
-        account.charged(|| drop(store));
+        budget.charged(|| drop(store));
         drop(slot);
     };
     if is_large {

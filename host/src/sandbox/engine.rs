@@ -15,7 +15,7 @@ use super::cache::PluginCache;
 use super::compiler::Compiler;
 use super::limiter::Limiter;
 use super::limits::{SandboxLimits, TICK};
-use super::pace::{Account, Pace};
+use super::pace::{Budget, Pace};
 use crate::capability::{Call, LimitReached};
 
 /// What a store holds: the call's capabilities, or none while a plugin describes itself.
@@ -101,11 +101,11 @@ impl Sandbox {
     }
 
     /// A store for one call of a tenant.
-    pub(super) fn store(&self, mut call: Option<Call>, tenant: Option<&Account>) -> Store<State> {
+    pub(super) fn store(&self, mut call: Option<Call>, tenant: Option<&Budget>) -> Store<State> {
         if let (Some(call), Some(tenant)) = (&mut call, tenant) {
             call.answers_are_held_in(tenant.memory());
         }
-        let limiter = Limiter::new(&self.limits, tenant.map(Account::memory).unwrap_or_default());
+        let limiter = Limiter::new(&self.limits, tenant.map(Budget::memory).unwrap_or_default());
         let mut table = ResourceTable::new();
         table.set_max_capacity(self.limits.handles);
         let handles = self.limits.handles;

@@ -122,7 +122,7 @@ mod tests {
             ..SandboxLimits::default()
         };
         let pace = Pace::new(1, 150);
-        let of = |tenant| Limiter::new(&limits, pace.account(tenant).memory());
+        let of = |tenant| Limiter::new(&limits, pace.budget(tenant).memory());
         let (mut first, mut second, mut other) = (of("a"), of("a"), of("b"));
         assert!(first.memory_growing(0, 100, None).unwrap());
         assert!(second.memory_growing(0, 50, None).unwrap(), "at the limit");
@@ -135,6 +135,6 @@ mod tests {
         drop(first);
         assert!(second.memory_growing(50, 100, None).unwrap());
         drop(second);
-        assert!(pace.account("a").memory().grow(150).is_ok(), "nothing is left over");
+        assert!(pace.budget("a").memory().grow(150).is_ok(), "nothing is left over");
     }
 }

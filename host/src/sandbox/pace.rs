@@ -47,7 +47,7 @@ pub(super) struct Pace {
     /// Parts of a turn that are not given out yet.
     parts: AtomicUsize,
     /// One entry for each tenant whose guest ever ran: some hundred bytes.
-    tenants: Mutex<HashMap<String, Arc<Account>>>,
+    tenants: Mutex<HashMap<String, Arc<Budget>>>,
     /// Bytes that all calls of a tenant may hold.
     tenant_memory: usize,
     now: fn() -> Instant,
@@ -60,7 +60,7 @@ fn real() -> Instant {
 }
 
 /// What one tenant has used of the processors, and holds of the memory.
-pub(super) struct Account {
+pub(super) struct Budget {
     memory: Arc<TenantMemory>,
     debt: Mutex<Debt>,
     /// One of a tenant's guests waits for the next turn, the others wait for that: so tenants take turns, not guests.
@@ -73,9 +73,9 @@ struct Debt {
     at: Instant,
 }
 
-impl fmt::Debug for Account {
+impl fmt::Debug for Budget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Account").finish_non_exhaustive()
+        f.debug_struct("Budget").finish_non_exhaustive()
     }
 }
 
@@ -106,13 +106,13 @@ impl Pace {
             .add_permits(due.saturating_sub(self.turns.available_permits()));
     }
 
-    /// The account of a tenant.
-    pub(super) fn account(&self, tenant: &str) -> Arc<Account> {
+    /// The budget of a tenant.
+    pub(super) fn budget(&self, tenant: &str) -> Arc<Budget> {
         let mut tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(account) = tenants.get(tenant) {
-            return Arc::clone(account);
+        if let Some(budget) = tenants.get(tenant) {
+            return Arc::clone(budget);
         }
-        let account = Arc::new(Account {
+        let budget = Arc::new(Budget {
             memory: Arc::new(TenantMemory::new(self.tenant_memory)),
             debt: Mutex::new(Debt {
                 used: Duration::ZERO,
@@ -121,27 +121,27 @@ impl Pace {
             queue: Semaphore::new(1),
             now: self.now,
         });
-        tenants.insert(tenant.to_owned(), Arc::clone(&account));
-        account
+        tenants.insert(tenant.to_owned(), Arc::clone(&budget));
+        budget
     }
 
     /// Waits for the next turn.
-    async fn turn(self: Arc<Self>, account: Arc<Account>) {
+    async fn turn(self: Arc<Self>, budget: Arc<Budget>) {
         // Nobody closes these semaphores. A turn is used up and not given back.
-        let Ok(_first) = account.queue.acquire().await else {
+        let Ok(_first) = budget.queue.acquire().await else {
             return;
         };
         // Another guest of the tenant may have taken the turn that was needed.
-        if account.owes() {
+        if budget.owes() {
             if let Ok(turn) = self.turns.acquire().await {
                 turn.forget();
             }
-            account.credit(TICK);
+            budget.credit(TICK);
         }
     }
 }
 
-impl Account {
+impl Budget {
     fn debt(&self) -> MutexGuard<'_, Debt> {
         let mut debt = self.debt.lock().unwrap_or_else(PoisonError::into_inner);
         let now = (self.now)();
@@ -175,7 +175,7 @@ impl Account {
 
 /// Runs a guest's verb within its tenant's allowance. Each poll is timed: a guest is polled until it waits for the host,
 /// or for a tick at most.
-pub(super) async fn paced<F: Future>(pace: &Arc<Pace>, account: &Arc<Account>, verb: F) -> F::Output {
+pub(super) async fn paced<F: Future>(pace: &Arc<Pace>, budget: &Arc<Budget>, verb: F) -> F::Output {
     let mut verb = pin!(verb);
     let mut waits: Option<BoxFuture<'static, ()>> = None;
     poll_fn(|context| {
@@ -184,12 +184,12 @@ pub(super) async fn paced<F: Future>(pace: &Arc<Pace>, account: &Arc<Account>, v
                 ready!(turn.as_mut().poll(context));
                 waits = None;
             }
-            if !account.owes() {
+            if !budget.owes() {
                 break;
             }
-            waits = Some(Box::pin(Arc::clone(pace).turn(Arc::clone(account))));
+            waits = Some(Box::pin(Arc::clone(pace).turn(Arc::clone(budget))));
         }
-        account.charged(|| verb.as_mut().poll(context))
+        budget.charged(|| verb.as_mut().poll(context))
     })
     .await
 }
@@ -217,10 +217,10 @@ mod tests {
         let pace = pace();
         let polls: [AtomicUsize; 3] = Default::default();
         let guests = [("a", &polls[0]), ("a", &polls[1]), ("b", &polls[2])];
-        let guests = guests.map(|(tenant, polls)| (pace.account(tenant), polls));
+        let guests = guests.map(|(tenant, polls)| (pace.budget(tenant), polls));
         let all = guests
             .each_ref()
-            .map(|(account, polls)| paced(&pace, account, burn(polls, TICK)));
+            .map(|(budget, polls)| paced(&pace, budget, burn(polls, TICK)));
         let mut all = Box::pin(futures_util::future::join_all(all));
         let counts = || [0, 1, 2].map(|number| polls[number].load(Ordering::SeqCst));
         let mut rest = async || {
@@ -256,15 +256,15 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_honest_guest_never_waits() {
         let pace = pace();
-        let account = pace.account("a");
+        let budget = pace.budget("a");
         for _ in 0..10_000 {
             let verb = async { tokio::time::advance(Duration::from_micros(50)).await };
             assert!(
-                futures_util::FutureExt::now_or_never(paced(&pace, &account, verb)).is_none(),
+                futures_util::FutureExt::now_or_never(paced(&pace, &budget, verb)).is_none(),
                 "one yield"
             );
             tokio::time::advance(Duration::from_micros(950)).await;
         }
-        assert!(!account.owes());
+        assert!(!budget.owes());
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::time::advance;
 
-use super::super::find::RETRY_AFTER;
+use super::super::changes::RETRY_AFTER;
 use super::*;
 use crate::clock::SystemClock;
 use crate::journal::{Lane, Options};
@@ -24,7 +24,7 @@ plugin = 'docusign.wasm'
 
 struct Place {
     root: TempDir,
-    registry: Registry,
+    registry: LiveTenants,
 }
 
 impl Place {
@@ -37,7 +37,7 @@ impl Place {
         let sandbox = Sandbox::new(SandboxLimits::default()).unwrap();
         let runtime = Arc::new(Runtime::new(sandbox, Arc::new(SystemClock)));
         let host = HostConfig::load(&root.path().join("exeunt.toml")).unwrap();
-        let registry = Registry::new(runtime, host, journal);
+        let registry = LiveTenants::new(runtime, host, journal);
         let place = Self { root, registry };
         for tenant in tenants {
             place.write(&format!("tenants/{tenant}.toml"), TENANT);

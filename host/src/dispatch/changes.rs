@@ -8,8 +8,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::time::Instant;
 
-use super::look::{Seen, look, stamp};
-use super::registry::Live;
+use super::live_tenants::Live;
+use super::stamp::{Seen, look, stamp};
 use crate::tenant::HostConfig;
 
 /// When what does not load is tried again although no file has changed: 30 seconds. A file may lie where nobody looks,
@@ -35,7 +35,7 @@ pub(super) struct File {
 
 /// What a look at the files has found.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(super) struct Changes {
     pub(super) host: Arc<HostConfig>,
     pub(super) host_file: HostFile,
     /// All tenant files, sorted.
@@ -56,7 +56,7 @@ pub(super) struct NoFolder {
 ///
 /// # Errors
 /// The folder of tenants cannot be read.
-pub(super) fn find(before: &Live, config: Option<&Path>, now: Instant) -> Result<Found, Box<NoFolder>> {
+pub(super) fn changes(before: &Live, config: Option<&Path>, now: Instant) -> Result<Changes, Box<NoFolder>> {
     let (host, host_file) = look_at_host(before, config, now);
     let files = match tenant_files(&host.server.tenant_files) {
         Ok(files) => files,
@@ -95,7 +95,7 @@ pub(super) fn find(before: &Live, config: Option<&Path>, now: Instant) -> Result
             );
         }
     }
-    Ok(Found {
+    Ok(Changes {
         host,
         host_file,
         files,

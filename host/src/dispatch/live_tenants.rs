@@ -18,9 +18,9 @@ use arc_swap::ArcSwap;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use super::changes::{Changes, File, HostFile, NoFolder, changes, tenant_name};
 use super::chores::Chores;
 use super::connector::Runtime;
-use super::find::{File, Found, HostFile, NoFolder, find, tenant_name};
 use super::live::LiveTenant;
 use super::loads::{Loads, One};
 use super::service::{Connectors, Lookup};
@@ -34,7 +34,7 @@ const ABSENT_FOR: Duration = Duration::from_secs(10);
 
 /// All tenants that are live.
 #[derive(Debug)]
-pub struct Registry {
+pub struct LiveTenants {
     runtime: Arc<Runtime>,
     config: Option<PathBuf>,
     /// The host's file as it was when the process started.
@@ -61,8 +61,8 @@ pub(super) struct Live {
     folder_problem: Option<String>,
 }
 
-impl Registry {
-    /// A registry without tenants; [`Registry::refresh`] loads them.
+impl LiveTenants {
+    /// A registry without tenants; [`LiveTenants::refresh`] loads them.
     #[must_use]
     pub fn new(runtime: Arc<Runtime>, host: HostConfig, journal: Journal) -> Self {
         let host = Arc::new(host);
@@ -132,7 +132,7 @@ impl Registry {
         let mut loads = self.loads.lock().await;
         let before = self.live.load_full();
         let now = Instant::now();
-        let found = match self.find(&before, now).await? {
+        let found = match self.changes(&before, now).await? {
             Ok(found) => found,
             Err(without) => return Err(self.go_on_without(&before, *without)),
         };
@@ -193,9 +193,9 @@ impl Registry {
     }
 
     /// Looks at all files, on a thread where that may take long.
-    async fn find(&self, before: &Arc<Live>, now: Instant) -> anyhow::Result<Result<Found, Box<NoFolder>>> {
+    async fn changes(&self, before: &Arc<Live>, now: Instant) -> anyhow::Result<Result<Changes, Box<NoFolder>>> {
         let (before, config) = (Arc::clone(before), self.config.clone());
-        let found = tokio::task::spawn_blocking(move || find(&before, config.as_deref(), now));
+        let found = tokio::task::spawn_blocking(move || changes(&before, config.as_deref(), now));
         found.await.context("looking at the files failed")
     }
 
@@ -308,7 +308,7 @@ impl Registry {
     }
 }
 
-impl Directory for Registry {
+impl Directory for LiveTenants {
     fn source(&self, tenant: &str, source: &str) -> Option<Arc<OpenSource>> {
         self.tenant(tenant)?.sources.get(source).cloned()
     }
@@ -319,7 +319,7 @@ impl Directory for Registry {
     }
 }
 
-impl Connectors for Registry {
+impl Connectors for LiveTenants {
     fn connector(&self, tenant: &str, connector: &str) -> Lookup {
         let live = self.live.load();
         let Some(known) = live.tenants.get(tenant) else {
@@ -388,7 +388,7 @@ fn withhold(next: &mut Live) {
 }
 
 /// Whether everything is as it was, which it nearly always is.
-fn is_quiet(before: &Live, found: &Found) -> bool {
+fn is_quiet(before: &Live, found: &Changes) -> bool {
     let is_settled = before.absent.is_empty() && before.folder_problem.is_none();
     let is_host_same = before.host_file.tried == found.host_file.tried;
     let are_files_same = found.changed.is_empty() && before.files.len() == found.files.len();
@@ -406,5 +406,5 @@ fn gone(live: &Live, files: &[PathBuf]) -> (Vec<String>, bool) {
 }
 
 #[cfg(test)]
-#[path = "registry_tests.rs"]
+#[path = "live_tenants_tests.rs"]
 mod tests;
