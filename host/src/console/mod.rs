@@ -31,9 +31,7 @@ pub use lane_view::{LaneView, Lanes, PauseView, Released, Resumed, Since, Until}
 pub use list::MAX_SCANS;
 pub use metrics::install_metrics;
 pub use router::{Console, nowhere, router, wrong_method};
-pub use view::{
-    ActionView, AttemptView, EventPage, EventView, IntentView, JobDetail, JobPage, JobView, TranscriptView,
-};
+pub use view::{EventPage, EventView, JobDetail, JobPage, JobView, TranscriptView};
 
 #[cfg(test)]
 pub(crate) mod testing;

@@ -219,8 +219,15 @@ impl Stand {
     /// Takes the next job to its end, with an intent and a transcript.
     pub(crate) async fn close(&self) -> JobId {
         let job = self.claim().await;
-        let accounts = ["account-1".to_owned()];
-        let reserved = self.journal.intend(&job.fence, &accounts, 0, None, None).await.unwrap();
+        let limit = ClosureLimit {
+            closures: 1000,
+            per: Duration::from_secs(3600),
+        };
+        let reserved = self
+            .journal
+            .intend(&job.fence, "account-1", 0, limit, None)
+            .await
+            .unwrap();
         assert_eq!(reserved, Reservation::Reserved);
         let end = Finish::End {
             outcome: Outcome::Closed,
@@ -239,11 +246,7 @@ impl Stand {
             closures: 0,
             per: Duration::from_secs(3600),
         };
-        let tripped = self
-            .journal
-            .intend(&job.fence, &["a".to_owned()], 0, Some(limit), None)
-            .await
-            .unwrap();
+        let tripped = self.journal.intend(&job.fence, "a", 0, limit, None).await.unwrap();
         assert!(matches!(tripped, Reservation::Tripped { .. }), "{tripped:?}");
         let hold = Finish::Hold {
             why: crate::journal::BREAKER_HOLD.to_owned(),

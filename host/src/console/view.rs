@@ -68,60 +68,17 @@ pub struct JobDetail {
     /// Evidence of its outcome, or of why it is held.
     pub detail: Option<Value>,
     /// Tries that are over, in order.
-    pub history: Vec<AttemptView>,
+    pub history: Vec<Attempt>,
     /// Accounts that it set out to close.
-    pub intents: Vec<IntentView>,
+    pub intents: Vec<IntentRecord>,
     /// What people did to it, in order.
-    pub actions: Vec<ActionView>,
+    pub actions: Vec<Action>,
     /// Host calls, in order, of the latest tries; absent without the role `audit`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transcripts: Option<Vec<TranscriptView>>,
     /// Older transcripts that are kept and not shown: an answer has 16 MiB of them. Absent where all are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transcripts_left_out: Option<usize>,
-}
-
-/// A try that is over.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AttemptView {
-    /// Its number among those that count.
-    pub number: u32,
-    /// Which claim of the job it was.
-    pub claim: u32,
-    /// Which host.
-    pub owner: String,
-    /// When it began.
-    pub started_at: Timestamp,
-    /// When it ended.
-    pub ended_at: Timestamp,
-    /// An outcome, or `retry`, `held`, `rate_limited`, `parked`, `released`, `lease_expired`.
-    pub result: String,
-    /// In words.
-    pub reason: String,
-}
-
-/// An account that a job set out to close.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct IntentView {
-    /// The account's id in the target.
-    pub account: String,
-    /// Which claim of the job it was.
-    pub claim: u32,
-    /// When.
-    pub at: Timestamp,
-}
-
-/// What somebody did.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ActionView {
-    /// Whose token.
-    pub actor: String,
-    /// What.
-    pub verb: String,
-    /// Why, in words.
-    pub detail: String,
-    /// When.
-    pub at: Timestamp,
 }
 
 /// Host calls of one try.
@@ -240,58 +197,11 @@ impl JobDetail {
         Self {
             job: JobView::from(&record.summary),
             detail: record.detail.as_deref().map(json),
-            history: record.attempts.iter().map(AttemptView::from).collect(),
-            intents: record.intents.iter().map(IntentView::from).collect(),
-            actions: record.actions.iter().map(ActionView::from).collect(),
+            history: record.attempts.clone(),
+            intents: record.intents.clone(),
+            actions: record.actions.clone(),
             transcripts_left_out: transcripts.as_ref().map(|some| some.left_out).filter(|left| *left > 0),
             transcripts: transcripts.map(|some| some.latest.iter().map(TranscriptView::from).collect()),
-        }
-    }
-}
-
-impl From<&Attempt> for AttemptView {
-    fn from(attempt: &Attempt) -> Self {
-        let Attempt {
-            number,
-            claim,
-            owner,
-            started_at,
-            ended_at,
-            result,
-            reason,
-        } = attempt.clone();
-        Self {
-            number,
-            claim,
-            owner,
-            started_at,
-            ended_at,
-            result,
-            reason,
-        }
-    }
-}
-
-impl From<&IntentRecord> for IntentView {
-    fn from(intent: &IntentRecord) -> Self {
-        let IntentRecord { account, claim, at } = intent.clone();
-        Self { account, claim, at }
-    }
-}
-
-impl From<&Action> for ActionView {
-    fn from(action: &Action) -> Self {
-        let Action {
-            actor,
-            verb,
-            detail,
-            at,
-        } = action.clone();
-        Self {
-            actor,
-            verb,
-            detail,
-            at,
         }
     }
 }

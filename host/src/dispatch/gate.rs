@@ -91,9 +91,8 @@ impl<'a> Gate<'a> {
         let key = account.to_ascii_lowercase();
         if let Some((journal, job, limit)) = self.journal {
             let said = serde_json::to_vec(transcript.get(self.kept..).unwrap_or_default()).ok();
-            let accounts = [account.to_owned()];
             let others = self.others.get(&key).copied().unwrap_or(0);
-            match journal.intend(&job.fence, &accounts, others, Some(limit), said).await {
+            match journal.intend(&job.fence, account, others, limit, said).await {
                 Ok(Reservation::Reserved) => self.kept = transcript.len(),
                 Ok(Reservation::Stale { others }) => {
                     self.others.insert(key, others);

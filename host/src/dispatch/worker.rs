@@ -15,7 +15,7 @@ use super::service::{Connectors, Lookup};
 use super::stop::Stop;
 use crate::capability::Verb;
 use crate::evidence::{Answer, JobRecord, JobState, Outcome};
-use crate::intake::{OLD_HOLD, Person};
+use crate::intake::{OLD_HOLD, Person, too_old};
 use crate::journal::{ClaimedJob, ClosureLimit, Engine, Finish, Finished, Journal, JournalError, Lane};
 use crate::step;
 
@@ -153,11 +153,10 @@ pub(super) async fn work(worker: Arc<Worker>, job: ClaimedJob, lease: Arc<Lease>
 
 /// Whom a job is about, or what becomes of it without asking the target.
 fn judge(job: &ClaimedJob, max_age: Duration, now: Timestamp) -> Result<Person, Finish> {
-    let since = job.occurred_at.unwrap_or(job.received_at);
-    let age = now.duration_since(since);
+    let is_released = job.released.iter().any(|hold| hold == OLD_HOLD);
     // Again and not only where events come in: it may have been parked, held or dead for a month.
-    if age.is_positive() && age.unsigned_abs() > max_age && !job.released.iter().any(|hold| hold == OLD_HOLD) {
-        let reason = format!("its event is of {since}, longer ago than max_age; somebody else may be meant by now");
+    let too_old = too_old(job.occurred_at.unwrap_or(job.received_at), now, max_age);
+    if let Some(reason) = too_old.filter(|_| !is_released) {
         let (why, detail) = (OLD_HOLD.to_owned(), None);
         return Err(Finish::Hold { why, reason, detail });
     }
@@ -337,13 +336,11 @@ mod tests {
             event: EventId::from(uuid::Uuid::nil()),
             source: "hr".to_owned(),
             attempt: 1,
-            is_last_attempt: false,
             received_at: received.parse().unwrap(),
             occurred_at: occurred.map(|at| at.parse().unwrap()),
             person: Some("{\"email\":\"ada@acme.example\"}".to_owned()),
             intents: Vec::new(),
             released: released.iter().map(|why| (*why).to_owned()).collect(),
-            last_reason: None,
         }
     }
 

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::capability::Verb;
 use crate::intake::Person;
-use crate::sandbox::{self, Ended, Failure, Fault, LimitKind, Standing};
+use crate::sandbox::{self, Ended, Failure, LimitKind, Standing};
 
 /// What a verb is called with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -122,14 +122,8 @@ impl Answer {
         match &ended.result {
             Ok(Ok(answer)) => answer.answer(),
             Ok(Err(failure)) => Self::Failure(failure.into()),
-            Err(fault) => Self::from(fault),
+            Err(fault) => Self::Fault(fault.to_string()),
         }
-    }
-}
-
-impl From<&Fault> for Answer {
-    fn from(fault: &Fault) -> Self {
-        Self::Fault(fault.to_string())
     }
 }
 

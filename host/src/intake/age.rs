@@ -65,12 +65,15 @@ impl Occurred {
             let reason = format!("its age is not known: it says that it happens in the future, {at}");
             return Some((AGE_HOLD, reason));
         }
-        (age.is_positive() && age.unsigned_abs() > max_age).then(|| {
-            let reason =
-                format!("it happened on {at}, longer ago than max_age; a replayed event may mean somebody else by now");
-            (OLD_HOLD, reason)
-        })
+        too_old(at, now, max_age).map(|reason| (OLD_HOLD, reason))
     }
+}
+
+/// Why an event that happened at this time must wait for an operator, if that is longer ago than `max_age`.
+pub fn too_old(at: Timestamp, now: Timestamp, max_age: Duration) -> Option<String> {
+    let age = now.duration_since(at);
+    (age.is_positive() && age.unsigned_abs() > max_age)
+        .then(|| format!("it happened on {at}, longer ago than max_age; somebody else may be meant by now"))
 }
 
 fn parse(text: &str) -> Option<Timestamp> {

@@ -23,7 +23,7 @@ mod rephrase;
 mod rule;
 mod sailpoint;
 
-pub use age::{AGE_HOLD, MAX_AHEAD, OLD_HOLD, Occurred};
+pub use age::{AGE_HOLD, MAX_AHEAD, OLD_HOLD, Occurred, too_old};
 pub use decision::{Decision, Mark, Reading, Source, sources};
 pub(crate) use json::PLACEHOLDER;
 pub use json::{MAX_EVENT_BYTES, MAX_EVENT_DEPTH, MAX_EVENT_MEMBERS, MAX_EVENT_VALUES};

@@ -53,15 +53,6 @@ pub enum NewState {
         /// Why, in words.
         reason: String,
     },
-    /// Needs nothing to be done.
-    Ended {
-        /// How it ended.
-        outcome: Outcome,
-        /// Why, in words.
-        reason: String,
-        /// JSON.
-        detail: Option<String>,
-    },
 }
 
 /// What is to be done about an event in one target.
@@ -232,14 +223,6 @@ impl AcceptCommand {
             match &new.state {
                 NewState::Queued => {}
                 NewState::Held { why, reason } => job.hold(why, reason, None),
-                NewState::Ended {
-                    outcome,
-                    reason,
-                    detail,
-                } => {
-                    job.end(*outcome, reason, now);
-                    job.detail.clone_from(detail);
-                }
             }
             job
         })

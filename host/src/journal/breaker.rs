@@ -8,12 +8,13 @@
 //! closed twice. Holding one event back until the other's job has ended would need the account's id before anybody has
 //! asked the target for it; reading after each reservation would cost every leaver a request for the sake of a few.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use sqlx::AnyConnection;
 use uuid::Uuid;
 
+use super::claim::nth_claim;
 use super::database::Context;
 use super::error::JournalError;
 use super::finish::keep;
@@ -51,25 +52,24 @@ pub enum Reservation {
         /// The operator's words.
         reason: String,
     },
-    /// No: another job that runs is closing one of these accounts. Look again shortly.
+    /// No: another job that runs is closing this account. Look again shortly.
     Busy {
         /// Which, in words.
         reason: String,
     },
-    /// No: other jobs set out to close one of these accounts, maybe after it was read. Read it again, then ask with
-    /// this number.
+    /// No: other jobs set out to close this account, maybe after it was read. Read it again, then ask with this number.
     Stale {
-        /// What others have done to these accounts, as a number that grows with each of their intents.
+        /// What others have done to this account, as a number that grows with each of their intents.
         others: i64,
     },
 }
 
 impl Journal {
-    /// Journals that these accounts are about to be closed, if pauses, other jobs and the breaker allow it: all of them
-    /// or none.
+    /// Journals that this account is about to be closed, if pauses, other jobs and the breaker allow it.
     ///
-    /// `others` is what the accounts' last look took into account: 0 at first, then what [`Reservation::Stale`] said. So
-    /// whoever is told [`Reservation::Reserved`] has read them open after every other job was done with them.
+    /// `others` shows that the account was read after every other job's last intent for it: 0 at first, then the number
+    /// that the last [`Reservation::Stale`] gave, once the account was read again. So whoever is told
+    /// [`Reservation::Reserved`] has read it open after every other job was done with it.
     ///
     /// Accounts are told apart without case (ASCII). An account counts once for a job and window, however often the job
     /// is tried. `transcript` keeps the host calls so far, so that they survive a crash during the closing.
@@ -79,18 +79,14 @@ impl Journal {
     pub async fn intend(
         &self,
         fence: &Fence,
-        accounts: &[String],
+        account: &str,
         others: i64,
-        limit: Option<ClosureLimit>,
+        limit: ClosureLimit,
         transcript: Option<Vec<u8>>,
     ) -> Result<Reservation, JournalError> {
-        let accounts = accounts
-            .iter()
-            .map(|account| account.replace('\0', "\u{fffd}"))
-            .collect();
         let command = WorkCommand::Intend {
             fence: fence.clone(),
-            accounts,
+            account: account.replace('\0', "\u{fffd}"),
             others,
             limit,
             transcript,
@@ -102,8 +98,22 @@ impl Journal {
     }
 }
 
-/// An intent: whose claim, which accounts, what is known of others, within which limit.
-pub(super) type Asked<'a> = (&'a Fence, &'a [String], i64, Option<ClosureLimit>);
+/// An intent that is asked for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub(super) fence: &'a Fence,
+    /// As the target writes it.
+    pub(super) account: &'a str,
+    pub(super) others: i64,
+    pub(super) limit: ClosureLimit,
+}
+
+impl Asked<'_> {
+    /// The lane, and the account without case.
+    fn place(&self) -> (String, String) {
+        (self.fence.lane.key(), self.account.to_ascii_lowercase())
+    }
+}
 
 /// A job that set out to close an account.
 struct Closer {
@@ -122,7 +132,7 @@ pub(super) struct Window {
     /// The batch's present. One reading for all of it: counts are kept by the time they begin at, and a clock that ticks
     /// between counting and asking would find none, and let one closure too many pass.
     now: i64,
-    /// Who ever set out to close one of the batch's accounts, by lane and account.
+    /// Who ever set out to close one of the batch's accounts, by [`Asked::place`].
     closers: HashMap<(String, String), Vec<Closer>>,
     /// Closures of a lane since a time, this batch's included.
     counts: HashMap<(String, i64), i64>,
@@ -136,23 +146,21 @@ impl Window {
         tx: &mut AnyConnection,
         context: &Context,
         unit: &Unit,
-        intents_of: &[Asked<'_>],
+        asked: &[Asked<'_>],
     ) -> Result<Self, JournalError> {
         let mut window = Self {
             now: context.now(),
             ..Self::default()
         };
-        if intents_of.is_empty() {
+        if asked.is_empty() {
             return Ok(window);
         }
-        window.load_closers(tx, intents_of).await?;
+        window.load_closers(tx, asked).await?;
         for row in fetch(tx, "SELECT scope, reason FROM pause", Bind::new()).await? {
             let mut cells = Cells::of(&row);
             window.pauses.insert(cells.text()?, cells.text()?);
         }
-        let keys = intents_of
-            .iter()
-            .filter_map(|(fence, .., limit)| window.key(unit, fence, (*limit)?));
+        let keys = asked.iter().filter_map(|asked| window.key(unit, asked));
         let keys: Vec<_> = keys.collect::<BTreeSet<_>>().into_iter().collect();
         for row in bulk_select(tx, COUNT_CLOSURES, 2, &keys, |bind, (lane, since)| {
             bind.text(lane).int(*since)
@@ -165,11 +173,9 @@ impl Window {
         Ok(window)
     }
 
-    async fn load_closers(&mut self, tx: &mut AnyConnection, intents_of: &[Asked<'_>]) -> Result<(), JournalError> {
-        let places = intents_of
-            .iter()
-            .flat_map(|(fence, accounts, ..)| accounts.iter().map(|account| (fence.lane.key(), fold(account))));
-        let places: Vec<_> = places.collect::<BTreeSet<_>>().into_iter().collect();
+    async fn load_closers(&mut self, tx: &mut AnyConnection, asked: &[Asked<'_>]) -> Result<(), JournalError> {
+        let places: BTreeSet<_> = asked.iter().map(Asked::place).collect();
+        let places: Vec<_> = places.into_iter().collect();
         for row in bulk_select(tx, SELECT_CLOSERS, 2, &places, |bind, (lane, account)| {
             bind.text(lane).text(account)
         })
@@ -190,59 +196,29 @@ impl Window {
         Ok(())
     }
 
-    fn closers(&self, fence: &Fence, account: &str) -> &[Closer] {
-        let place = (fence.lane.key(), account.to_owned());
-        self.closers.get(&place).map_or(&[], Vec::as_slice)
-    }
-
-    /// The job's own intent for an account, where it has one that counts since then.
-    fn counted(&self, fence: &Fence, account: &str, since: i64) -> Option<&Closer> {
-        let mut closers = self.closers(fence, account).iter();
-        closers.find(|closer| closer.job == fence.job.0 && closer.at >= since)
-    }
-
-    /// Other jobs that set out to close these accounts.
-    fn others<'a>(
-        &'a self,
-        fence: &'a Fence,
-        accounts: &'a BTreeMap<String, &String>,
-    ) -> impl Iterator<Item = (&'a str, &'a Closer)> {
-        accounts.keys().flat_map(|account| {
-            let closers = self.closers(fence, account).iter();
-            let others = closers.filter(|closer| closer.job != fence.job.0);
-            others.map(|closer| (account.as_str(), closer))
-        })
-    }
-
-    /// The other job that may be closing one of these accounts, in words.
-    fn busy(&self, unit: &Unit, fence: &Fence, accounts: &BTreeMap<String, &String>) -> Option<String> {
-        let (account, closer) = self.others(fence, accounts).find(|(_, closer)| {
-            // One that this batch puts down is done.
-            let row = unit.job(closer.job);
-            let is_over = row.is_some_and(|row| row.state != State::Running || row.fence != closer.claim);
-            closer.is_running && !is_over
-        })?;
-        let job = closer.job;
-        Some(format!("job {job} is closing account {account} at the moment"))
+    /// The job's own last intent for the account, and those of other jobs.
+    fn closers(&self, asked: &Asked<'_>) -> (Option<&Closer>, Vec<&Closer>) {
+        let closers = self.closers.get(&asked.place()).into_iter().flatten();
+        let (own, others): (Vec<_>, Vec<_>) = closers.partition(|closer| closer.job == asked.fence.job.0);
+        (own.first().copied(), others)
     }
 
     /// Adds an intent of this batch.
-    fn add(&mut self, fence: &Fence, account: &str, at: i64) {
-        let place = (fence.lane.key(), account.to_owned());
-        let closers = self.closers.entry(place).or_default();
-        closers.retain(|closer| closer.job != fence.job.0);
+    fn add(&mut self, asked: &Asked<'_>, at: i64) {
+        let closers = self.closers.entry(asked.place()).or_default();
+        closers.retain(|closer| closer.job != asked.fence.job.0);
         closers.push(Closer {
-            job: fence.job.0,
-            claim: fence.token,
+            job: asked.fence.job.0,
+            claim: asked.fence.token,
             at,
             is_running: true,
         });
     }
 
     /// The lane and the time since when its closures count.
-    fn key(&self, unit: &Unit, fence: &Fence, limit: ClosureLimit) -> Option<(String, i64)> {
-        let lane = unit.lane(&fence.lane.key())?;
-        let window = self.now.saturating_sub(milliseconds(limit.per)).saturating_add(1);
+    fn key(&self, unit: &Unit, asked: &Asked<'_>) -> Option<(String, i64)> {
+        let lane = unit.lane(&asked.fence.lane.key())?;
+        let window = self.now.saturating_sub(milliseconds(asked.limit.per)).saturating_add(1);
         let since = window.max(lane.breaker_since);
         Some((lane.id.clone(), since))
     }
@@ -258,9 +234,10 @@ pub(super) fn apply(
     unit: &mut Unit,
     window: &mut Window,
     context: &Context,
-    (fence, accounts, others, limit): Asked<'_>,
+    asked: Asked<'_>,
     transcript: Option<&[u8]>,
 ) -> Result<Reservation, JournalError> {
+    let fence = asked.fence;
     let lost = JournalError::LeaseLost(fence.job);
     match unit.job(fence.job.0) {
         Some(job) if job.fence == fence.token && job.state == State::Running => {}
@@ -269,29 +246,35 @@ pub(super) fn apply(
     if let Some(reason) = window.pause(fence) {
         return Ok(Reservation::Paused { reason: reason.clone() });
     }
-    let accounts: BTreeMap<String, &String> = accounts.iter().map(|account| (fold(account), account)).collect();
-    if let Some(reason) = window.busy(unit, fence, &accounts) {
+    let (own, others) = window.closers(&asked);
+    if let Some(busy) = others.iter().find(|closer| is_closing(unit, closer)) {
+        let reason = format!(
+            "job {} is closing account {} at the moment",
+            busy.job,
+            asked.account.to_ascii_lowercase()
+        );
         return Ok(Reservation::Busy { reason });
     }
     // Claims only grow, so the sum tells whether one of the others came in between.
-    let claims = window.others(fence, &accounts).map(|(_, closer)| closer.claim);
+    let claims = others.iter().map(|closer| i64::from(nth_claim(closer.claim)));
     let known = claims.fold(0, i64::saturating_add);
-    if known != others {
+    if known != asked.others {
         return Ok(Reservation::Stale { others: known });
     }
+    let key = window.key(unit, &asked).ok_or(lost)?;
     // One that has left the window counts again: else whatever failed for hours could be closed at once.
-    let since = limit
-        .and_then(|limit| window.key(unit, fence, limit))
-        .map_or(i64::MIN, |(_, since)| since);
-    let is_new = |account: &&String| window.counted(fence, account, since).is_none();
-    let new = accounts.keys().filter(is_new).count();
-    if let Some(limit) = limit.filter(|_| new > 0)
-        && let Some(reason) = trip(unit, window, (fence, limit), new)
+    let counted = own.filter(|own| own.at >= key.1).map(|own| (own.claim, own.at));
+    if counted.is_none()
+        && let Some(reason) = trip(unit, window, &key, asked.limit)
     {
         return Ok(Reservation::Tripped { reason });
     }
-    for (key, account) in &accounts {
-        intend(unit, window, fence, (key, account), since);
+    // Once for a claim: a statement must not write a row twice.
+    if counted.is_none_or(|(claim, _)| claim != fence.token) {
+        // Not before what counts begins: whose clock is behind that of whoever closed the breaker would count nothing.
+        let at = counted.map_or(window.now.max(key.1), |(_, at)| at);
+        window.add(&asked, at);
+        unit.intents.push(row(&asked, at));
     }
     if let Some(data) = transcript {
         keep(unit, context, fence, data);
@@ -299,41 +282,38 @@ pub(super) fn apply(
     Ok(Reservation::Reserved)
 }
 
-/// Notes that a job sets out to close an account.
-fn intend(unit: &mut Unit, window: &mut Window, fence: &Fence, (key, account): (&str, &str), since: i64) {
-    let counted = window.counted(fence, key, since);
-    // Once for a claim: a statement must not write a row twice.
-    if counted.is_some_and(|own| own.claim == fence.token) {
-        return;
-    }
-    // Not before what counts begins: whose clock is behind that of whoever closed the breaker would count nothing.
-    let at = counted.map_or(window.now.max(since), |own| own.at);
-    window.add(fence, key, at);
-    unit.intents.push(IntentRow {
-        job: fence.job.0,
-        account: key.to_owned(),
-        spelled: (key != account).then(|| account.to_owned()),
-        lane: fence.lane.key(),
-        fence: fence.token,
-        at,
-    });
+/// Whether another job may be closing its account at this moment. One that this batch puts down is done.
+fn is_closing(unit: &Unit, closer: &Closer) -> bool {
+    let row = unit.job(closer.job);
+    let is_over = row.is_some_and(|row| row.state != State::Running || row.fence != closer.claim);
+    closer.is_running && !is_over
 }
 
-/// Counts `more` closures in, or opens the breaker and says why.
-fn trip(unit: &mut Unit, window: &mut Window, (fence, limit): (&Fence, ClosureLimit), more: usize) -> Option<String> {
-    let key = window.key(unit, fence, limit)?;
+fn row(asked: &Asked<'_>, at: i64) -> IntentRow {
+    let (lane, account) = asked.place();
+    IntentRow {
+        job: asked.fence.job.0,
+        spelled: (account != asked.account).then(|| asked.account.to_owned()),
+        account,
+        lane,
+        fence: asked.fence.token,
+        at,
+    }
+}
+
+/// Counts one closure more, or opens the breaker and says why.
+fn trip(unit: &mut Unit, window: &mut Window, key: &(String, i64), limit: ClosureLimit) -> Option<String> {
     if let Some(reason) = unit.lane(&key.0).and_then(|lane| lane.tripped.clone()) {
         return Some(reason);
     }
     let count = window.counts.entry(key.clone()).or_default();
-    let wanted = count.saturating_add(i64::try_from(more).unwrap_or(i64::MAX));
-    if wanted <= i64::from(limit.closures) {
-        *count = wanted;
+    if *count < i64::from(limit.closures) {
+        *count += 1;
         return None;
     }
     let (count, now) = (*count, window.now);
     let reason = format!(
-        "{count} closures within {}, {more} more would exceed the limit of {}",
+        "{count} closures within {}, 1 more would exceed the limit of {}",
         words(limit.per),
         limit.closures
     );
@@ -343,11 +323,6 @@ fn trip(unit: &mut Unit, window: &mut Window, (fence, limit): (&Fence, ClosureLi
         lane.tripped_at = Some(now);
     });
     Some(reason)
-}
-
-/// Accounts are told apart without case.
-fn fold(account: &str) -> String {
-    account.to_ascii_lowercase()
 }
 
 fn words(per: Duration) -> String {

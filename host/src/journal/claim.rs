@@ -73,8 +73,6 @@ pub struct ClaimedJob {
     pub source: String,
     /// Which try this is, from 1.
     pub attempt: u32,
-    /// True where a failure now ends it: retrying would find the attempts used up.
-    pub is_last_attempt: bool,
     /// When the event came.
     pub received_at: Timestamp,
     /// When it happened, where it said so.
@@ -86,8 +84,6 @@ pub struct ClaimedJob {
     /// Holds that an operator released: do not hold it for these again. And an [`approval`](super::approval) of each
     /// account that these showed: others were not decided about.
     pub released: Vec<String>,
-    /// What the last try ended with, in words.
-    pub last_reason: Option<String>,
 }
 
 impl ClaimedJob {
@@ -188,7 +184,7 @@ fn run<'c>(tx: &'c mut AnyConnection, context: &'c Context, claim: &'c Claim) ->
                 }
             }
         }
-        let claimed = describe(tx, context, &unit, &taken, &again).await?;
+        let claimed = describe(tx, &unit, &taken, &again).await?;
         unit.store(tx).await?;
         Ok(claimed)
     })
@@ -334,7 +330,6 @@ async fn due(tx: &mut AnyConnection, shares: &[(String, usize)]) -> Result<HashM
 /// Adds what the worker needs to know from other tables. Those that somebody had before may have intents.
 async fn describe(
     tx: &mut AnyConnection,
-    context: &Context,
     unit: &Unit,
     taken: &[Uuid],
     again: &[Uuid],
@@ -369,13 +364,11 @@ async fn describe(
             event: job.event_id(),
             source,
             attempt: u32::try_from(job.attempts).unwrap_or(u32::MAX),
-            is_last_attempt: job.attempts >= i64::from(context.options.max_attempts),
             received_at: date(received_at),
             occurred_at: occurred_at.map(date),
             person,
             intents: intents.remove(&job.id).unwrap_or_default(),
             released: job.released_holds(),
-            last_reason: job.reason.clone(),
         });
     }
     Ok(claimed)

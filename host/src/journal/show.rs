@@ -1,6 +1,7 @@
 //! One job with its history.
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
 
@@ -13,7 +14,7 @@ use super::sql::{Bind, Cells, fetch};
 use super::types::{JobId, date};
 
 /// A try that is over.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempt {
     /// Its number among those that count; one that was given back shares it with the next.
     pub number: u32,
@@ -25,14 +26,14 @@ pub struct Attempt {
     pub started_at: Timestamp,
     /// When it ended.
     pub ended_at: Timestamp,
-    /// An outcome, or `retry`, `held`, `rate_limited`, `parked`, `released`, `lease_expired`.
+    /// An outcome, or `retry`, `held`, `rate_limited`, `parked`, `released`, `deferred`, `lease_expired`.
     pub result: String,
     /// In words.
     pub reason: String,
 }
 
 /// An account that the job set out to close.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IntentRecord {
     /// The account's id in the target.
     pub account: String,
@@ -67,7 +68,7 @@ pub struct Transcripts {
 }
 
 /// What somebody did to the job.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Action {
     /// Who.
     pub actor: String,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use sqlx::AnyConnection;
 use uuid::Uuid;
 
-use super::breaker::{self, ClosureLimit, Reservation, Window};
+use super::breaker::{self, Asked, ClosureLimit, Reservation, Window};
 use super::database::{Context, Step};
 use super::error::JournalError;
 use super::finish::{self, Finish, Finished};
@@ -25,9 +25,9 @@ pub(super) enum WorkCommand {
     },
     Intend {
         fence: Fence,
-        accounts: Vec<String>,
+        account: String,
         others: i64,
-        limit: Option<ClosureLimit>,
+        limit: ClosureLimit,
         transcript: Option<Vec<u8>>,
     },
     Heartbeat {
@@ -57,6 +57,25 @@ impl WorkCommand {
         match self {
             Self::Finish { fence, .. } | Self::Intend { fence, .. } => std::slice::from_ref(fence),
             Self::Heartbeat { fences, .. } => fences,
+        }
+    }
+
+    /// The intent that this asks for.
+    fn asked(&self) -> Option<Asked<'_>> {
+        match self {
+            Self::Intend {
+                fence,
+                account,
+                others,
+                limit,
+                ..
+            } => Some(Asked {
+                fence,
+                account,
+                others: *others,
+                limit: *limit,
+            }),
+            _ => None,
         }
     }
 
@@ -137,20 +156,8 @@ pub(super) fn write<'c>(
         unit.load(tx, fences().map(|fence| fence.job.0)).await?;
         let last = commands.iter().filter_map(|command| command.last_try(&unit, context));
         unit.load_intents(tx, &last.collect::<Vec<_>>()).await?;
-        let intents: Vec<_> = commands
-            .iter()
-            .filter_map(|command| match command {
-                WorkCommand::Intend {
-                    fence,
-                    accounts,
-                    others,
-                    limit,
-                    ..
-                } => Some((fence, accounts.as_slice(), *others, *limit)),
-                _ => None,
-            })
-            .collect();
-        let mut window = Window::load(tx, context, &unit, &intents).await?;
+        let asked: Vec<_> = commands.iter().filter_map(WorkCommand::asked).collect();
+        let mut window = Window::load(tx, context, &unit, &asked).await?;
         let has_heartbeat = commands
             .iter()
             .any(|command| matches!(command, WorkCommand::Heartbeat { .. }));
@@ -182,13 +189,19 @@ fn apply(
         } => finish::apply(unit, context, fence, finish, transcript.as_deref()).map(Answer::Finished),
         WorkCommand::Intend {
             fence,
-            accounts,
+            account,
             others,
             limit,
             transcript,
         } => {
-            let intent = (fence, accounts.as_slice(), *others, *limit);
-            breaker::apply(unit, window, context, intent, transcript.as_deref()).map(Answer::Reservation)
+            let (others, limit) = (*others, *limit);
+            let asked = Asked {
+                fence,
+                account,
+                others,
+                limit,
+            };
+            breaker::apply(unit, window, context, asked, transcript.as_deref()).map(Answer::Reservation)
         }
         WorkCommand::Heartbeat { fences, lease } => {
             Ok(Answer::Lost(extend(unit, fences, lease_time.saturating_add(*lease))))

@@ -41,12 +41,6 @@ impl Location {
         self.position.map(|(line, _)| line)
     }
 
-    /// The column in characters, from 1.
-    #[must_use]
-    pub fn column(&self) -> Option<usize> {
-        self.position.map(|(_, column)| column)
-    }
-
     /// The dotted key, such as `connectors.docusign.mode`; empty for the file as a whole.
     #[must_use]
     pub fn key(&self) -> &str {

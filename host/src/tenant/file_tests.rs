@@ -169,7 +169,6 @@ fn later_checks_can_point_at_a_line() {
         shown(docusign.at("reach.0")),
         "tenants/acme.toml:20: connectors.docusign.reach.0"
     );
-    assert_eq!(docusign.at("reach.0").column(), Some(14));
     let deep = docusign.settings_at("/deep/list/2/on");
     assert_eq!(
         shown(deep),

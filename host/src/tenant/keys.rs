@@ -65,8 +65,8 @@ impl SigningKey {
     }
 
     /// Length of the modulus.
-    #[must_use]
-    pub fn bits(&self) -> usize {
+    #[cfg(test)]
+    fn bits(&self) -> usize {
         self.bits
     }
 

@@ -12,7 +12,7 @@ use exeunt::journal::{
 use jiff::Timestamp;
 
 use crate::on_both;
-use crate::rig::{LEASE, Rig, end, lane, options, release};
+use crate::rig::{LEASE, NO_LIMIT, Rig, end, lane, options, release};
 
 const LIMIT: ClosureLimit = ClosureLimit {
     closures: 3,
@@ -35,9 +35,9 @@ async fn work(journal: &Journal, limit: ClosureLimit) -> (usize, usize) {
     loop {
         let jobs = journal.claim("host-1", LEASE, 1).await.expect("a claim");
         let Some(job) = jobs.first() else { return (closed, held) };
-        let account = [format!("account of {}", job.id())];
+        let account = format!("account of {}", job.id());
         match journal
-            .intend(&job.fence, &account, 0, Some(limit), None)
+            .intend(&job.fence, &account, 0, limit, None)
             .await
             .expect("an intent")
         {
@@ -88,8 +88,7 @@ on_both! {
         let first = rig.queue(&docusign).await;
         let job = rig.claim_one().await;
         let intend = async |fence, account: &str, others| {
-            let accounts = [account.to_owned()];
-            rig.journal.intend(fence, &accounts, others, None, None).await.expect("an intent")
+            rig.journal.intend(fence, account, others, NO_LIMIT, None).await.expect("an intent")
         };
         assert_eq!(intend(&job.fence, "AbC", 0).await, Reservation::Reserved);
         assert_eq!(intend(&job.fence, "abc", 0).await, Reservation::Reserved, "it is the same");
@@ -166,35 +165,37 @@ on_both! {
         rig.queue(&docusign).await;
         for _ in 0..5 {
             let job = rig.claim_one().await;
-            let accounts = ["1".to_owned(), "2".to_owned(), "2".to_owned()];
-            let answer = rig.journal.intend(&job.fence, &accounts, 0, Some(LIMIT), None).await;
-            assert_eq!(answer, Ok(Reservation::Reserved));
+            for account in ["1", "2", "2"] {
+                let answer = rig.journal.intend(&job.fence, account, 0, LIMIT, None).await;
+                assert_eq!(answer, Ok(Reservation::Reserved));
+            }
             rig.finish(&job.fence, Finish::Retry { at: rig.now(), reason: "lost answer".into() }).await;
         }
         // Five lost answers in a row make the lane pause.
         rig.clock.advance(Duration::from_secs(1));
         let job = rig.claim_one().await;
-        let two_more = rig.journal.intend(&job.fence, &["3".into(), "4".into()], 0, Some(LIMIT), None).await;
-        assert!(matches!(two_more, Ok(Reservation::Tripped { .. })), "{two_more:?}");
-        assert_eq!(rig.journal.job(job.id()).await.expect("a query").expect("the job").intents.len(), 2, "all or none");
-        let known = rig.journal.intend(&job.fence, &["1".into()], 0, Some(LIMIT), None).await;
+        assert_eq!(rig.journal.intend(&job.fence, "3", 0, LIMIT, None).await, Ok(Reservation::Reserved));
+        let one_more = rig.journal.intend(&job.fence, "4", 0, LIMIT, None).await;
+        assert!(matches!(one_more, Ok(Reservation::Tripped { .. })), "{one_more:?}");
+        assert_eq!(rig.journal.job(job.id()).await.expect("a query").expect("the job").intents.len(), 3);
+        let known = rig.journal.intend(&job.fence, "1", 0, LIMIT, None).await;
         assert_eq!(known, Ok(Reservation::Reserved), "it was counted before the breaker opened");
     }
 
     async fn an_account_is_closed_by_one_job_at_a_time(rig: Rig) {
         // Without case, as the rest of the procedure tells accounts apart.
-        let (docusign, account) = (lane("acme", "docusign"), ["1a".to_owned()]);
+        let (docusign, account) = (lane("acme", "docusign"), "1a");
         let first = rig.queue(&docusign).await;
         let second = rig.queue(&docusign).await;
-        let limit = Some(ClosureLimit { closures: 2, ..LIMIT });
+        let limit = ClosureLimit { closures: 2, ..LIMIT };
         // Both find the account open, on two hosts.
         let other = rig.another(rig.options()).await;
         let jobs = rig.claim(2).await;
-        assert_eq!(rig.journal.intend(&jobs[0].fence, &account, 0, limit, None).await, Ok(Reservation::Reserved));
+        assert_eq!(rig.journal.intend(&jobs[0].fence, account, 0, limit, None).await, Ok(Reservation::Reserved));
         let reason = format!("job {first} is closing account 1a at the moment");
         let busy = Ok(Reservation::Busy { reason: reason.clone() });
-        assert_eq!(other.intend(&jobs[1].fence, &["0".into(), "1A".into()], 0, limit, None).await, busy);
-        assert_eq!(other.intend(&jobs[1].fence, &["0".into()], 0, limit, None).await, Ok(Reservation::Reserved), "not the 1a");
+        assert_eq!(other.intend(&jobs[1].fence, "0", 0, limit, None).await, Ok(Reservation::Reserved));
+        assert_eq!(other.intend(&jobs[1].fence, "1A", 0, limit, None).await, busy);
         let until = rig.now() + Duration::from_secs(2);
         let wait = Finish::Defer { until, reason: reason.clone() };
         assert_eq!(rig.journal.finish(&jobs[1].fence, wait, Some(b"closed 0".to_vec())).await, Ok(Finished::Queued));
@@ -212,16 +213,16 @@ on_both! {
     }
 
     async fn an_account_that_another_job_was_at_is_read_again_before_it_is_closed(rig: Rig) {
-        let (docusign, account) = (lane("acme", "docusign"), ["1".to_owned()]);
+        let (docusign, account) = (lane("acme", "docusign"), "1");
         for _ in 0..2 {
             rig.queue(&docusign).await;
         }
         // Both find the account open. The first closes it and ends before the second asks.
         let jobs = rig.claim(2).await;
         let (first, second) = (&jobs[0].fence, &jobs[1].fence);
-        assert_eq!(rig.journal.intend(first, &account, 0, None, None).await, Ok(Reservation::Reserved));
+        assert_eq!(rig.journal.intend(first, account, 0, NO_LIMIT, None).await, Ok(Reservation::Reserved));
         rig.finish(first, Finish::Retry { at: rig.now(), reason: "lost answer".into() }).await;
-        let asked = |others| rig.journal.intend(second, &account, others, None, Some(vec![1]));
+        let asked = |others| rig.journal.intend(second, account, others, NO_LIMIT, Some(vec![1]));
         let stale = asked(0).await;
         let Ok(Reservation::Stale { others }) = stale else { panic!("{stale:?}") };
         let record = rig.journal.job(jobs[1].id()).await.expect("a query").expect("the job");
@@ -230,7 +231,7 @@ on_both! {
         // It reads; and once more the first comes in between, with an intent that it has already.
         let again = rig.claim_one().await;
         assert_eq!(again.id(), jobs[0].id());
-        assert_eq!(rig.journal.intend(&again.fence, &account, 0, None, None).await, Ok(Reservation::Reserved));
+        assert_eq!(rig.journal.intend(&again.fence, account, 0, NO_LIMIT, None).await, Ok(Reservation::Reserved));
         assert!(matches!(asked(others).await, Ok(Reservation::Busy { .. })));
         rig.finish(&again.fence, end(Outcome::Failed)).await;
         let stale = asked(others).await;
@@ -241,7 +242,7 @@ on_both! {
         let elsewhere = rig.queue(&lane("acme", "other")).await;
         let job = rig.claim_one().await;
         assert_eq!(job.id(), elsewhere);
-        assert_eq!(rig.journal.intend(&job.fence, &account, 0, None, None).await, Ok(Reservation::Reserved));
+        assert_eq!(rig.journal.intend(&job.fence, account, 0, NO_LIMIT, None).await, Ok(Reservation::Reserved));
     }
 
     async fn an_account_that_was_counted_in_an_earlier_window_counts_again(rig: Rig) {
@@ -251,18 +252,18 @@ on_both! {
         }
         // Four jobs of four windows, all of whose closures came to nothing.
         for job in rig.claim(4).await {
-            let account = [job.id().to_string()];
-            let answer = rig.journal.intend(&job.fence, &account, 0, Some(LIMIT), None).await;
+            let account = job.id().to_string();
+            let answer = rig.journal.intend(&job.fence, &account, 0, LIMIT, None).await;
             assert_eq!(answer, Ok(Reservation::Reserved));
             rig.clock.advance(LIMIT.per);
             rig.finish(&job.fence, Finish::Defer { until: rig.now(), reason: "lost answer".into() }).await;
         }
         let mut reserved = 0;
         for job in rig.claim(4).await {
-            let account = [job.id().to_string()];
+            let account = job.id().to_string();
             // The second time it is counted already.
             for _ in 0..2 {
-                let answer = rig.journal.intend(&job.fence, &account, 0, Some(LIMIT), None).await;
+                let answer = rig.journal.intend(&job.fence, &account, 0, LIMIT, None).await;
                 reserved += usize::from(answer == Ok(Reservation::Reserved));
             }
         }
@@ -270,7 +271,7 @@ on_both! {
     }
 
     async fn jobs_that_tried_the_same_account_before_do_not_wait_for_each_other(rig: Rig) {
-        let (docusign, account) = (lane("acme", "docusign"), ["1".to_owned()]);
+        let (docusign, account) = (lane("acme", "docusign"), "1");
         for _ in 0..2 {
             rig.queue(&docusign).await;
         }
@@ -278,18 +279,18 @@ on_both! {
         let again = || Finish::Retry { at: rig.now() + Duration::from_millis(1), reason: "lost answer".into() };
         for _ in 0..2 {
             let job = rig.claim(1).await.remove(0);
-            assert_eq!(rig.reserve(&job.fence, &account).await, Reservation::Reserved);
+            assert_eq!(rig.reserve(&job.fence, account).await, Reservation::Reserved);
             rig.finish(&job.fence, again()).await;
             rig.clock.advance(Duration::from_millis(1));
         }
         let jobs = rig.claim(2).await;
-        assert!(jobs.len() == 2 && jobs.iter().all(|job| job.intents == account), "{jobs:?}");
-        assert_eq!(rig.reserve(&jobs[1].fence, &account).await, Reservation::Reserved);
-        let first = rig.reserve(&jobs[0].fence, &account).await;
+        assert!(jobs.len() == 2 && jobs.iter().all(|job| job.intents == [account]), "{jobs:?}");
+        assert_eq!(rig.reserve(&jobs[1].fence, account).await, Reservation::Reserved);
+        let first = rig.reserve(&jobs[0].fence, account).await;
         assert!(matches!(first, Reservation::Busy { .. }), "{first:?}");
         rig.finish(&jobs[1].fence, again()).await;
-        assert_eq!(rig.reserve(&jobs[0].fence, &account).await, Reservation::Reserved);
-        assert_eq!(rig.reserve(&jobs[0].fence, &account).await, Reservation::Reserved, "its own");
+        assert_eq!(rig.reserve(&jobs[0].fence, account).await, Reservation::Reserved);
+        assert_eq!(rig.reserve(&jobs[0].fence, account).await, Reservation::Reserved, "its own");
     }
 
     async fn hosts_cannot_count_past_each_other(rig: Rig) {
@@ -306,7 +307,7 @@ on_both! {
             .enumerate()
             .map(|(n, job)| {
                 let journal = if n % 2 == 0 { rig.journal.clone() } else { other.clone() };
-                tokio::spawn(async move { journal.intend(&job.fence, &[job.id().to_string()], 0, Some(limit), None).await })
+                tokio::spawn(async move { journal.intend(&job.fence, &job.id().to_string(), 0, limit, None).await })
             })
             .collect();
         let mut reserved = 0;
@@ -329,8 +330,8 @@ on_both! {
         let jobs = rig.claim(10).await;
         let mut reserved = 0;
         for job in &jobs {
-            let account = [format!("account of {}", job.id())];
-            let said = behind.intend(&job.fence, &account, 0, Some(LIMIT), None).await.expect("an intent");
+            let account = format!("account of {}", job.id());
+            let said = behind.intend(&job.fence, &account, 0, LIMIT, None).await.expect("an intent");
             reserved += usize::from(said == Reservation::Reserved);
         }
         assert_eq!((jobs.len(), reserved), (6, 3));
@@ -358,8 +359,8 @@ on_both! {
         let jobs = rig.claim(4).await;
         let mut said = Vec::new();
         for job in &jobs {
-            let account = [format!("account of {}", job.id())];
-            said.push(rig.journal.intend(&job.fence, &account, 0, Some(LIMIT), None).await.expect("an intent"));
+            let account = format!("account of {}", job.id());
+            said.push(rig.journal.intend(&job.fence, &account, 0, LIMIT, None).await.expect("an intent"));
         }
         assert!(matches!(said[3], Reservation::Tripped { .. }), "{said:?}");
         assert_eq!(rig.journal.release_breaker(&docusign, "ops", "real").await, Ok(0), "none is held yet");

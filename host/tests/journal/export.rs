@@ -8,7 +8,7 @@ use exeunt::journal::{
 };
 
 use crate::on_both;
-use crate::rig::{Rig, end, event, held, lane, leaver};
+use crate::rig::{NO_LIMIT, Rig, end, event, held, lane, leaver};
 
 /// One of everything: each state, each table.
 async fn fill(rig: &Rig) {
@@ -35,7 +35,7 @@ async fn fill(rig: &Rig) {
         .jobs[0];
     let jobs = rig.claim(8).await;
     rig.journal
-        .intend(&jobs[0].fence, &["1".into()], 0, None, Some(vec![0, 255]))
+        .intend(&jobs[0].fence, "1", 0, NO_LIMIT, Some(vec![0, 255]))
         .await
         .expect("an intent");
     rig.finish(&jobs[0].fence, end(Outcome::Closed)).await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use exeunt::journal::{Finish, Finished, JobState, Options, Outcome, Reservation, State, Transcripts, UNSETTLED_HOLD};
 
 use crate::on_both;
-use crate::rig::{HOUR, LEASE, Rig, end, is_lost, lane, release};
+use crate::rig::{HOUR, LEASE, NO_LIMIT, Rig, end, is_lost, lane, release};
 
 on_both! {
     async fn an_outcome_is_kept_with_its_evidence(rig: Rig) {
@@ -38,7 +38,7 @@ on_both! {
         for finish in [end(Outcome::Failed), release(), Finish::Park { reason: "x".into() }] {
             assert!(is_lost(&rig.journal.finish(&late.fence, finish, Some(vec![1])).await, id), "another has it");
         }
-        assert!(rig.journal.intend(&late.fence, &["1".into()], 0, None, None).await.is_err());
+        assert!(rig.journal.intend(&late.fence, "1", 0, NO_LIMIT, None).await.is_err());
         assert_eq!(rig.journal.heartbeat(&[late.fence.clone(), job.fence.clone()], LEASE).await, Ok(vec![late.fence.clone()]));
         assert_eq!(rig.finish(&job.fence, end(Outcome::NoAccount)).await, Finished::Ended);
         assert!(is_lost(&rig.journal.finish(&late.fence, end(Outcome::Closed), None).await, id), "it ended");
@@ -69,7 +69,7 @@ on_both! {
         assert_eq!(rig.claim(1).await, []);
         rig.clock.advance(Duration::from_millis(1));
         let again = rig.claim_one().await;
-        assert_eq!((again.attempt, again.last_reason.as_deref()), (2, Some("503")));
+        assert_eq!((again.attempt, rig.job(again.id()).await.reason.as_deref()), (2, Some("503")));
     }
 
     async fn a_job_that_used_up_its_attempts_is_a_dead_letter(rig: Rig) {
@@ -78,7 +78,7 @@ on_both! {
         let id = rig.queue(&lane("acme", "docusign")).await;
         for attempt in 1..=3 {
             let job = rig.claim_one().await;
-            assert_eq!((job.attempt, job.is_last_attempt), (attempt, attempt == 3));
+            assert_eq!(job.attempt, attempt);
             let retry = Finish::Retry { at: rig.now(), reason: "503".into() };
             let expected = if attempt == 3 { Finished::Dead } else { Finished::Queued };
             assert_eq!(rig.finish(&job.fence, retry).await, expected);
@@ -94,7 +94,7 @@ on_both! {
         let id = rig.queue(&lane("acme", "docusign")).await;
         let retry = || Finish::Retry { at: rig.now(), reason: "503".into() };
         let job = rig.claim_one().await;
-        assert_eq!(rig.journal.intend(&job.fence, &["7".into()], 0, None, None).await, Ok(Reservation::Reserved));
+        assert_eq!(rig.journal.intend(&job.fence, "7", 0, NO_LIMIT, None).await, Ok(Reservation::Reserved));
         assert_eq!(rig.finish(&job.fence, retry()).await, Finished::Queued);
         assert_eq!(rig.finish(&rig.claim_one().await.fence, retry()).await, Finished::Held);
         assert_eq!(rig.state(id).await, JobState::Held { why: UNSETTLED_HOLD.into() });
@@ -194,13 +194,17 @@ on_both! {
     async fn intents_are_told_to_later_tries(rig: Rig) {
         let id = rig.queue(&lane("acme", "docusign")).await;
         let job = rig.claim_one().await;
-        let accounts = ["b".to_owned(), "a\0".to_owned(), "b".to_owned()];
-        let reserved = rig.journal.intend(&job.fence, &accounts, 0, None, Some(b"find".to_vec())).await;
-        assert_eq!(reserved, Ok(Reservation::Reserved));
+        for (account, said) in [("b", Some(b"find".to_vec())), ("a\0", None), ("b", None)] {
+            let reserved = rig.journal.intend(&job.fence, account, 0, NO_LIMIT, said).await;
+            assert_eq!(reserved, Ok(Reservation::Reserved));
+        }
         rig.finish(&job.fence, Finish::Retry { at: rig.now(), reason: "lost answer".into() }).await;
         let again = rig.claim_one().await;
         assert_eq!(again.intents, ["a\u{fffd}", "b"]);
-        assert_eq!(rig.journal.intend(&again.fence, &["b".into(), "c".into()], 0, None, None).await, Ok(Reservation::Reserved));
+        for account in ["b", "c"] {
+            let reserved = rig.journal.intend(&again.fence, account, 0, NO_LIMIT, None).await;
+            assert_eq!(reserved, Ok(Reservation::Reserved));
+        }
         let record = rig.journal.job(id).await.expect("a query").expect("the job");
         let intents: Vec<_> = record.intents.iter().map(|intent| (intent.account.as_str(), intent.claim)).collect();
         assert_eq!(intents, [("a\u{fffd}", 1), ("b", 2), ("c", 2)]);

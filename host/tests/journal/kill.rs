@@ -15,7 +15,7 @@ use exeunt::journal::{
 use uuid::Uuid;
 
 use crate::on_both;
-use crate::rig::{HOUR, Rig, end, lane, leaver, start_of_time};
+use crate::rig::{HOUR, NO_LIMIT, Rig, end, lane, leaver, start_of_time};
 
 /// Where the child finds its journal, and which round it is.
 const JOURNAL: &str = "EXEUNT_TEST_JOURNAL";
@@ -72,8 +72,10 @@ fn child() {
                         .expect("a claim")
                     {
                         say(&format!("claimed {}", job.id()));
-                        let account = [format!("account-{}", job.id())];
-                        let reserved = journal.intend(&job.fence, &account, 0, None, Some(vec![1; 50])).await;
+                        let account = format!("account-{}", job.id());
+                        let reserved = journal
+                            .intend(&job.fence, &account, 0, NO_LIMIT, Some(vec![1; 50]))
+                            .await;
                         let Ok(Reservation::Reserved) = reserved else { continue };
                         say(&format!("intended {}", job.id()));
                         if journal

@@ -6,7 +6,7 @@ use exeunt::journal::{Finish, Finished, JobState, JournalError, Outcome, Reserva
 use futures_util::FutureExt as _;
 
 use crate::on_both;
-use crate::rig::{LEASE, Rig, end, event, held, lane, queued, release};
+use crate::rig::{LEASE, NO_LIMIT, Rig, end, event, held, lane, queued, release};
 
 on_both! {
     async fn a_parked_lane_waits_until_it_is_unparked(rig: Rig) {
@@ -81,11 +81,11 @@ on_both! {
         let other = rig.another(rig.options()).await;
         for scope in [Scope::All, Scope::Tenant("acme".into()), Scope::Connector(lane("acme", "docusign"))] {
             other.pause(&scope, "ops", "stop", None).await.expect("a pause");
-            let answer = rig.journal.intend(&job.fence, &["1".into()], 0, None, None).await;
+            let answer = rig.journal.intend(&job.fence, "1", 0, NO_LIMIT, None).await;
             assert_eq!(answer, Ok(Reservation::Paused { reason: "stop".into() }));
             other.resume(&scope, "ops", "", None).await.expect("no pause");
         }
-        assert_eq!(rig.journal.intend(&job.fence, &["1".into()], 0, None, None).await, Ok(Reservation::Reserved));
+        assert_eq!(rig.journal.intend(&job.fence, "1", 0, NO_LIMIT, None).await, Ok(Reservation::Reserved));
     }
 
     async fn lanes_show_depth_and_age(rig: Rig) {
@@ -124,7 +124,7 @@ on_both! {
         assert_eq!(rig.journal.reclaim().await, Ok(vec![]));
         assert_eq!(rig.journal.reconcile().await, Ok(vec![]));
         assert_eq!(rig.journal.heartbeat(std::slice::from_ref(&job.fence), LEASE).await, Ok(vec![]));
-        assert_eq!(rig.journal.intend(&job.fence, &["1".into()], 0, None, None).await, Ok(Reservation::Reserved));
+        assert_eq!(rig.journal.intend(&job.fence, "1", 0, NO_LIMIT, None).await, Ok(Reservation::Reserved));
         assert_eq!(rig.journal.expire_transcripts(rig.now()).await, Ok(0));
         assert!(changes.next().now_or_never().is_none(), "a dispatcher would claim again, without end");
         rig.finish(&job.fence, release()).await;

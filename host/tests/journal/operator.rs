@@ -156,7 +156,7 @@ on_both! {
     async fn who_cancels_what_may_be_closed_is_told_so(rig: Rig) {
         let id = rig.queue(&lane("acme", "docusign")).await;
         let job = rig.claim_one().await;
-        assert_eq!(rig.reserve(&job.fence, &["4711".to_owned()]).await, Reservation::Reserved);
+        assert_eq!(rig.reserve(&job.fence, "4711").await, Reservation::Reserved);
         let until = rig.now();
         rig.finish(&job.fence, Finish::GiveBack { until, reason: "limit".into() }).await;
         rig.journal.cancel(id, "ann", "stays after all").await.expect("cancelled");

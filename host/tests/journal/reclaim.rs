@@ -8,7 +8,7 @@ use exeunt::journal::{ClaimedJob, Engine, Finished, JobState, Options, Outcome, 
 use jiff::Timestamp;
 
 use crate::on_both;
-use crate::rig::{HOUR, LEASE, Rig, end, lane};
+use crate::rig::{HOUR, LEASE, NO_LIMIT, Rig, end, lane};
 
 /// A machine on which somebody sets the date.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ on_both! {
         assert_eq!(lost[0].id(), id);
         let job = rig.claim_one().await;
         assert_eq!((job.id(), job.attempt), (id, 2), "the attempt counts");
-        assert!(job.last_reason.as_deref().is_some_and(|reason| reason.contains("host-2")), "{job:?}");
+        assert!(rig.job(id).await.reason.is_some_and(|reason| reason.contains("host-2")), "{job:?}");
         assert_eq!(rig.finish(&job.fence, end(Outcome::Closed)).await, Finished::Ended);
         let attempts = rig.journal.job(id).await.expect("a query").expect("the job").attempts;
         let results: Vec<_> = attempts.iter().map(|attempt| attempt.result.as_str()).collect();
@@ -47,7 +47,7 @@ on_both! {
         }
         let jobs = rig.claim(3).await;
         assert_eq!(jobs.len(), 3);
-        let reserved = rig.journal.intend(&jobs[0].fence, &["account".to_owned()], 0, None, None).await;
+        let reserved = rig.journal.intend(&jobs[0].fence, "account", 0, NO_LIMIT, None).await;
         assert_eq!(reserved, Ok(Reservation::Reserved));
         assert_eq!(rig.journal.reclaim().await, Ok(vec![]), "its leases run for ten minutes");
         assert_eq!(rig.journal.reclaim_all(LEASE).await.expect("a reclaim").len(), 2);
@@ -139,7 +139,7 @@ on_both! {
         rig.reopen(Options { max_lapses: 1, ..rig.options() }).await;
         let id = rig.queue(&lane("acme", "docusign")).await;
         let job = rig.claim_one().await;
-        assert_eq!(rig.journal.intend(&job.fence, &["7".into()], 0, None, None).await, Ok(Reservation::Reserved));
+        assert_eq!(rig.journal.intend(&job.fence, "7", 0, NO_LIMIT, None).await, Ok(Reservation::Reserved));
         // Over at once, on SQLite as on PostgreSQL.
         assert_eq!(rig.journal.heartbeat(std::slice::from_ref(&job.fence), Duration::ZERO).await, Ok(vec![]));
         let reclaimed = loop {

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use exeunt::clock::{Clock as _, ManualClock};
 use exeunt::journal::{
-    Accepted, ClaimedJob, Decision, Dedupe, Engine, Fence, Finish, Finished, JobFilter, JobId, JobState, JobSummary,
-    Journal, JournalError, Lane, NewEvent, NewJob, NewState, Options, Outcome, Page, Reservation, SeededRandom,
+    Accepted, ClaimedJob, ClosureLimit, Decision, Dedupe, Engine, Fence, Finish, Finished, JobFilter, JobId, JobState,
+    JobSummary, Journal, JournalError, Lane, NewEvent, NewJob, NewState, Options, Outcome, Page, Reservation,
+    SeededRandom,
 };
 use jiff::Timestamp;
 use tempfile::TempDir;
@@ -17,6 +18,12 @@ use kit::PrivatePostgres;
 
 /// A lease that nothing in a test outlives by accident.
 pub(crate) const LEASE: Duration = Duration::from_secs(600);
+
+/// A breaker that nothing in a test opens by accident.
+pub(crate) const NO_LIMIT: ClosureLimit = ClosureLimit {
+    closures: 100_000,
+    per: HOUR,
+};
 
 /// Long after every backoff.
 pub(crate) const HOUR: Duration = Duration::from_secs(3600);
@@ -116,11 +123,11 @@ impl Rig {
         jobs.remove(0)
     }
 
-    /// Asks to close accounts as dispatch does, which reads again where another job was at them.
-    pub(crate) async fn reserve(&self, fence: &Fence, accounts: &[String]) -> Reservation {
+    /// Asks to close an account as dispatch does, which reads again where another job was at it.
+    pub(crate) async fn reserve(&self, fence: &Fence, account: &str) -> Reservation {
         let asked = async |others| {
             self.journal
-                .intend(fence, accounts, others, None, None)
+                .intend(fence, account, others, NO_LIMIT, None)
                 .await
                 .expect("an intent")
         };

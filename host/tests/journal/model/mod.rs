@@ -12,9 +12,9 @@ use exeunt::journal::{
 };
 use proptest::test_runner::{Config, TestRunner};
 
-use self::state::{Model, ModelJob, Phase};
+use self::state::{CLAIM, Model, ModelJob, Phase, nth_claim};
 use self::steps::{How, Step, steps};
-use crate::rig::{LEASE, Rig, all_jobs, block_on, end, event, held, lane, queued, release};
+use crate::rig::{LEASE, NO_LIMIT, Rig, all_jobs, block_on, end, event, held, lane, queued, release};
 
 const LANES: usize = 3;
 const ACCOUNTS: usize = 2;
@@ -155,12 +155,9 @@ async fn claim(rig: &Rig, model: &mut Model, max: usize, now: i64) {
         let taken = model.jobs.get_mut(&job.id()).expect("it is known");
         taken.phase = Phase::Running;
         taken.attempts += 1;
-        taken.fence += 1;
+        taken.fence = (nth_claim(taken.fence) + 1) * CLAIM;
         model.fences.push(taken.fence);
-        assert_eq!(
-            (job.attempt, job.is_last_attempt),
-            (taken.attempts, taken.attempts >= MAX_ATTEMPTS)
-        );
+        assert_eq!(job.attempt, taken.attempts);
         model.claims.push(job);
     }
 }
@@ -244,7 +241,7 @@ async fn intend(rig: &Rig, model: &mut Model, which: usize, (account, is_behind)
         "{}-{account}",
         if which.is_multiple_of(2) { "account" } else { "Account" }
     );
-    let result = rig.journal.intend(&fence, &[name], known.into(), None, None).await;
+    let result = rig.journal.intend(&fence, &name, known.into(), NO_LIMIT, None).await;
     if !model.holds(index) {
         assert_eq!(result, Err(JournalError::LeaseLost(fence.job())));
         return;

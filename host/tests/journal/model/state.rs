@@ -6,6 +6,14 @@ use exeunt::journal::{ClaimedJob, JobId, Outcome};
 
 use super::LANES;
 
+/// What a claim adds to a fence.
+pub(super) const CLAIM: u32 = 1000;
+
+/// Which claim a fence is of.
+pub(super) fn nth_claim(fence: u32) -> u32 {
+    fence / CLAIM
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Phase {
     Queued,
@@ -24,7 +32,7 @@ pub(super) struct ModelJob {
     pub(super) due: i64,
     pub(super) attempts: u32,
     pub(super) lapses: u32,
-    /// Claims and lost leases so far.
+    /// Claims so far, each a [`CLAIM`], and one more where the last one was lost.
     pub(super) fence: u32,
     /// Accounts that it set out to close, and in which claim it last did.
     pub(super) intents: BTreeMap<usize, u32>,
@@ -107,7 +115,7 @@ impl Model {
         let closers = others.filter_map(|(_, job)| Some((job, *job.intents.get(&account)?)));
         closers.fold((0, false), |(claims, is_busy), (job, claim)| {
             let is_closing = job.phase == Phase::Running && job.fence == claim;
-            (claims + claim, is_busy || is_closing)
+            (claims + nth_claim(claim), is_busy || is_closing)
         })
     }
 
