@@ -17,8 +17,21 @@ fn table() -> String {
         }
         text += "\n";
     }
-    text.trim_end().to_owned() + "\n"
+    text + NOT_STOPPED
 }
+
+/// What no limit and no check stops, so that nobody looks for it in vain.
+const NOT_STOPPED: &str = "\
+# What is not stopped
+
+| attack | what bounds it |
+|---|---|
+| plugin that lies from end to end: it finds another person's account under the leaver's address, closes it, and reads \
+  it truly as closed | it is the only one who speaks the target's language. A protected id is refused whatever it says of \
+  the address, so protect by id what must never be closed; the breaker counts; pinning and signatures say whose plugin it is |
+| registry that its operator granted and that leads the host to an address inside (redirects, the place of its tokens) \
+  | GET alone, over TLS, within limits; what comes is taken only with the digest that was asked for |
+";
 
 #[test]
 fn the_table_in_the_documentation_is_this_one() {

@@ -12,6 +12,7 @@ use super::client::{Client, ServerArgs, read};
 use super::each::each;
 use super::page::{PageArgs, more};
 use super::table::{or_dash, show, table};
+use super::timeline;
 use crate::console::{JobDetail, JobPage, JobView, Released};
 use crate::text::{is_odd, printable};
 
@@ -338,7 +339,8 @@ fn describe(detail: &JobDetail) -> anyhow::Result<String> {
         );
     }
     if let Some(detail) = &detail.detail {
-        let _ = writeln!(text, "\n{}", pretty(detail)?.trim_end());
+        let kept = timeline::kept(detail).map_or_else(|| pretty(detail), Ok)?;
+        let _ = writeln!(text, "{}", kept.trim_end());
     }
     Ok(text)
 }

@@ -2,8 +2,11 @@
 
 use std::fmt::Write;
 
+use serde::Deserialize;
+use serde_json::Value;
+
 use super::run::Report;
-use crate::evidence::{JobRecord, JobState};
+use crate::evidence::{AccountChange, CallLine, JobRecord, JobState, Outcome, PluginIdentity};
 use crate::text::printable;
 
 /// One block for the event, one for each job.
@@ -31,35 +34,71 @@ pub(super) fn report(report: &Report) -> String {
 }
 
 fn write_job(text: &mut String, job: &JobRecord) {
-    let plugin = &job.plugin;
-    let digest = plugin.digest.chars().take(19).collect::<String>();
+    let plugin = identity(&job.plugin);
+    let _ = writeln!(text, "job      {} with {plugin}", job.connector);
+    write_calls(text, &job.calls());
+    write_accounts(text, &job.accounts);
+    let end = match (job.state, job.outcome) {
+        (JobState::Held, _) => "held".to_owned(),
+        (JobState::Parked, _) => job
+            .until
+            .map_or_else(|| "parked".to_owned(), |until| format!("parked until {until}")),
+        (JobState::Done, outcome) => outcome.map_or("", Outcome::as_str).to_owned(),
+    };
     let _ = writeln!(
         text,
-        "job      {} with {} {} ({digest}…)",
-        job.connector, plugin.name, plugin.version
+        "outcome  {end}: {} ({} ms)",
+        printable(&job.reason),
+        job.elapsed_ms
     );
-    for (verb, exchange) in job.exchanges() {
-        let status = exchange
+}
+
+/// What the server keeps of a job's last attempt, in the same form; none where it is of another version.
+pub(super) fn kept(detail: &Value) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Kept {
+        plugin: PluginIdentity,
+        calls: Vec<CallLine>,
+        accounts: Vec<AccountChange>,
+    }
+    let kept = Kept::deserialize(detail).ok()?;
+    let mut text = format!("with       {}\n", identity(&kept.plugin));
+    write_calls(&mut text, &kept.calls);
+    write_accounts(&mut text, &kept.accounts);
+    Some(text)
+}
+
+fn identity(plugin: &PluginIdentity) -> String {
+    let digest = plugin.digest.chars().take(19).collect::<String>();
+    printable(&format!("{} {} ({digest}…)", plugin.name, plugin.version))
+}
+
+fn write_calls(text: &mut String, calls: &[CallLine]) {
+    for call in calls {
+        let status = call
             .status
             .map_or_else(|| "---".to_owned(), |status| status.to_string());
         let _ = write!(
             text,
             "  {:<6} {:<6} {} {}  {status}  {} ms",
-            verb.to_string(),
-            exchange.method,
-            exchange.endpoint,
-            printable(&exchange.path),
-            exchange.ms
+            call.verb.to_string(),
+            printable(&call.method),
+            printable(&call.endpoint),
+            printable(&call.path),
+            call.ms
         );
-        if let Some(trace) = &exchange.trace_token {
+        if let Some(trace) = &call.trace_token {
             let _ = write!(text, "  trace {}", printable(trace));
         }
-        if let Some(error) = &exchange.error {
+        if let Some(error) = &call.error {
             let _ = write!(text, "  {}", printable(error));
         }
         text.push('\n');
     }
-    for account in &job.accounts {
+}
+
+fn write_accounts(text: &mut String, accounts: &[AccountChange]) {
+    for account in accounts {
         let after = match (account.after.as_deref(), account.unverified) {
             (_, true) => "not known: a closure was sent, and no read has been answered since",
             (Some(after), false) => after,
@@ -78,20 +117,4 @@ fn write_job(text: &mut String, job: &JobRecord) {
             printable(after)
         );
     }
-    let end = match (job.state, job.outcome) {
-        (JobState::Held, _) => "held".to_owned(),
-        (JobState::Parked, _) => job
-            .until
-            .map_or_else(|| "parked".to_owned(), |until| format!("parked until {until}")),
-        (JobState::Done, outcome) => outcome
-            .and_then(|outcome| serde_json::to_value(outcome).ok())
-            .and_then(|outcome| outcome.as_str().map(str::to_owned))
-            .unwrap_or_default(),
-    };
-    let _ = writeln!(
-        text,
-        "outcome  {end}: {} ({} ms)",
-        printable(&job.reason),
-        job.elapsed_ms
-    );
 }

@@ -39,25 +39,27 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
 #[derive(Debug)]
 pub(super) struct Body<T>(pub(super) T);
 
+/// The whole body, within its size and its time.
+pub(super) async fn whole<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Problem> {
+    let arrived = timeout(BODY_TIME, Bytes::from_request(request, state)).await;
+    let in_time = arrived.map_err(|_| {
+        let text = format!("the body did not arrive within {} s", BODY_TIME.as_secs());
+        Problem::new(StatusCode::REQUEST_TIMEOUT, text)
+    })?;
+    in_time.map_err(|rejection| match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("the body is over {MAX_BODY_BYTES} bytes, the limit"),
+        ),
+        status => Problem::new(status, "the body did not arrive whole"),
+    })
+}
+
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let arrived = timeout(BODY_TIME, Bytes::from_request(request, state)).await;
-        let bytes = arrived
-            .map_err(|_| {
-                Problem::new(
-                    StatusCode::REQUEST_TIMEOUT,
-                    format!("the body did not arrive within {} s", BODY_TIME.as_secs()),
-                )
-            })?
-            .map_err(|rejection| match rejection.status() {
-                StatusCode::PAYLOAD_TOO_LARGE => Problem::new(
-                    StatusCode::PAYLOAD_TOO_LARGE,
-                    format!("the body is over {MAX_BODY_BYTES} bytes, the limit"),
-                ),
-                status => Problem::new(status, "the body did not arrive whole"),
-            })?;
+        let bytes = whole(request, state).await?;
         serde_json::from_slice(&bytes)
             .map(Self)
             .map_err(|error| Problem::invalid(format!("the body is not the expected JSON object: {error}")))

@@ -122,7 +122,10 @@ fn write_lanes(out: &mut Exposition<'_>, lanes: &[LaneStatus], now: Timestamp) {
         "Whether nothing runs until an operator has changed something.",
     );
     out.lanes(parked, lanes, |lane| Some(u8::from(lane.parked.is_some())));
-    let resting = ("exeunt_lane_resting", "Whether the target asked for peace.");
+    let resting = (
+        "exeunt_lane_resting",
+        "Whether the target wants nothing to be asked for now.",
+    );
     let rests = |lane: &LaneStatus| lane.not_before.as_ref().is_some_and(|(until, _)| *until > now);
     out.lanes(resting, lanes, |lane| Some(u8::from(rests(lane))));
     let breaker = (

@@ -33,7 +33,7 @@ pub struct LaneView {
     pub oldest_due: Option<Timestamp>,
     /// When the first of the queued jobs is tried again, where all of them wait for that.
     pub next_try: Option<Timestamp>,
-    /// Until when the target wants peace.
+    /// Until when the target wants nothing to be asked.
     pub resting: Option<Until>,
     /// Since when nothing runs until an operator has changed something.
     pub parked: Option<Since>,

@@ -19,6 +19,7 @@ use http_body_util::BodyExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::access::{Caller, identify};
+use super::body::whole;
 use super::problem::Problem;
 use super::router::Shared;
 
@@ -66,10 +67,15 @@ pub(super) async fn in_turn(State(shared): State<Arc<Shared>>, request: Request,
     let Some(caller) = identify(&parts, &shared.console.tokens.load()) else {
         return Problem::unauthorized().into_response();
     };
+    // Before the turn: who sends a body slowly must not keep it from the others.
+    let body = match whole(Request::from_parts(parts.clone(), body), &shared).await {
+        Ok(body) => body,
+        Err(problem) => return problem.into_response(),
+    };
     let turn = shared.turns.take(&caller).await;
     parts.extensions.insert(caller);
     let work = tokio::spawn(async move {
-        let response = next.run(Request::from_parts(parts, body)).await;
+        let response = next.run(Request::from_parts(parts, Body::from(body))).await;
         (response, turn)
     });
     match work.await {

@@ -78,3 +78,24 @@ async fn a_tenant_has_its_turns_whatever_others_do() {
     taken.pop();
     assert!(poll!(&mut next).is_ready());
 }
+
+#[tokio::test]
+async fn who_sends_a_body_slowly_keeps_no_turn_from_others() {
+    let stand = Stand::new().await;
+    let secret = secrecy::ExposeSecret::expose_secret(stand.secret("acme-all"));
+    let head = format!(
+        "POST /v1/pause HTTP/1.1\r\nHost: e\r\nAuthorization: Bearer {secret}\r\nContent-Length: 100\r\n\r\n{{"
+    );
+    let address = (stand.url.host_str().unwrap(), stand.url.port().unwrap());
+    let mut slow = Vec::new();
+    for _ in 0..=AT_WORK {
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        tokio::io::AsyncWriteExt::write_all(&mut stream, head.as_bytes())
+            .await
+            .unwrap();
+        slow.push(stream);
+    }
+    // Less than a body may take.
+    let answer = tokio::time::timeout(Duration::from_secs(5), stand.get("/v1/lanes", "acme-all")).await;
+    assert_eq!(answer.expect("a turn").0, 200);
+}

@@ -222,8 +222,8 @@ impl Connector {
         identity(&self.plugin)
     }
 
-    /// Goes on with the token of the connector that this one replaces, if nothing that a token hangs on has changed. If
-    /// something has, that token is only looked for in what the target sends.
+    /// Goes on with the token of the connector that this one replaces, if nothing that a token hangs on has changed.
+    /// Otherwise the old token is never sent again, and kept only to be blanked in what the target sends.
     pub fn inherit(&mut self, old: &Self) {
         self.tokens = match self.token_key == old.token_key {
             true => Arc::clone(&old.tokens),

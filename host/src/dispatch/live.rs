@@ -87,8 +87,8 @@ pub(super) struct Loaded {
 
 /// Loads a tenant.
 ///
-/// What was ready before must be ready again, or the old tenant goes on as a whole. What was not, or is new, may be
-/// unready alone: at the start, and where one connector waits for its key, the others work. A tenant that drains takes no
+/// A reload fails as a whole, and the old tenant goes on, if a source or connector that was ready is not ready any more.
+/// One that is new, or was not ready before, may be unready while the others work. A tenant that drains takes no
 /// events, so it comes back like a new one: going on as it is would refuse what is never sent again.
 ///
 /// `begun` is given what is new, before its connectors are loaded, which may take long.

@@ -1,4 +1,5 @@
-//! What happens to a leaver: the procedure, step by step, for each connector of the tenant.
+//! What happens to a leaver: the procedure, step by step, for each connector of the tenant; and which tenants, sources
+//! and connectors are live, read from files and replaced as a whole (`live_tenants`, and what it stands on).
 //!
 //! The host orchestrates and a plugin only speaks its target's language, so that policy, retries and proof are written
 //! once. Letting a plugin run the whole closure lost: each author would have to get verification right, and a dry run

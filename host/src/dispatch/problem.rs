@@ -22,9 +22,11 @@ impl Problem {
         }
     }
 
-    /// What it means where it is `mint` that gave no token. Nobody has been looked for yet, so what ends one person's job in
-    /// other verbs says nothing of any person here, and would end everybody's: where a sign-in answers nonsense for ten
-    /// minutes, as what stands in front of it may, all who wait would fail in these. Many a guest traps over it.
+    /// What it means where it is `mint` that gave no token.
+    ///
+    /// Nobody has been looked for yet. A failure that would end one person's job in another verb would here end every
+    /// waiting job of the connector: ten minutes of nonsense from a proxy in front of the sign-in would fail them all. So
+    /// it is worth another attempt, also where the guest trapped.
     pub(super) fn into_stop_without_token(self, connector: &Connector) -> Stop {
         let is_denied = matches!(self, Self::Failure(Failure::Denied(_)));
         match self.into_stop(connector) {

@@ -140,37 +140,32 @@ pub struct JobRecord {
     pub elapsed_ms: u64,
 }
 
-/// A line of `calls` in the JSON form.
-#[derive(Serialize)]
-struct CallLine<'a> {
-    verb: Verb,
-    endpoint: &'a str,
-    method: &'a str,
-    path: &'a str,
-    status: Option<u16>,
-    ms: u64,
-    trace_token: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<&'a str>,
+/// One exchange in a record, without what was said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallLine {
+    /// Which verb made it.
+    pub verb: Verb,
+    /// Endpoint name.
+    pub endpoint: String,
+    /// Method.
+    pub method: String,
+    /// Path below the endpoint's base URL.
+    pub path: String,
+    /// Status, if a whole answer came.
+    pub status: Option<u16>,
+    /// How long it took, in milliseconds.
+    pub ms: u64,
+    /// The target's own name for the request.
+    pub trace_token: Option<String>,
+    /// Why there is no whole answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }
 
 /// The JSON form leaves bodies to the transcript.
 impl Serialize for JobRecord {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         use serde::ser::SerializeStruct;
-        let calls: Vec<CallLine<'_>> = self
-            .exchanges()
-            .map(|(verb, exchange)| CallLine {
-                verb,
-                endpoint: &exchange.endpoint,
-                method: &exchange.method,
-                path: &exchange.path,
-                status: exchange.status,
-                ms: exchange.ms,
-                trace_token: exchange.trace_token.as_deref(),
-                error: exchange.error.as_deref(),
-            })
-            .collect();
         let mut record = serializer.serialize_struct("JobRecord", 9)?;
         record.serialize_field("connector", &self.connector)?;
         record.serialize_field("state", &self.state)?;
@@ -179,18 +174,29 @@ impl Serialize for JobRecord {
         record.serialize_field("until", &self.until)?;
         record.serialize_field("accounts", &self.accounts)?;
         record.serialize_field("plugin", &self.plugin)?;
-        record.serialize_field("calls", &calls)?;
+        record.serialize_field("calls", &self.calls())?;
         record.serialize_field("elapsed_ms", &self.elapsed_ms)?;
         record.end()
     }
 }
 
 impl JobRecord {
-    /// All exchanges in order, each with its verb.
-    pub fn exchanges(&self) -> impl Iterator<Item = (Verb, &Exchange)> {
-        self.transcript
-            .iter()
-            .flat_map(|call| call.exchanges.iter().map(|exchange| (call.verb, exchange)))
+    /// All exchanges in order.
+    #[must_use]
+    pub fn calls(&self) -> Vec<CallLine> {
+        let calls = self.transcript.iter();
+        let exchanges = calls.flat_map(|call| call.exchanges.iter().map(|exchange| (call.verb, exchange)));
+        let line = |(verb, exchange): (Verb, &Exchange)| CallLine {
+            verb,
+            endpoint: exchange.endpoint.clone(),
+            method: exchange.method.clone(),
+            path: exchange.path.clone(),
+            status: exchange.status,
+            ms: exchange.ms,
+            trace_token: exchange.trace_token.clone(),
+            error: exchange.error.clone(),
+        };
+        exchanges.map(line).collect()
     }
 }
 

@@ -125,8 +125,8 @@ impl Journal {
         self.accept_with(event, ()).await
     }
 
-    /// As [`Journal::accept`], and drops `place` once the event is written or refused, though the caller stop waiting: so
-    /// that can be counted which is still on its way.
+    /// As [`Journal::accept`], and holds `place` until the event is written or refused, even if the caller is cancelled. So
+    /// a permit limits the events that are still being written.
     ///
     /// # Errors
     /// As [`Journal::accept`].

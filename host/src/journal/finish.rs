@@ -44,7 +44,7 @@ pub enum Finish {
         /// What went wrong.
         reason: String,
     },
-    /// The target wants peace. The whole lane waits until then; the attempt is given back.
+    /// The target limits the rate, or says when to come back. The whole lane waits until then; the attempt does not count.
     GiveBack {
         /// As the target said, capped by the caller.
         until: Timestamp,
@@ -57,8 +57,8 @@ pub enum Finish {
         /// What to change.
         reason: String,
     },
-    /// This job alone waits; the attempt is given back, and the history says nothing of it but host calls that are to be
-    /// kept.
+    /// This job alone waits. The attempt does not count and does not appear in the history; a transcript that is passed
+    /// along is kept.
     Defer {
         /// Until when.
         until: Timestamp,

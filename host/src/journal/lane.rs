@@ -86,7 +86,7 @@ pub struct LaneStatus {
     pub held: u64,
     /// Since when the first of the queued jobs could have run; later than now where it waits for its next try.
     pub oldest_due: Option<Timestamp>,
-    /// Until when the target wants peace, and what it said. May be past.
+    /// Until when the target wants nothing to be asked, and what it said. May be past.
     pub not_before: Option<(Timestamp, String)>,
     /// Since when nothing runs, and what an operator has to change.
     pub parked: Option<(Timestamp, String)>,
@@ -140,7 +140,7 @@ impl Journal {
             .await
     }
 
-    /// The same, and a lane goes on too that rests because its target asked for it or was away. For an operator who knows
+    /// As [`Journal::unpark`], and ends a wait that a rate limit or an outage of the target caused. For an operator who knows
     /// better: the target may have named a day.
     ///
     /// # Errors
@@ -269,7 +269,7 @@ fn unpark<'c>(tx: &'c mut AnyConnection, context: &'c Context, (key, actor, from
     })
 }
 
-/// A pause to set, or to end where it has no reason.
+/// A pause to set, or to end.
 struct PauseChange {
     scope: String,
     actor: String,

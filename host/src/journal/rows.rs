@@ -188,7 +188,7 @@ pub(super) struct LaneRow {
     pub(super) held: i64,
     /// No queued job is due before this.
     pub(super) due_at: i64,
-    /// The target asked for peace until then.
+    /// The target wants nothing to be asked until then.
     pub(super) not_before: i64,
     pub(super) not_before_why: Option<String>,
     /// Why nothing runs until an operator changes something.

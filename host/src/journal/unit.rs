@@ -2,7 +2,7 @@
 //!
 //! Everything that changes a job goes through [`Unit::change`], which keeps the lane's counters, its next due time and
 //! the tally of outcomes. All units lock their lanes in the order of their ids and before anything else that others
-//! lock, so two units wait for each other never in a circle.
+//! lock, so two units cannot deadlock.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 

@@ -32,8 +32,8 @@ pub struct SandboxLimits {
     pub handed_over: usize,
     /// Handles that a guest may hold.
     pub handles: usize,
-    /// Calls at once. Those above wait; the pool is sized for this many: a host's 256 jobs, and 64 that ask plugins beside
-    /// them what they are, whatever the jobs' targets do.
+    /// Calls at once. Those above wait; the pool is sized for this many: 256 for a host's jobs, and 64 left for
+    /// `describe`, so that loading a plugin never waits for slow targets.
     pub concurrency: u32,
     /// Accounts in one answer of `find`.
     pub accounts_found: usize,

@@ -58,7 +58,7 @@ impl NetworkGrants {
         entry(Some(port)).or_else(|| entry(None)).map(|entry| entry.to)
     }
 
-    /// Whether everything that others let pass is granted here too.
+    /// Whether these grants allow all that `others` allow.
     #[must_use]
     pub fn cover(&self, others: &Self) -> bool {
         self.ca == others.ca

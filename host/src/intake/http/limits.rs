@@ -57,7 +57,8 @@ pub struct IntakeLimits {
     /// Requests that wait for an outcome at a time; more are answered at once. Default 256: each asks the journal up to
     /// twice a second.
     pub waiters: usize,
-    /// Those of one tenant, a quarter of them all: of whose target hangs, all would wait as long as they may.
+    /// Those of one tenant. Default a quarter of `waiters`: while its target hangs, each of them waits to the limit, and
+    /// must not take the places of other tenants.
     pub tenant_waiters: usize,
 }
 

@@ -62,6 +62,9 @@ async fn a_paused_tenant_waits_and_a_cancelled_job_can_be_run_again() {
             "stays after all",
             "left after all",
             "tests",
+            "with       docusign 0.1.0 (sha256:",
+            "  close  DELETE esign /restapi/v2.1/accounts/",
+            ": Active -> Closed",
         ],
     );
     let shown = house.ask(&host, &["jobs", "show", id, "--json"]).await.json();
