@@ -30,7 +30,7 @@ const NOT_STOPPED: &str = "\
   it truly as closed | it is the only one who speaks the target's language. A protected id is refused whatever it says of \
   the address, so protect by id what must never be closed; the breaker counts; pinning and signatures say whose plugin it is |
 | registry that its operator granted and that leads the host to an address inside (redirects, the place of its tokens) \
-  | GET alone, over TLS, within limits; what comes is taken only with the digest that was asked for |
+  | GET alone, within limits; what comes is taken only with the digest that was asked for |
 ";
 
 #[test]

@@ -11,6 +11,7 @@ mod call;
 mod check;
 mod credentials;
 mod descriptor;
+mod descriptor_check;
 mod finder;
 mod grant;
 mod headers;

@@ -22,6 +22,7 @@ mod plugins;
 mod probe;
 mod problem;
 mod procedure;
+mod proof;
 mod registry_plugins;
 mod registry_pull;
 mod service;

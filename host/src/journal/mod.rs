@@ -15,6 +15,7 @@
 //! transaction, since one that is dropped half-way would leave it open on a shared connection (sqlx#4385).
 
 mod accept;
+mod address;
 mod backoff;
 mod breaker;
 mod checkpoint;
