@@ -171,10 +171,10 @@ async fn what_was_begun_is_read_although_the_search_finds_something_else() {
     assert!(matches!(again.end, Ok((Outcome::Closed, _))), "{again:?}");
     assert_eq!(again.accounts.len(), 1);
 
-    // One that the target does not know proves nothing, so the job is not closed.
+    // One that the target does not know proves nothing, so the job is not over.
     job.intents = vec!["LEAVER".to_owned(), "Nobody".to_owned()];
     let unknown = tried(&house, "", (&journal, &job), 9).await;
-    let Err(Stop::Failed(reason)) = &unknown.end else {
+    let Err(Stop::Unavailable(reason)) = &unknown.end else {
         panic!("{unknown:?}")
     };
     assert!(reason.contains("account Nobody was found before"), "{reason}");

@@ -255,7 +255,7 @@ async fn a_registry_that_does_not_answer_holds_up_its_own_tenant_alone() {
     let file = served.house.write("hostile", &settings(), "");
     let text = std::fs::read_to_string(&file).unwrap();
     std::fs::write(&file, text.replace("hostile.wasm", &plugin)).unwrap();
-    served.registry.refresh().await.unwrap();
+    served.tenants.refresh().await.unwrap();
     assert!(
         served.problem().contains("hostile.toml is still being loaded"),
         "{}",
@@ -263,15 +263,15 @@ async fn a_registry_that_does_not_answer_holds_up_its_own_tenant_alone() {
     );
     served.runs_this("neighbour", &hostile());
     // It takes events all the same, and their jobs wait.
-    assert!(served.registry.tenant("hostile").is_some());
+    assert!(served.tenants.tenant("hostile").is_some());
     let why = served.runs("hostile").unwrap_err();
     assert!(why.contains("still being loaded"), "{why}");
 
     served.house.write("neighbour", &settings(), "concurrency = 3");
-    let looked = tokio::time::timeout(Duration::from_secs(5), served.registry.refresh()).await;
+    let looked = tokio::time::timeout(Duration::from_secs(5), served.tenants.refresh()).await;
     looked.expect("the others are not held up").unwrap();
     assert!(served.problem().contains("still being loaded"));
-    let neighbour = served.registry.tenant("neighbour").unwrap();
+    let neighbour = served.tenants.tenant("neighbour").unwrap();
     assert_eq!(neighbour.tenant.connectors["target"].concurrency, Some(3));
 
     registry.answers(&manifest, page);
@@ -301,15 +301,15 @@ async fn many_plugins_of_a_registry_that_does_not_answer_hold_up_a_look_no_longe
     served.house.write("neighbour", &settings(), "");
     // Twice: what has not begun in the first look is as new to the second.
     let looks = async {
-        served.registry.refresh().await.unwrap();
-        served.registry.refresh().await.unwrap();
+        served.tenants.refresh().await.unwrap();
+        served.tenants.refresh().await.unwrap();
     };
     tokio::time::timeout(Duration::from_secs(25), looks)
         .await
         .expect("none waits for the others");
-    let waiting = served.registry.problems().into_iter();
+    let waiting = served.tenants.problems().into_iter();
     let waiting = waiting.filter(|(_, _, problem)| problem.contains("still being loaded"));
-    assert!(waiting.count() >= 20, "{:#?}", served.registry.problems());
+    assert!(waiting.count() >= 20, "{:#?}", served.tenants.problems());
     for number in 0..20 {
         registry.answers(
             &format!("manifests/{}", Plugin::digest_of(&[number])),
@@ -318,7 +318,7 @@ async fn many_plugins_of_a_registry_that_does_not_answer_hold_up_a_look_no_longe
     }
     registry.inside.lets_go.notify_waiters();
     while served.runs("neighbour").is_err() {
-        served.registry.refresh().await.unwrap();
+        served.tenants.refresh().await.unwrap();
     }
     served.runs_this("neighbour", &hostile());
 }

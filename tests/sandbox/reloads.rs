@@ -61,18 +61,18 @@ async fn a_parked_lane_goes_on_also_where_what_mends_it_loads_at_the_second_try(
     let file = served.house.path("tenants/hostile.toml");
     let text = std::fs::read_to_string(&file).unwrap();
     std::fs::write(&file, text.replace("file:static", "file:1/2/3/4/5/static")).unwrap();
-    served.registry.refresh().await.unwrap();
+    served.tenants.refresh().await.unwrap();
     assert!(served.problem().contains("static"), "the key is not there yet");
     assert!(served.runs("hostile").is_ok(), "what runs goes on");
     assert!(lane(&served).await.parked.is_some());
     std::fs::write(folder.join("static"), STATIC_KEY).unwrap();
     std::fs::set_permissions(folder.join("static"), std::fs::Permissions::from_mode(0o600)).unwrap();
-    served.registry.refresh().await.unwrap();
+    served.tenants.refresh().await.unwrap();
     served.problem();
     tokio::time::pause();
     tokio::time::advance(Duration::from_secs(31)).await;
     tokio::time::resume();
-    served.registry.refresh().await.unwrap();
+    served.tenants.refresh().await.unwrap();
     served.is_well();
     assert_eq!(lane(&served).await.parked, None);
 }

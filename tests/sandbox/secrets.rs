@@ -1,9 +1,11 @@
 //! Tokens, and what is behind them.
 
 use exeunt::capability::{BLANK, Verb};
+use exeunt::dispatch::run_job;
+use exeunt::evidence::JobState;
 
 use crate::attacks::Attack;
-use crate::house::{CLIENT_SECRET, House, Report, STATIC_KEY};
+use crate::house::{CLIENT_SECRET, House, Report, STATIC_KEY, leaver};
 use crate::server::{ACCESS_TOKEN, TokenPage, forms};
 
 /// Fails if a secret is left anywhere: with the guest, in its log lines, in the record, in what the process logged.
@@ -98,9 +100,14 @@ pub(crate) async fn a_guess_of_a_secret_that_is_right_ends_the_call() {
         let report = house.attack(Attack::GuessSecret).run().await;
         assert_eq!(report.limit(), "secrets from where none went");
         let denied = report.record.denied.as_deref().unwrap_or_default();
-        assert!(denied.contains("`other`, to which no key goes"), "{report:?}");
+        assert!(denied.contains("of endpoint `other` holds a secret"), "{report:?}");
         no_secret_is_left(&report, &[STATIC_KEY, CLIENT_SECRET]);
     }
+    // And nothing more of this connector's runs until somebody has looked.
+    let connector = house.attack(Attack::GuessSecret).connector().await;
+    let job = run_job(&connector, &leaver(), false).await;
+    assert_eq!(job.state, JobState::Parked, "{}", job.reason);
+    assert!(job.reason.contains("rotate the secret"), "{}", job.reason);
 }
 
 #[tokio::test]

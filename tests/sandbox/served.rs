@@ -14,26 +14,26 @@ use crate::house::{House, limits, settings};
 /// A host that serves the house's tenants, as `exeunt serve` does.
 pub(crate) struct Served {
     pub(crate) house: House,
-    pub(crate) registry: LiveTenants,
+    pub(crate) tenants: LiveTenants,
     pub(crate) journal: Journal,
 }
 
 impl Served {
     pub(crate) async fn new() -> Self {
         let house = House::new().await;
-        let (registry, journal) = open(&house).await;
+        let (tenants, journal) = open(&house).await;
         Self {
             house,
-            registry,
+            tenants,
             journal,
         }
     }
 
     /// The same after the process has ended and begun again.
     pub(crate) async fn restarted(self) -> Self {
-        let (registry, journal) = open(&self.house).await;
+        let (tenants, journal) = open(&self.house).await;
         Self {
-            registry,
+            tenants,
             journal,
             ..self
         }
@@ -42,7 +42,7 @@ impl Served {
     /// Writes a tenant's file with further lines, and looks at the files.
     pub(crate) async fn write(&self, tenant: &str, lines: &str) {
         self.house.write(tenant, &settings(), lines);
-        look(&self.registry).await;
+        look(&self.tenants).await;
     }
 
     /// The same with another plugin than the house's file.
@@ -50,7 +50,7 @@ impl Served {
         let file = self.house.write(tenant, &settings(), "");
         let text = std::fs::read_to_string(&file).unwrap();
         std::fs::write(file, text.replace("hostile.wasm", plugin)).unwrap();
-        look(&self.registry).await;
+        look(&self.tenants).await;
     }
 
     /// Looks at the files although none has changed, as after the time that a failure is left alone.
@@ -58,7 +58,7 @@ impl Served {
         let file = self.house.path("tenants/hostile.toml");
         let text = std::fs::read_to_string(&file).unwrap();
         std::fs::write(file, text + "\n").unwrap();
-        look(&self.registry).await;
+        look(&self.tenants).await;
     }
 
     /// The same with lines at the top of the tenant's file.
@@ -66,18 +66,18 @@ impl Served {
         let file = self.house.write(tenant, &settings(), "");
         let text = std::fs::read_to_string(&file).unwrap();
         std::fs::write(file, format!("{top}\n{text}")).unwrap();
-        look(&self.registry).await;
+        look(&self.tenants).await;
     }
 
     /// Writes lines at the top of the host's file, and one into what is granted to the hostile tenant.
     pub(crate) async fn configure(&self, top: &str, granted: &str) {
         self.house.configure(top, granted);
-        look(&self.registry).await;
+        look(&self.tenants).await;
     }
 
     pub(crate) async fn install(&self, component: &[u8]) {
         self.house.install(component);
-        look(&self.registry).await;
+        look(&self.tenants).await;
     }
 
     /// How many components were compiled, as the cache has it.
@@ -88,7 +88,7 @@ impl Served {
     }
 
     pub(crate) fn runs(&self, tenant: &str) -> Result<Arc<Connector>, String> {
-        match self.registry.connector(tenant, "target") {
+        match self.tenants.connector(tenant, "target") {
             Lookup::Ready(connector) => Ok(connector),
             Lookup::Unready(reason) | Lookup::Absent(reason) => Err(reason),
         }
@@ -103,14 +103,14 @@ impl Served {
     /// The only thing that does not run as its file says.
     #[track_caller]
     pub(crate) fn problem(&self) -> String {
-        let mut problems = self.registry.problems();
+        let mut problems = self.tenants.problems();
         assert_eq!(problems.len(), 1, "{problems:#?}");
         problems.remove(0).2
     }
 
     #[track_caller]
     pub(crate) fn is_well(&self) {
-        let problems = self.registry.problems();
+        let problems = self.tenants.problems();
         assert!(problems.is_empty(), "{problems:#?}");
     }
 }
@@ -122,21 +122,21 @@ async fn open(house: &House) -> (LiveTenants, Journal) {
     let host = HostConfig::load(&house.path("exeunt.toml")).unwrap();
     let address = format!("sqlite:{}", house.path("journal.db").display());
     let journal = Journal::open(&address, Options::default()).await.unwrap();
-    let registry = LiveTenants::new(runtime, host, journal.clone());
-    look(&registry).await;
-    (registry, journal)
+    let tenants = LiveTenants::new(runtime, host, journal.clone());
+    look(&tenants).await;
+    (tenants, journal)
 }
 
 /// Looks at the files until nothing is on its way: what takes long to compile is not waited for.
-async fn look(registry: &LiveTenants) {
-    registry.refresh().await.unwrap();
-    while is_loading(registry) {
+async fn look(tenants: &LiveTenants) {
+    tenants.refresh().await.unwrap();
+    while is_loading(tenants) {
         tokio::time::sleep(Duration::from_millis(100)).await;
-        registry.refresh().await.unwrap();
+        tenants.refresh().await.unwrap();
     }
 }
 
-fn is_loading(registry: &LiveTenants) -> bool {
-    let mut problems = registry.problems().into_iter();
+fn is_loading(tenants: &LiveTenants) -> bool {
+    let mut problems = tenants.problems().into_iter();
     problems.any(|(_, _, problem)| problem.contains("still being loaded"))
 }

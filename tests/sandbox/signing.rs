@@ -17,7 +17,7 @@ fn sign(served: &Served, component: &[u8], keys: &[&PrivateKey]) {
 }
 
 async fn look(served: &Served) {
-    served.registry.refresh().await.unwrap();
+    served.tenants.refresh().await.unwrap();
 }
 
 /// The lines that demand a signature of one of these.

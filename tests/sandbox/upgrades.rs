@@ -47,8 +47,8 @@ pub(crate) async fn a_plugin_that_needs_more_is_refused_until_that_is_accepted()
     for tenant in ["hostile", "neighbour"] {
         served.runs_this(tenant, &noted(&hostile()));
     }
-    assert_eq!(served.registry.problems().len(), 2, "each tenant is told");
-    let (_, _, problem) = served.registry.problems().remove(0);
+    assert_eq!(served.tenants.problems().len(), 2, "each tenant is told");
+    let (_, _, problem) = served.tenants.problems().remove(0);
     for said in [
         ".toml:",
         "connectors.target",

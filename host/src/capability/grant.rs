@@ -79,6 +79,8 @@ pub struct Grant {
     pub(super) network: Arc<Network>,
     pub(super) clock: SharedClock,
     pub(super) scrubber: Scrubber,
+    /// By endpoint, what finds the secrets of keys that do not go there.
+    pub(super) strays: BTreeMap<String, Scrubber>,
 }
 
 #[derive(Debug)]
@@ -86,6 +88,16 @@ pub(super) struct Key {
     pub(super) declaration: KeyDeclaration,
     /// At least one.
     pub(super) materials: Vec<KeyMaterial>,
+}
+
+/// The texts of a key that must not be shown.
+fn secrets(key: &Key) -> impl Iterator<Item = &str> {
+    let is_pair = is_pair(&key.declaration.kind);
+    let secrets = key.materials.iter().filter_map(move |material| match material {
+        KeyMaterial::Secret(secret) => Some(secret_part(secret.expose_secret(), is_pair)),
+        KeyMaterial::Signing(_) => None,
+    });
+    secrets.flat_map(with_parts)
 }
 
 impl fmt::Debug for Grant {
@@ -119,14 +131,12 @@ impl Grant {
         if !problems.is_empty() {
             return Err(problems);
         }
-        let secrets = keys.values().flat_map(|key| {
-            let is_pair = is_pair(&key.declaration.kind);
-            key.materials.iter().filter_map(move |material| match material {
-                KeyMaterial::Secret(secret) => Some(secret_part(secret.expose_secret(), is_pair)),
-                KeyMaterial::Signing(_) => None,
-            })
+        let scrubber = Scrubber::new(keys.values().flat_map(|key| secrets(key)));
+        let strays = endpoints.keys().map(|endpoint| {
+            let others = keys.values().filter(|key| !key.declaration.goes_to(endpoint));
+            (endpoint.clone(), Scrubber::new(others.flat_map(|key| secrets(key))))
         });
-        let scrubber = Scrubber::new(secrets.flat_map(with_parts));
+        let strays = strays.collect();
         Ok(Self {
             tenant: binding.tenant,
             connector: binding.connector,
@@ -144,12 +154,8 @@ impl Grant {
             network,
             clock,
             scrubber,
+            strays,
         })
-    }
-
-    /// Whether a key, or a token that it led to, may be sent to this endpoint.
-    pub(super) fn sends_secrets_to(&self, endpoint: &str) -> bool {
-        self.keys.values().any(|key| key.declaration.goes_to(endpoint))
     }
 
     /// The ids whose accounts the connector itself works with: closing one would lock it out.

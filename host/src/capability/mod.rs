@@ -37,7 +37,7 @@ pub use descriptor::{
     Descriptor, EndpointDeclaration, Exchange as KeyExchange, KeyDeclaration, KeyKind, Method, Placement, Reach, Verb,
 };
 pub use grant::{Binding, DEFAULT_MAX_ASSERTION, Grant, KeyMaterial, Problem};
-pub use http::{HttpError, Request, Response};
+pub use http::{HttpError, Request, Response, STRAY_SECRETS};
 pub use limits::CallLimits;
 pub use log::Level;
 pub use memory::{Held, TENANT_MEMORY, TenantMemory};

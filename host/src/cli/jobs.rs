@@ -1,5 +1,6 @@
 //! `exeunt jobs`: what became of leavers, and what to do about it.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use anyhow::bail;
@@ -206,10 +207,12 @@ impl Cancel {
             return act(client, "cancel", &self.ids, &self.reason).await;
         }
         let of = (self.tenant.as_deref(), self.connector.as_deref());
-        let mut waiting = Vec::new();
+        // A job may come to another of these states between two lists.
+        let mut waiting = BTreeSet::new();
         for state in ["held", "parked", "queued"] {
             waiting.extend(all(client, ("state", state), of).await?);
         }
+        let waiting: Vec<String> = waiting.into_iter().collect();
         if waiting.is_empty() {
             return Ok("no jobs wait\n".to_owned());
         }

@@ -69,7 +69,7 @@ impl Looks {
                 )
             })
         });
-        // Those of tenants, the live tenants know.
+        // Those of tenants are known to whoever loads them.
         let mistakes = lasts[1..].iter().filter_map(|last| last.said.clone());
         hangs.chain(mistakes).collect()
     }

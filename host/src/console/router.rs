@@ -70,6 +70,16 @@ pub(super) struct Look<'a> {
 }
 
 impl Shared {
+    pub(super) fn new(console: Console) -> Self {
+        Self {
+            console,
+            snapshot: Recent::default(),
+            report: Recent::default(),
+            lists: Semaphore::new(LISTS_AT_A_TIME),
+            turns: Turns::default(),
+        }
+    }
+
     /// The journal, when it is this look's turn: of each look and not of each list, so that lists take turns.
     pub(super) async fn look(&self) -> Look<'_> {
         Look {
@@ -114,13 +124,10 @@ pub async fn wrong_method() -> Response {
 
 /// All routes of the console. Other paths are left to whoever merges it.
 pub fn router(console: Console) -> Router {
-    let shared = Arc::new(Shared {
-        console,
-        snapshot: Recent::default(),
-        report: Recent::default(),
-        lists: Semaphore::new(LISTS_AT_A_TIME),
-        turns: Turns::default(),
-    });
+    routes(Arc::new(Shared::new(console)))
+}
+
+pub(super) fn routes(shared: Arc<Shared>) -> Router {
     Router::new()
         .route("/v1/jobs", get(jobs::list))
         .route("/v1/jobs/release", post(jobs::release_held))

@@ -15,7 +15,8 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use url::Url;
 
-use super::{Console, Health, HealthReport, Phase, router};
+use super::router::{Shared, routes};
+use super::{Console, Health, HealthReport, Phase};
 use crate::clock::{Clock as _, ManualClock};
 use crate::journal::{
     Accepted, ClaimedJob, ClosureLimit, Decision, Dedupe, Finish, Finished, JobId, Journal, NewEvent, NewJob, NewState,
@@ -39,6 +40,7 @@ pub(crate) struct Stand {
     pub(crate) health: Arc<FixedHealth>,
     pub(crate) tokens: Arc<ArcSwap<Tokens>>,
     pub(crate) url: Url,
+    pub(super) shared: Arc<Shared>,
     pub(crate) folder: TempDir,
     secrets: HashMap<&'static str, SecretString>,
     http: reqwest::Client,
@@ -104,9 +106,11 @@ impl Stand {
             metrics_token,
             clock: clock.clone(),
         };
+        let shared = Arc::new(Shared::new(console));
+        let app = routes(Arc::clone(&shared));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
-        tokio::spawn(async move { axum::serve(listener, router(console)).await });
+        tokio::spawn(async move { axum::serve(listener, app).await });
         rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         Self {
@@ -115,6 +119,7 @@ impl Stand {
             health,
             tokens,
             url,
+            shared,
             folder,
             secrets,
             http,

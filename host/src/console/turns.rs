@@ -1,4 +1,4 @@
-//! Turns: how many requests of whom are at work, from the token to the last byte of the answer.
+//! Turns: how many requests of whom are at work, from the whole request until its answer is handed over.
 //!
 //! Each of them may write to the journal, which has one writer for everybody's events, or hold an answer of megabytes for a
 //! client that does not read. A rate for each token lost: it would refuse a script that releases a thousand jobs one by
@@ -27,6 +27,13 @@ use super::router::Shared;
 /// The next ones wait.
 const AT_WORK: usize = 4;
 
+/// Requests of one tenant, or of one token of the host, that wait for their turn: 32. Each holds a connection, which
+/// events need as well.
+const WAITING: usize = 32;
+
+/// How long a request waits for its turn: 20 seconds, less than commands wait for an answer.
+const WAIT: Duration = Duration::from_secs(20);
+
 /// How long an answer waits to be read: a minute, enough for the longest (16 MiB of transcripts) at 2 Mbit/s.
 const READ_WITHIN: Duration = Duration::from_secs(60);
 
@@ -38,28 +45,50 @@ const REMEMBERED: usize = 1024;
 
 /// The turns of all tenants and tokens.
 #[derive(Debug, Default)]
-pub(super) struct Turns(Mutex<HashMap<String, Arc<Semaphore>>>);
+pub(super) struct Turns(Mutex<HashMap<String, Arc<Turn>>>);
+
+/// The turns of one tenant or token.
+#[derive(Debug)]
+struct Turn {
+    at_work: Arc<Semaphore>,
+    waiting: Semaphore,
+}
 
 impl Turns {
-    async fn take(&self, caller: &Caller) -> Option<OwnedSemaphorePermit> {
+    async fn take(&self, caller: &Caller) -> Result<OwnedSemaphorePermit, Problem> {
         // No tenant has a slash in its name.
         let whose = caller
             .tenant()
             .map_or_else(|| format!("/{}", caller.name()), str::to_owned);
-        let turns = {
+        let turn = {
             let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             if known.len() >= REMEMBERED {
-                known.retain(|_, turns| Arc::strong_count(turns) > 1);
+                known.retain(|_, turn| Arc::strong_count(turn) > 1 || turn.at_work.available_permits() < AT_WORK);
             }
-            let turns = known.entry(whose).or_insert_with(|| Arc::new(Semaphore::new(AT_WORK)));
-            Arc::clone(turns)
+            let new = || {
+                Arc::new(Turn {
+                    at_work: Arc::new(Semaphore::new(AT_WORK)),
+                    waiting: Semaphore::new(WAITING),
+                })
+            };
+            Arc::clone(known.entry(whose).or_insert_with(new))
         };
-        // Nobody closes it.
-        turns.acquire_owned().await.ok()
+        if let Ok(free) = Arc::clone(&turn.at_work).try_acquire_owned() {
+            return Ok(free);
+        }
+        let busy = || {
+            Problem::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "too many requests of this tenant or token are at work",
+            )
+        };
+        let _place = turn.waiting.try_acquire().map_err(|_| busy())?;
+        let taken = tokio::time::timeout(WAIT, Arc::clone(&turn.at_work).acquire_owned()).await;
+        taken.ok().and_then(Result::ok).ok_or_else(busy)
     }
 }
 
-/// Lets a request with a token in when it is its turn. Without one it is refused by whoever handles it.
+/// Lets a request with a token in when it is its turn; without one it is refused here.
 ///
 /// In a task of its own, since a client that hangs up must not give its turn away while the journal still works.
 pub(super) async fn in_turn(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
@@ -72,7 +101,14 @@ pub(super) async fn in_turn(State(shared): State<Arc<Shared>>, request: Request,
         Ok(body) => body,
         Err(problem) => return problem.into_response(),
     };
-    let turn = shared.turns.take(&caller).await;
+    let turn = match shared.turns.take(&caller).await {
+        Ok(turn) => turn,
+        Err(problem) => return problem.into_response(),
+    };
+    // Once more: while it waited, its token may have been revoked.
+    let Some(caller) = identify(&parts, &shared.console.tokens.load()) else {
+        return Problem::unauthorized().into_response();
+    };
     parts.extensions.insert(caller);
     let work = tokio::spawn(async move {
         let response = next.run(Request::from_parts(parts, Body::from(body))).await;
@@ -88,7 +124,7 @@ pub(super) async fn in_turn(State(shared): State<Arc<Shared>>, request: Request,
 }
 
 /// An answer that keeps its turn until it was read; a short one gives it back at once.
-async fn held(response: Response, turn: Option<OwnedSemaphorePermit>) -> Response {
+async fn held(response: Response, turn: OwnedSemaphorePermit) -> Response {
     let (parts, body) = response.into_parts();
     let Ok(whole) = body.collect().await else {
         return Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the answer broke off").into_response();
@@ -115,7 +151,7 @@ async fn held(response: Response, turn: Option<OwnedSemaphorePermit>) -> Respons
     Response::from_parts(parts, Body::from_stream(pieces))
 }
 
-type Held = Mutex<Option<(Bytes, Option<OwnedSemaphorePermit>)>>;
+type Held = Mutex<Option<(Bytes, OwnedSemaphorePermit)>>;
 
 /// The next piece, and whether there are more.
 fn next_piece(held: &Held) -> io::Result<(Bytes, bool)> {
@@ -123,7 +159,8 @@ fn next_piece(held: &Held) -> io::Result<(Bytes, bool)> {
     let (rest, _) = held
         .as_mut()
         .ok_or_else(|| io::Error::new(io::ErrorKind::TimedOut, "the answer was not read in time"))?;
-    let piece = rest.split_to(rest.len().min(PIECE));
+    // Copied: a part of the same memory would keep all of it in the connection's buffers.
+    let piece = Bytes::copy_from_slice(&rest.split_to(rest.len().min(PIECE)));
     let goes_on = !rest.is_empty();
     if !goes_on {
         *held = None;

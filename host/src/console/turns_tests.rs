@@ -8,8 +8,8 @@ use http_body_util::BodyExt as _;
 use super::*;
 use crate::console::testing::Stand;
 
-async fn turn(turns: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
-    Arc::clone(turns).acquire_owned().await.ok()
+async fn turn(turns: &Arc<Semaphore>) -> OwnedSemaphorePermit {
+    Arc::clone(turns).acquire_owned().await.unwrap()
 }
 
 #[tokio::test(start_paused = true)]
@@ -53,30 +53,99 @@ async fn a_short_answer_gives_its_turn_back_at_once() {
     assert_eq!(body.collect().await.unwrap().to_bytes().len(), PIECE);
 }
 
+fn caller(stand: &Stand, token: &str) -> Caller {
+    let (mut parts, ()) = axum::http::Request::new(()).into_parts();
+    let secret = secrecy::ExposeSecret::expose_secret(stand.secret(token));
+    parts
+        .headers
+        .insert("authorization", format!("Bearer {secret}").parse().unwrap());
+    identify(&parts, &stand.tokens.load()).unwrap()
+}
+
 #[tokio::test]
 async fn a_tenant_has_its_turns_whatever_others_do() {
     let stand = Stand::new().await;
-    let caller = |token: &str| {
-        let tokens = stand.tokens.load_full();
-        let (mut parts, ()) = axum::http::Request::new(()).into_parts();
-        let secret = secrecy::ExposeSecret::expose_secret(stand.secret(token));
-        let bearer = format!("Bearer {secret}").parse().unwrap();
-        parts.headers.insert("authorization", bearer);
-        identify(&parts, &tokens).unwrap()
-    };
-    let turns = Turns::default();
+    let turns = &stand.shared.turns;
+    let acme = caller(&stand, "acme-all");
     let mut taken = Vec::new();
     for _ in 0..AT_WORK {
-        taken.push(turns.take(&caller("acme-all")).await);
+        taken.push(turns.take(&acme).await.unwrap());
     }
-    let of_acme = caller("acme-all");
-    let mut next = std::pin::pin!(turns.take(&of_acme));
+    let mut next = std::pin::pin!(turns.take(&acme));
     assert!(poll!(&mut next).is_pending(), "one too many");
+    // Through the front door as well.
+    let asked = stand.get("/v1/lanes", "acme-all");
+    let mut asked = std::pin::pin!(asked);
+    assert!(
+        tokio::time::timeout(Duration::from_millis(300), &mut asked)
+            .await
+            .is_err()
+    );
     for other in ["ops", "other-all"] {
-        assert!(poll!(std::pin::pin!(turns.take(&caller(other)))).is_ready(), "{other}");
+        assert_eq!(stand.get("/v1/lanes", other).await.0, 200, "{other}");
     }
     taken.pop();
-    assert!(poll!(&mut next).is_ready());
+    let taken_next = next.await.unwrap();
+    drop((taken, taken_next));
+    assert_eq!(asked.await.0, 200);
+}
+
+#[tokio::test]
+async fn who_waits_too_long_or_with_too_many_is_told_to_come_back() {
+    let stand = Stand::new().await;
+    tokio::time::pause();
+    let turns = &stand.shared.turns;
+    let acme = caller(&stand, "acme-all");
+    let mut taken = Vec::new();
+    for _ in 0..AT_WORK {
+        taken.push(turns.take(&acme).await.unwrap());
+    }
+    let mut waiting: Vec<_> = (0..WAITING).map(|_| Box::pin(turns.take(&acme))).collect();
+    for wait in &mut waiting {
+        assert!(poll!(wait).is_pending());
+    }
+    let one_more = turns.take(&acme).await;
+    assert!(one_more.is_err(), "one past the limit");
+    waiting.pop();
+    let mut in_its_place = Box::pin(turns.take(&acme));
+    assert!(poll!(&mut in_its_place).is_pending());
+    assert!(in_its_place.await.is_err(), "it waits no longer than {WAIT:?}");
+}
+
+/// Its turn is given back when the journal has answered, and not when nobody listens any more.
+#[tokio::test]
+async fn who_hangs_up_keeps_its_turn_until_its_work_is_done() {
+    let stand = Stand::new().await;
+    let (goes_on, waits) = (
+        Arc::new(tokio::sync::Notify::new()),
+        Arc::new(tokio::sync::Notify::new()),
+    );
+    let handler = {
+        let (goes_on, waits) = (Arc::clone(&goes_on), Arc::clone(&waits));
+        async move || {
+            waits.notify_one();
+            goes_on.notified().await;
+            "done"
+        }
+    };
+    let app = axum::Router::new()
+        .route("/", axum::routing::get(handler))
+        .route_layer(axum::middleware::from_fn_with_state(Arc::clone(&stand.shared), in_turn));
+    let secret = secrecy::ExposeSecret::expose_secret(stand.secret("acme-all"));
+    let request = Request::get("/").header("authorization", format!("Bearer {secret}"));
+    let asking = tokio::spawn(tower::ServiceExt::oneshot(app, request.body(Body::empty()).unwrap()));
+    waits.notified().await;
+    asking.abort();
+    assert!(asking.await.unwrap_err().is_cancelled());
+    let acme = caller(&stand, "acme-all");
+    let mut others = Vec::new();
+    for _ in 1..AT_WORK {
+        others.push(stand.shared.turns.take(&acme).await.unwrap());
+    }
+    let mut next = std::pin::pin!(stand.shared.turns.take(&acme));
+    assert!(poll!(&mut next).is_pending());
+    goes_on.notify_one();
+    assert!(next.await.is_ok());
 }
 
 #[tokio::test]

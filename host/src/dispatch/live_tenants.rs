@@ -62,7 +62,7 @@ pub(super) struct Live {
 }
 
 impl LiveTenants {
-    /// A registry without tenants; [`LiveTenants::refresh`] loads them.
+    /// No tenants; [`LiveTenants::refresh`] loads them.
     #[must_use]
     pub fn new(runtime: Arc<Runtime>, host: HostConfig, journal: Journal) -> Self {
         let host = Arc::new(host);
@@ -112,7 +112,7 @@ impl LiveTenants {
         let of_files = live.problems.iter();
         let of_files = of_files.map(|(tenant, problem)| (Some(tenant.clone()), None, problem.clone()));
         let loading = live.loading.iter().map(|tenant| {
-            let problem = format!("{}; what ran before goes on", still_loading(tenant));
+            let problem = format!("{}; what ran before goes on", still_loading(&live.host, tenant));
             (Some(tenant.clone()), None, problem)
         });
         let of_parts = live.tenants.iter().flat_map(|(name, live)| {
@@ -325,7 +325,7 @@ impl Connectors for LiveTenants {
         let Some(known) = live.tenants.get(tenant) else {
             return match live.problems.get(tenant) {
                 Some(problem) => Lookup::Unready(format!("the tenant `{tenant}` cannot be loaded: {problem}")),
-                None if live.loading.contains(tenant) => Lookup::Absent(still_loading(tenant)),
+                None if live.loading.contains(tenant) => Lookup::Absent(still_loading(&live.host, tenant)),
                 None => Lookup::Absent(format!(
                     "there is no tenant `{tenant}`; put {} back, or cancel its jobs: {}",
                     live.host.server.tenant_file(tenant).display(),
@@ -335,7 +335,7 @@ impl Connectors for LiveTenants {
         };
         known.connectors.get(connector).cloned().unwrap_or_else(|| {
             Lookup::Absent(if live.loading.contains(tenant) {
-                still_loading(tenant)
+                still_loading(&live.host, tenant)
             } else {
                 format!(
                     "{} has no [connectors.{connector}]; add it, or cancel its jobs: {}",
@@ -356,9 +356,10 @@ impl Connectors for LiveTenants {
     }
 }
 
-fn still_loading(tenant: &str) -> String {
+fn still_loading(host: &HostConfig, tenant: &str) -> String {
     format!(
-        "tenants/{tenant}.toml is still being loaded: its registry does not answer, or its plugin takes long to compile"
+        "{} is still being loaded: its registry does not answer, or its plugin takes long to compile",
+        host.server.tenant_file(tenant).display()
     )
 }
 

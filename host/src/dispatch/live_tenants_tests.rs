@@ -24,11 +24,11 @@ plugin = 'docusign.wasm'
 
 struct Place {
     root: TempDir,
-    registry: LiveTenants,
+    tenants: LiveTenants,
 }
 
 impl Place {
-    async fn with(tenants: &[&str]) -> Self {
+    async fn with(names: &[&str]) -> Self {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir(root.path().join("tenants")).unwrap();
         fs::write(root.path().join("exeunt.toml"), "").unwrap();
@@ -37,13 +37,13 @@ impl Place {
         let sandbox = Sandbox::new(SandboxLimits::default()).unwrap();
         let runtime = Arc::new(Runtime::new(sandbox, Arc::new(SystemClock)));
         let host = HostConfig::load(&root.path().join("exeunt.toml")).unwrap();
-        let registry = LiveTenants::new(runtime, host, journal);
-        let place = Self { root, registry };
-        for tenant in tenants {
+        let tenants = LiveTenants::new(runtime, host, journal);
+        let place = Self { root, tenants };
+        for tenant in names {
             place.write(&format!("tenants/{tenant}.toml"), TENANT);
             place.secret(&format!("tenants/{tenant}/secret"), 0o600);
         }
-        place.registry.refresh().await.unwrap();
+        place.tenants.refresh().await.unwrap();
         place
     }
 
@@ -64,18 +64,18 @@ impl Place {
     }
 
     fn takes(&self, tenant: &str) -> bool {
-        self.registry.source(tenant, "hr").is_some()
+        self.tenants.source(tenant, "hr").is_some()
     }
 
     fn reason(&self, tenant: &str, connector: &str) -> String {
-        match self.registry.connector(tenant, connector) {
+        match self.tenants.connector(tenant, connector) {
             Lookup::Unready(reason) | Lookup::Absent(reason) => reason,
             Lookup::Ready(_) => panic!("it is ready"),
         }
     }
 
     async fn look(&self) {
-        self.registry.refresh().await.unwrap();
+        self.tenants.refresh().await.unwrap();
     }
 
     /// Looks again after a time, as the service does.
@@ -93,8 +93,8 @@ async fn a_source_that_cannot_be_opened_is_unready_alone_and_mended_by_the_comma
     place.secret("tenants/other/secret", 0o644);
     place.write("tenants/other.toml", TENANT);
     place.look().await;
-    assert!(place.registry.tenant("other").is_some() && !place.takes("other"));
-    let problems = place.registry.problems();
+    assert!(place.tenants.tenant("other").is_some() && !place.takes("other"));
+    let problems = place.tenants.problems();
     let of_source = problems.iter().find(|(tenant, _, problem)| {
         tenant.as_deref() == Some("other") && problem.contains("the source `hr` takes no events")
     });
@@ -120,7 +120,7 @@ async fn what_was_ready_keeps_the_old_tenant_and_what_was_not_does_not() {
         &format!("{TENANT}\n[policy]\nprotected = ['ceo@acme.example']\n"),
     );
     place.look().await;
-    let live = place.registry.tenant("acme").unwrap();
+    let live = place.tenants.tenant("acme").unwrap();
     assert!(format!("{:?}", live.tenant.policy.protected).contains("ceo@acme"));
     // Its source was.
     place.write("tenants/acme.toml", &TENANT.replace("file:secret", "file:missing"));
@@ -128,7 +128,7 @@ async fn what_was_ready_keeps_the_old_tenant_and_what_was_not_does_not() {
     assert!(place.takes("acme"));
     assert_eq!(
         place
-            .registry
+            .tenants
             .problems()
             .iter()
             .filter(|(_, connector, _)| connector.is_none())
@@ -156,7 +156,7 @@ async fn what_failed_is_tried_again_after_a_while_though_no_file_has_changed() {
     fs::create_dir(place.root.path().join("plugins")).unwrap();
     place.secret("tenants/acme/secret", 0o600);
     place.look().await;
-    let tried = |place: &Place| place.registry.live.load().files.values().next().unwrap().again;
+    let tried = |place: &Place| place.tenants.live.load().files.values().next().unwrap().again;
     let first = tried(&place).expect("its connector is not ready");
     place.look().await;
     assert_eq!(tried(&place), Some(first), "not at each look");
@@ -168,7 +168,7 @@ async fn what_failed_is_tried_again_after_a_while_though_no_file_has_changed() {
 async fn what_is_read_at_the_start_only_is_said_when_it_changes() {
     let place = Place::with(&["acme"]).await;
     let said = |place: &Place| {
-        let problems = place.registry.problems().into_iter();
+        let problems = place.tenants.problems().into_iter();
         let of_host = problems.filter(|(tenant, ..)| tenant.is_none());
         of_host.map(|(_, _, problem)| problem).collect::<Vec<_>>()
     };
@@ -222,7 +222,7 @@ async fn a_file_that_is_away_for_a_moment_drains_nobody() {
     assert!(!place.takes("acme") && place.takes("other"));
     place.look().await;
     assert!(
-        !place.registry.live.load().tenants.contains_key("acme"),
+        !place.tenants.live.load().tenants.contains_key("acme"),
         "it had no jobs"
     );
 }
@@ -235,7 +235,7 @@ async fn a_folder_that_lost_all_tenants_at_once_drains_nobody() {
     place.look().await;
     place.look_after(ABSENT_FOR.as_secs() * 2).await;
     assert!(place.takes("acme") && place.takes("other"));
-    let problems = place.registry.problems();
+    let problems = place.tenants.problems();
     let of_host = problems.iter().filter(|(tenant, _, _)| tenant.is_none());
     assert!(
         of_host
@@ -254,7 +254,7 @@ async fn a_mistake_in_the_hosts_file_is_shown_and_what_was_read_before_holds() {
     let place = Place::with(&["acme"]).await;
     place.write("exeunt.toml", "tenant_fils = 'x'");
     place.look().await;
-    let problems = place.registry.problems();
+    let problems = place.tenants.problems();
     assert!(
         problems
             .iter()
@@ -264,14 +264,14 @@ async fn a_mistake_in_the_hosts_file_is_shown_and_what_was_read_before_holds() {
     assert!(place.takes("acme"));
     place.write("exeunt.toml", "");
     place.look().await;
-    assert!(place.registry.problems().iter().all(|(tenant, _, _)| tenant.is_some()));
+    assert!(place.tenants.problems().iter().all(|(tenant, _, _)| tenant.is_some()));
 }
 
 #[tokio::test]
 async fn a_connectors_concurrency_is_its_lanes_cap() {
     let place = Place::with(&["acme"]).await;
     let cap = async || {
-        let lanes = place.registry.journal.lanes(Some("acme")).await.unwrap();
+        let lanes = place.tenants.journal.lanes(Some("acme")).await.unwrap();
         lanes
             .iter()
             .find(|lane| lane.lane == Lane::new("acme", "docusign").unwrap())
@@ -302,7 +302,7 @@ async fn a_mistake_in_another_folder_of_tenants_drains_nobody() {
     assert!(
         place.takes("acme") && place.takes("beta"),
         "{:?}",
-        place.registry.problems()
+        place.tenants.problems()
     );
     // One without a file in the new folder is gone, as before.
     place.remove("others/acme.toml");
@@ -312,6 +312,6 @@ async fn a_mistake_in_another_folder_of_tenants_drains_nobody() {
     assert!(
         !place.takes("acme") && place.takes("beta"),
         "{:?}",
-        place.registry.problems()
+        place.tenants.problems()
     );
 }

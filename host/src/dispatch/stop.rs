@@ -4,7 +4,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use jiff::{Timestamp, ToSpan, Unit};
 
-use crate::capability::TENANT_MEMORY;
+use crate::capability::{STRAY_SECRETS, TENANT_MEMORY};
 use crate::sandbox::{Failure, Fault, Limit, LimitKind};
 
 /// A burst allowance without a time is fresh after this; DocuSign counts bursts over 30 s.
@@ -96,6 +96,11 @@ impl Stop {
         match fault {
             Fault::WallClock(_) => Self::Unavailable(fault.to_string()),
             Fault::Limit(reached) if reached.limit == TENANT_MEMORY => Self::Unavailable(fault.to_string()),
+            // Each right guess would be worth a job; so the connector waits for somebody to look.
+            Fault::Limit(reached) if reached.limit == STRAY_SECRETS => Self::Misconfigured(format!(
+                "an endpoint answered with a secret of this connector that it was never sent: it was guessed, or is so short \
+                 that it stands there by chance; see what the connector logged, and rotate the secret ({fault})"
+            )),
             Fault::Trap(_) | Fault::Limit(_) | Fault::Contract(_) => Self::Failed(fault.to_string()),
         }
     }

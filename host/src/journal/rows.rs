@@ -337,7 +337,7 @@ impl LaneRow {
         }
     }
 
-    /// The target asked to be left in peace until then. Where it has asked so again and again and nothing came of the
+    /// The target wants nothing to be asked until then. Where it has asked so again and again and nothing came of the
     /// tries between, the pauses grow: what it says may be a second each time.
     pub(super) fn limit(&mut self, until: i64, reason: &str, now: i64) {
         // Tries that ran already when the rest began say nothing new.
@@ -357,7 +357,7 @@ impl LaneRow {
         self.parked_at = Some(now);
     }
 
-    /// Leaves the target in peace until then, or longer where that was said before.
+    /// Asks the target nothing until then, or longer where that was said before.
     pub(super) fn wait_until(&mut self, until: i64, reason: &str) {
         if until > self.not_before {
             self.not_before = until;

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use unicode_normalization::UnicodeNormalization as _;
-use url::Host;
 
 use super::names::quoted;
 use super::reader::{Item, Table};
+use crate::text::is_odd;
 
 /// Most closures that a breaker may allow in its time: 100,000. All of them are counted before each further one, while
 /// nobody else can write, which takes milliseconds; and more than that in one connector is nothing to be guarded any more.
@@ -105,15 +105,14 @@ impl Protected {
         }
     }
 
-    /// The first pattern that fits an address, an id or a name, as it was written. Case, space around it and other
-    /// spellings of the same letters make no difference.
+    /// The first pattern that fits an address, an id or a name, as it was written. Case, space around it, compatibility
+    /// forms of letters (NFKC), characters that are not seen, and how a domain is written make no difference.
     #[must_use]
     pub fn matches(&self, value: &str) -> Option<&str> {
-        let value = fold(value);
-        self.patterns
-            .iter()
-            .find(|(_, folded)| fits(folded, &value))
-            .map(|(written, _)| written.as_str())
+        let values = spellings(fold(value));
+        let fits = |folded: &str| values.iter().any(|value| fits(folded, value));
+        let found = self.patterns.iter().find(|(_, folded)| fits(folded));
+        found.map(|(written, _)| written.as_str())
     }
 
     fn read(item: &Item<'_>) -> Self {
@@ -136,19 +135,29 @@ impl Protected {
     }
 }
 
-/// One spelling for all that look the same: compatibility forms composed (NFKC), small letters, no space around, and the
-/// domain as it is in DNS. An event, a target and a policy may each have another one.
+/// Compatibility forms composed (NFKC), small letters, and nothing that is not seen or stands around it. An event, a
+/// target and a policy may each spell a person otherwise.
 fn fold(text: &str) -> String {
-    let text = text.trim();
     if text.is_ascii() {
-        return text.to_ascii_lowercase();
+        return text.trim().to_ascii_lowercase();
     }
-    let folded = text.nfkc().collect::<String>().to_lowercase();
-    let domain = folded.rsplit_once('@').filter(|(_, domain)| !domain.is_ascii());
-    match domain.map(|(local, domain)| (local, Host::parse(domain))) {
-        Some((local, Ok(domain))) => format!("{local}@{domain}"),
-        _ => folded.trim().to_owned(),
-    }
+    let seen = |c: &char| !matches!(c, '\u{ad}' | '\u{200b}'..='\u{200d}' | '\u{2060}' | '\u{feff}') && !is_odd(*c);
+    let folded: String = text.nfkc().filter(seen).collect();
+    folded.to_lowercase().trim().to_owned()
+}
+
+/// A folded value, and with its domain as the other of DNS and people writes it. Of values and not of patterns, whose `*`
+/// may stand for a part of a domain.
+fn spellings(value: String) -> Vec<String> {
+    let other = value.rsplit_once('@').and_then(|(local, domain)| {
+        let other = match domain.is_ascii() {
+            true if domain.contains("xn--") => url::quirks::domain_to_unicode(domain),
+            true => return None,
+            false => url::quirks::domain_to_ascii(domain),
+        };
+        (!other.is_empty()).then(|| format!("{local}@{other}"))
+    });
+    [value].into_iter().chain(other).collect()
 }
 
 // The earliest place of each piece leaves the most for those after it, so nothing is ever taken back, and a value is gone

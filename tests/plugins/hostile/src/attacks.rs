@@ -92,7 +92,7 @@ macro_rules! for_each_attack {
                 "failures, accounts, log lines and recorded requests are scrubbed as well";
             GuessSecret => secrets::a_guess_of_a_secret_that_is_right_ends_the_call,
                 "the author's own server sends guesses of a secret, to see which are blanked",
-                "pieces that are too long to try all; where no key goes, a secret in an answer ends the call";
+                "pieces that are too long to try all; a secret of a key that does not go there ends the call and parks the connector";
             EchoAssertion => secrets::an_echoed_assertion_is_blanked,
                 "target echoes the signed assertion, or the token in another header", "scrubber, also over the token exchange";
             UseAfterDrop => secrets::a_dropped_handle_is_gone,
