@@ -8,7 +8,7 @@ use toml::de::DeValue;
 
 use super::expect::Expected;
 use super::target::{Body, Step, json_or_text};
-use crate::capability::{HttpError, Method, Response, Unanswered};
+use crate::capability::{HttpError, Method, Response, Unanswered, Verb};
 use crate::evidence::Question;
 use crate::intake::Person;
 use crate::tenant::{ConfigError, Item, Location, Table, did_you_mean, json, read, read_text};
@@ -115,7 +115,6 @@ fn read_case(item: &Item<'_>, settings: &Map<String, Value>) -> Option<Case> {
 }
 
 fn read_question(table: &mut Table<'_>) -> Option<Question> {
-    const VERBS: [&str; 5] = ["mint", "find", "read", "close", "page"];
     let verb = table.require("verb", "verb = \"find\"");
     let person = table.get("person");
     let account = table.get("account");
@@ -159,7 +158,10 @@ fn read_question(table: &mut Table<'_>) -> Option<Question> {
         }
         "page" => Some(Question::Page(text(cursor))),
         other => {
-            verb.note(format!("is not a verb; {}", did_you_mean(other, VERBS)));
+            verb.note(format!(
+                "is not a verb; {}",
+                did_you_mean(other, Verb::ALL.map(Verb::as_str))
+            ));
             None
         }
     }

@@ -74,9 +74,9 @@ pub(super) async fn list(
 }
 
 fn parse_decision(text: &str) -> Result<Decision, Problem> {
-    const KNOWN: [&str; 3] = ["leaver", "not_a_leaver", "refused"];
+    let known = || Decision::ALL.iter().map(|decision| decision.as_str());
     text.parse()
-        .map_err(|_| Problem::invalid(format!("unknown `decision`; {}", did_you_mean(text, KNOWN))))
+        .map_err(|_| Problem::invalid(format!("unknown `decision`; {}", did_you_mean(text, known()))))
 }
 
 /// What was decided about it and why; with the role `audit`, what was received.

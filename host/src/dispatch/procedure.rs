@@ -108,17 +108,7 @@ impl Procedure<'_, '_> {
             return self.closed_before(found).await;
         }
         if dry_run || self.connector.mode == Mode::DryRun {
-            let mut ids = Vec::new();
-            for Account { id, .. } in &open {
-                // One that an earlier attempt set out to close, before somebody wrote dry-run, is no plan.
-                if !self.gate.was_intended(id) || !self.is_closed_meanwhile(person, id).await? {
-                    ids.push(id.as_str());
-                }
-            }
-            if ids.is_empty() {
-                return self.closed_before(found).await;
-            }
-            return Ok((Outcome::Planned, format!("would close {}", ids.join(", "))));
+            return self.plan(person, found, &open).await;
         }
         let mut has_closed = false;
         for (number, account) in open.iter().enumerate() {
@@ -135,6 +125,26 @@ impl Procedure<'_, '_> {
         }
         self.verify_closed(found).await?;
         Ok((Outcome::Closed, "closed, and an independent read says so".to_owned()))
+    }
+
+    /// What would be closed.
+    async fn plan(
+        &mut self,
+        person: &intake::Person,
+        found: &[Account],
+        open: &[Account],
+    ) -> Result<(Outcome, String), Stop> {
+        let mut ids = Vec::new();
+        for Account { id, .. } in open {
+            // One that an earlier attempt set out to close, before somebody wrote dry-run, is no plan.
+            if !self.gate.was_intended(id) || !self.is_closed_meanwhile(person, id).await? {
+                ids.push(id.as_str());
+            }
+        }
+        if ids.is_empty() {
+            return self.closed_before(found).await;
+        }
+        Ok((Outcome::Planned, format!("would close {}", ids.join(", "))))
     }
 
     /// Closes one account and proves it. False where another job has closed it meanwhile.
