@@ -49,14 +49,26 @@ pub(super) struct Serve {
 impl Serve {
     pub(super) async fn run(self) -> anyhow::Result<Exit> {
         let Signals { hangup, mut end } = Signals::listen()?;
+        let (phase, at) = watch::channel(Phase::Serving);
         let (stop, stopped) = watch::channel(false);
         let mut parts = JoinSet::new();
-        let (journal, _owned) = tokio::select! {
-            opened = self.open(&mut parts, stopped, hangup) => opened?,
+        let (journal, drain, _owned) = tokio::select! {
+            opened = self.open(&mut parts, (stopped, at), hangup) => opened?,
             // Nothing has been taken yet.
             () = end.asked() => return Ok(Exit::Success),
         };
-        let ended = wait_for_the_end(&journal, &mut parts, &mut end).await;
+        let mut ended = wait_for_the_end(&journal, &mut parts, &mut end).await;
+        phase.send_replace(Phase::Stopping);
+        if let (Ok(()), Some(drain)) = (&ended, drain) {
+            tracing::info!(
+                "draining: /readyz says so, and events are taken for {} s",
+                drain.as_secs()
+            );
+            // Asked once more, it does not wait.
+            if let Ok(early) = timeout(drain, wait_for_the_end(&journal, &mut parts, &mut end)).await {
+                ended = early;
+            }
+        }
         stop.send_replace(true);
         ended?;
         tracing::info!("stopping: no more events are taken, running jobs end or are released");
@@ -74,14 +86,14 @@ impl Serve {
         Ok(Exit::Success)
     }
 
-    /// Opens everything, and returns the journal with its lock, which is held until the process ends, however that
-    /// happens.
+    /// Opens everything, and returns the journal, for how long to drain, and the journal's lock, which is held until the
+    /// process ends, however that happens.
     async fn open(
         self,
         parts: &mut JoinSet<()>,
-        stopped: watch::Receiver<bool>,
+        (stopped, phase): (watch::Receiver<bool>, watch::Receiver<Phase>),
         hangup: Signal,
-    ) -> anyhow::Result<(Journal, Option<std::fs::File>)> {
+    ) -> anyhow::Result<(Journal, Option<Duration>, Option<std::fs::File>)> {
         let host = HostConfig::load(&self.config)?;
         telemetry::serve(&host.server, parts, stopped.clone())?;
         let name = check_name(self.name.unwrap_or_else(host_name))?;
@@ -124,7 +136,7 @@ impl Serve {
         let state = Arc::new(State {
             tenants: Arc::clone(&tenants),
             looks: Arc::clone(&watched.looks),
-            stopped: stopped.clone(),
+            phase,
         });
         let routes = routes(&host, &journal, &state, &watched.tokens, &clock, metrics, &stopped);
         let mut server = Server::new(listener, routes).limits(connection_limits(&host)?);
@@ -138,7 +150,7 @@ impl Serve {
         parts.spawn(sweep(journal.clone(), clock, host.server.transcript_retention, stopped));
         // For people at a terminal; a server whose output nobody takes serves all the same.
         say(format_args!("listening on {listening}, {} tenants", tenants.count())).ok();
-        Ok((journal, owned))
+        Ok((journal, host.server.limits.drain, owned))
     }
 }
 
@@ -255,16 +267,12 @@ fn host_name() -> String {
 struct State {
     tenants: Arc<LiveTenants>,
     looks: Arc<Looks>,
-    stopped: watch::Receiver<bool>,
+    phase: watch::Receiver<Phase>,
 }
 
 impl Health for State {
     fn phase(&self) -> Phase {
-        if *self.stopped.borrow() {
-            Phase::Stopping
-        } else {
-            Phase::Serving
-        }
+        *self.phase.borrow()
     }
 
     fn report(&self) -> HealthReport {

@@ -53,8 +53,8 @@ pub(crate) use secrets::read_secret_file;
 pub use secrets::{MAX_KEY_SECRETS, MAX_SECRET_BYTES, SecretRef};
 pub(crate) use server::is_postgres;
 pub use server::{
-    DEFAULT_LISTEN, DEFAULT_TRANSCRIPT_RETENTION, HostSecret, JournalAddress, MAX_LEASE, MIN_LEASE, ServerConfig,
-    ServerLimits, TlsConfig,
+    DEFAULT_LISTEN, DEFAULT_TRANSCRIPT_RETENTION, HostSecret, JournalAddress, MAX_DRAIN, MAX_LEASE, MIN_LEASE,
+    ServerConfig, ServerLimits, TlsConfig,
 };
 pub use signature::{MAX_SIGNATURES_BYTES, MAX_SIGNERS, PrivateKey, PublicKey, Refused, Signatures, signature_file};
 pub use signers::SignatureDemand;

@@ -25,6 +25,9 @@ pub const DEFAULT_TRANSCRIPT_RETENTION: Duration = Duration::from_secs(30 * 24 *
 /// every host its jobs.
 pub const MIN_LEASE: Duration = Duration::from_secs(3);
 
+/// Longest drain: a minute. Balancers ask every few seconds, and take a host out after two or three refusals.
+pub const MAX_DRAIN: Duration = Duration::from_secs(60);
+
 /// Longest lease: 10 minutes. A leaver whose host died waits that long.
 pub const MAX_LEASE: Duration = Duration::from_secs(600);
 
@@ -66,6 +69,9 @@ pub struct ServerLimits {
     /// `lease`: for how long other hosts leave a silent host's jobs alone, from [`MIN_LEASE`] to [`MAX_LEASE`]. The
     /// dispatcher's own default where absent.
     pub lease: Option<Duration>,
+    /// `drain`: for how long a host that is asked to stop says so in `/readyz` and goes on as before, at most
+    /// [`MAX_DRAIN`]. It stops at once where absent: a machine alone has nobody who would take its events.
+    pub drain: Option<Duration>,
 }
 
 /// The server's certificate.
@@ -260,9 +266,19 @@ fn read_limits(mut table: Table<'_>) -> ServerLimits {
         connections: table.get("connections").and_then(|item| item.count()),
         events_per_second: table.get("events_per_second").and_then(|item| item.count()),
         lease: table.get("lease").and_then(|item| read_lease(&item)),
+        drain: table.get("drain").and_then(|item| read_drain(&item)),
     };
     table.finish();
     limits
+}
+
+fn read_drain(item: &Item<'_>) -> Option<Duration> {
+    let drain = read_duration(item)?;
+    item.accept(if drain <= MAX_DRAIN {
+        Ok(drain)
+    } else {
+        Err("must be at most \"60s\"; have the balancer ask more often where that is not enough".to_owned())
+    })
 }
 
 fn read_lease(item: &Item<'_>) -> Option<Duration> {

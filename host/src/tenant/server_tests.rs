@@ -40,7 +40,7 @@ tenant_files = "customers"
 journal = "postgres://exeunt@db.example/exeunt"
 tokens = "/etc/exeunt/tokens.toml"
 cache = "/var/cache/exeunt"
-limits = { connections = 20, events_per_second = 30, lease = "3s" }
+limits = { connections = 20, events_per_second = 30, lease = "3s", drain = "60s" }
 retention = { transcripts = "7d" }
 telemetry = { otlp = "http://127.0.0.1:4318", metrics = "open" }
 [tenants.acme]
@@ -68,6 +68,7 @@ private = ["10.0.0.5:443"]
             connections: Some(20),
             events_per_second: Some(30),
             lease: Some(MIN_LEASE),
+            drain: Some(MAX_DRAIN),
         }
     );
     assert_eq!(server.transcript_retention, Duration::from_secs(7 * 86_400));
@@ -116,9 +117,13 @@ fn mistakes_name_their_line_and_what_to_write() {
         ("journal = 'postgres://u:p@h/d'", "holds a password"),
         ("journal = 'postgres://h/d?password=p'", "holds a password"),
         ("[limits]\nconnections = 0", "limits.connections: must be from 1"),
-        ("[limits]\nevents = 1", "known: connections, events_per_second, lease"),
+        (
+            "[limits]\nevents = 1",
+            "known: connections, drain, events_per_second, lease",
+        ),
         ("[limits]\nlease = '2s'", "limits.lease: must be from"),
         ("[limits]\nlease = '601s'", "limits.lease: must be from"),
+        ("[limits]\ndrain = '61s'", "limits.drain: must be at most \"60s\""),
         ("[retention]\ntranscripts = '30'", "is not a duration"),
         ("[retention]\ntranscript = '30d'", "did you mean `transcripts`?"),
         ("[telemetry]\notlp = '127.0.0.1:4318'", "write the collector's address"),

@@ -90,10 +90,15 @@ impl Host {
     }
 
     async fn terminate(self) -> ExitStatus {
+        self.ask_to_end().await;
+        self.ended().await
+    }
+
+    /// SIGTERM, whatever comes of it.
+    pub(crate) async fn ask_to_end(&self) {
         let id = self.child.id().expect("it runs").to_string();
         let kill = Command::new("kill").args(["-TERM", &id]).status().await;
         assert!(kill.expect("kill runs").success());
-        self.ended().await
     }
 
     /// Waits until it ends by itself.

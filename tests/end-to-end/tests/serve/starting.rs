@@ -1,4 +1,4 @@
-//! A start that takes long: the database does not answer.
+//! A start that takes long, since the database does not answer; and an end that leaves a balancer its time.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -7,6 +7,7 @@ use end_to_end::binary;
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 
+use crate::client::Client;
 use crate::house::House;
 
 async fn signal(child: &Child, name: &str) {
@@ -39,4 +40,25 @@ async fn signals_count_from_the_first_moment() {
         let ended = tokio::time::timeout(Duration::from_secs(20), child.wait()).await;
         assert!(ended.expect("it ends").expect("a status").success(), "{end}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_that_drains_says_so_and_goes_on_until_it_is_asked_again() {
+    let house = House::sqlite().await;
+    let user = house.world.user("ann@acme.example");
+    house.configure("limits = { drain = \"60s\" }");
+    let host = house.start().await;
+    let client = Client::new(&house, &host);
+    assert_eq!(client.get("/readyz").await.expect("an answer").0, 200);
+    host.ask_to_end().await;
+    crate::until(
+        "the balancer is told",
+        async || matches!(client.get("/readyz").await, Ok((503, ready)) if ready["phase"] == "stopping"),
+    )
+    .await;
+    let event = client.accepted("acme", &end_to_end::event("ann@acme.example")).await;
+    client.job_is(&event, "closed").await;
+    assert_eq!(house.world.status(&user), docusign_sim::Status::Closed);
+    // Long before the minute is over.
+    host.stop().await;
 }
