@@ -22,6 +22,7 @@ pub mod dispatch;
 pub mod evidence;
 pub mod intake;
 pub mod journal;
+mod per_tenant;
 pub mod sandbox;
 pub mod step;
 pub mod tenant;

@@ -79,7 +79,7 @@ pub struct Grant {
     pub(super) network: Arc<Network>,
     pub(super) clock: SharedClock,
     pub(super) scrubber: Scrubber,
-    /// By endpoint, what finds the secrets of keys that do not go there.
+    /// By endpoint, what finds the secrets of keys that do not go there, where there are any.
     pub(super) strays: BTreeMap<String, Scrubber>,
 }
 
@@ -132,9 +132,10 @@ impl Grant {
             return Err(problems);
         }
         let scrubber = Scrubber::new(keys.values().flat_map(|key| secrets(key)));
-        let strays = endpoints.keys().map(|endpoint| {
+        let strays = endpoints.keys().filter_map(|endpoint| {
             let others = keys.values().filter(|key| !key.declaration.goes_to(endpoint));
-            (endpoint.clone(), Scrubber::new(others.flat_map(|key| secrets(key))))
+            let strays = Scrubber::new(others.flat_map(|key| secrets(key)));
+            (!strays.is_empty()).then(|| (endpoint.clone(), strays))
         });
         let strays = strays.collect();
         Ok(Self {

@@ -52,6 +52,12 @@ impl Scrubber {
         Self::of(Finder::of(long_enough.flat_map(needles)))
     }
 
+    /// Whether it looks for nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.found.is_none()
+    }
+
     /// One that finds what either finds, in one pass.
     #[must_use]
     pub fn and(&self, other: &Self) -> Self {

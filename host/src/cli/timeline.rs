@@ -58,7 +58,7 @@ pub(super) fn kept(detail: &Value) -> Option<String> {
     #[derive(Deserialize)]
     struct Kept {
         plugin: PluginIdentity,
-        calls: Vec<CallLine>,
+        calls: Vec<CallLine<'static>>,
         accounts: Vec<AccountChange>,
     }
     let kept = Kept::deserialize(detail).ok()?;
@@ -73,7 +73,7 @@ fn identity(plugin: &PluginIdentity) -> String {
     printable(&format!("{} {} ({digest}…)", plugin.name, plugin.version))
 }
 
-fn write_calls(text: &mut String, calls: &[CallLine]) {
+fn write_calls(text: &mut String, calls: &[CallLine<'_>]) {
     for call in calls {
         let status = call
             .status

@@ -46,7 +46,7 @@ pub(super) async fn show(State(shared): State<Arc<Shared>>, caller: Caller, Id(i
         false => None,
     };
     // Of megabytes of transcripts, which would keep a worker from everybody else's requests.
-    let detail = tokio::task::spawn_blocking(move || Json(JobDetail::new(&record, transcripts)).into_response());
+    let detail = tokio::task::spawn_blocking(move || Json(JobDetail::new(record, transcripts)).into_response());
     let detail = detail.await;
     detail.map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
 }
@@ -201,7 +201,7 @@ async fn acted(shared: &Shared, caller: &Caller, id: JobId, what: &str) -> Resul
         .job(id)
         .await?
         .ok_or_else(|| Problem::not_found("job"))?;
-    Ok(Json(JobDetail::new(&record, None)))
+    Ok(Json(JobDetail::new(record, None)))
 }
 
 #[cfg(test)]

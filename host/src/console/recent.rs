@@ -33,10 +33,8 @@ impl<T: Send + Sync + 'static> Recent<T> {
     /// the database at work and have the next one ask it again.
     pub(super) async fn get(&self, read: impl Future<Output = T> + Send + 'static) -> Option<Arc<T>> {
         let mut slot = Arc::clone(&self.0).lock_owned().await;
-        if let Some((at, answer)) = &*slot
-            && at.elapsed() < RECENT
-        {
-            return Some(Arc::clone(answer));
+        if let Some(answer) = fresh(&slot) {
+            return Some(answer);
         }
         let reading = tokio::spawn(async move {
             let answer = Arc::new(tokio::time::timeout(READ_WITHIN, read).await.ok()?);
@@ -45,6 +43,21 @@ impl<T: Send + Sync + 'static> Recent<T> {
         });
         reading.await.ok().flatten()
     }
+
+    /// As [`get`](Self::get), where nothing is waited for.
+    pub(super) async fn get_at_once(&self, make: impl FnOnce() -> T) -> Arc<T> {
+        let mut slot = self.0.lock().await;
+        fresh(&slot).unwrap_or_else(|| {
+            let answer = Arc::new(make());
+            *slot = Some((Instant::now(), Arc::clone(&answer)));
+            answer
+        })
+    }
+}
+
+fn fresh<T>(slot: &Slot<T>) -> Option<Arc<T>> {
+    let (at, answer) = slot.as_ref()?;
+    (at.elapsed() < RECENT).then(|| Arc::clone(answer))
 }
 
 #[cfg(test)]

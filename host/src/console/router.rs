@@ -101,14 +101,9 @@ impl Shared {
 
     /// How the host is with what the journal says of it, not older than a second: it walks through all tenants and lanes,
     /// and anybody may ask.
-    pub(super) async fn report(&self, snapshot: &Arc<Result<Snapshot, JournalError>>) -> Arc<HealthReport> {
-        let (health, snapshot) = (Arc::clone(&self.console.health), Arc::clone(snapshot));
-        let read = move || report(&*health, snapshot.as_ref().as_ref().ok());
-        let remembered = self.report.get({
-            let read = read.clone();
-            async move { read() }
-        });
-        remembered.await.unwrap_or_else(|| Arc::new(read()))
+    pub(super) async fn report(&self, snapshot: &Result<Snapshot, JournalError>) -> Arc<HealthReport> {
+        let make = || report(&*self.console.health, snapshot.as_ref().ok());
+        self.report.get_at_once(make).await
     }
 }
 

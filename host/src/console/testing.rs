@@ -18,9 +18,10 @@ use url::Url;
 use super::router::{Shared, routes};
 use super::{Console, Health, HealthReport, Phase};
 use crate::clock::{Clock as _, ManualClock};
+use crate::journal::testing::leaver;
 use crate::journal::{
-    Accepted, ClaimedJob, ClosureLimit, Decision, Dedupe, Finish, Finished, JobId, Journal, NewEvent, NewJob, NewState,
-    Options, Outcome, Reservation,
+    Accepted, ClaimedJob, ClosureLimit, Finish, Finished, JobId, Journal, NewEvent, NewJob, NewState, Options, Outcome,
+    Reservation,
 };
 use crate::tenant::{NewToken, Role, Tokens};
 
@@ -169,21 +170,18 @@ impl Stand {
     }
 
     pub(crate) async fn leaver_of(&self, tenant: &str, connector: &str, email: &str, state: NewState) -> Accepted {
+        let now = crate::clock::Clock::now(&*self.clock);
+        let jobs = vec![NewJob {
+            connector: connector.to_owned(),
+            state,
+        }];
         let event = NewEvent {
-            tenant: tenant.to_owned(),
-            source: "hr".to_owned(),
-            dedupe: Dedupe::None,
             body: format!("{{\"who\": \"{email}\"}}").into_bytes(),
-            received_at: crate::clock::Clock::now(&*self.clock),
-            occurred_at: None,
-            decision: Decision::Leaver,
             reason: "userStatus became inactive".to_owned(),
             person: Some(serde_json::json!({ "email": email }).to_string()),
             person_key: Some(email.to_owned()),
-            jobs: vec![NewJob {
-                connector: connector.to_owned(),
-                state,
-            }],
+            jobs,
+            ..leaver(tenant, connector, now)
         };
         self.journal.accept(event).await.unwrap()
     }

@@ -4,7 +4,6 @@
 //! client that does not read. A rate for each token lost: it would refuse a script that releases a thousand jobs one by
 //! one, and says nothing of what is held.
 
-use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -22,6 +21,7 @@ use super::access::{Caller, identify};
 use super::body::whole;
 use super::problem::Problem;
 use super::router::Shared;
+use crate::per_tenant::PerTenant;
 
 /// Requests of one tenant, or of one token of the host, that are at work at a time: 4. Commands send one after the other.
 /// The next ones wait.
@@ -44,47 +44,57 @@ const PIECE: usize = 64 * 1024;
 const REMEMBERED: usize = 1024;
 
 /// The turns of all tenants and tokens.
-#[derive(Debug, Default)]
-pub(super) struct Turns(Mutex<HashMap<String, Arc<Turn>>>);
-
-/// The turns of one tenant or token.
 #[derive(Debug)]
-struct Turn {
+pub(super) struct Turns(PerTenant<Share>);
+
+/// Those of one tenant or token.
+#[derive(Debug)]
+struct Share {
     at_work: Arc<Semaphore>,
     waiting: Semaphore,
 }
 
+/// A request's turn.
+#[derive(Debug)]
+pub(super) struct Turn {
+    _share: Arc<Share>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self(PerTenant::new(REMEMBERED))
+    }
+}
+
 impl Turns {
-    async fn take(&self, caller: &Caller) -> Result<OwnedSemaphorePermit, Problem> {
+    async fn take(&self, caller: &Caller) -> Result<Turn, Problem> {
         // No tenant has a slash in its name.
-        let whose = caller
-            .tenant()
-            .map_or_else(|| format!("/{}", caller.name()), str::to_owned);
-        let turn = {
-            let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            if known.len() >= REMEMBERED {
-                known.retain(|_, turn| Arc::strong_count(turn) > 1 || turn.at_work.available_permits() < AT_WORK);
-            }
-            let new = || {
-                Arc::new(Turn {
-                    at_work: Arc::new(Semaphore::new(AT_WORK)),
-                    waiting: Semaphore::new(WAITING),
-                })
-            };
-            Arc::clone(known.entry(whose).or_insert_with(new))
-        };
-        if let Ok(free) = Arc::clone(&turn.at_work).try_acquire_owned() {
-            return Ok(free);
-        }
+        let of_token = || format!("/{}", caller.name());
+        let share = self
+            .0
+            .of(&caller.tenant().map_or_else(of_token, str::to_owned), || Share {
+                at_work: Arc::new(Semaphore::new(AT_WORK)),
+                waiting: Semaphore::new(WAITING),
+            });
         let busy = || {
             Problem::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "too many requests of this tenant or token are at work",
             )
         };
-        let _place = turn.waiting.try_acquire().map_err(|_| busy())?;
-        let taken = tokio::time::timeout(WAIT, Arc::clone(&turn.at_work).acquire_owned()).await;
-        taken.ok().and_then(Result::ok).ok_or_else(busy)
+        let place = match Arc::clone(&share.at_work).try_acquire_owned() {
+            Ok(free) => free,
+            Err(_) => {
+                let _waits = share.waiting.try_acquire().map_err(|_| busy())?;
+                let taken = tokio::time::timeout(WAIT, Arc::clone(&share.at_work).acquire_owned()).await;
+                taken.ok().and_then(Result::ok).ok_or_else(busy)?
+            }
+        };
+        Ok(Turn {
+            _share: share,
+            _place: place,
+        })
     }
 }
 
@@ -124,7 +134,7 @@ pub(super) async fn in_turn(State(shared): State<Arc<Shared>>, request: Request,
 }
 
 /// An answer that keeps its turn until it was read; a short one gives it back at once.
-async fn held(response: Response, turn: OwnedSemaphorePermit) -> Response {
+async fn held<T: Send + 'static>(response: Response, turn: T) -> Response {
     let (parts, body) = response.into_parts();
     let Ok(whole) = body.collect().await else {
         return Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the answer broke off").into_response();
@@ -151,10 +161,10 @@ async fn held(response: Response, turn: OwnedSemaphorePermit) -> Response {
     Response::from_parts(parts, Body::from_stream(pieces))
 }
 
-type Held = Mutex<Option<(Bytes, OwnedSemaphorePermit)>>;
+type Held<T> = Mutex<Option<(Bytes, T)>>;
 
 /// The next piece, and whether there are more.
-fn next_piece(held: &Held) -> io::Result<(Bytes, bool)> {
+fn next_piece<T>(held: &Held<T>) -> io::Result<(Bytes, bool)> {
     let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
     let (rest, _) = held
         .as_mut()

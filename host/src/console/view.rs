@@ -193,13 +193,13 @@ impl JobView {
 }
 
 impl JobDetail {
-    pub(super) fn new(record: &JobRecord, transcripts: Option<Transcripts>) -> Self {
+    pub(super) fn new(record: JobRecord, transcripts: Option<Transcripts>) -> Self {
         Self {
             job: JobView::from(&record.summary),
             detail: record.detail.as_deref().map(json),
-            history: record.attempts.clone(),
-            intents: record.intents.clone(),
-            actions: record.actions.clone(),
+            history: record.attempts,
+            intents: record.intents,
+            actions: record.actions,
             transcripts_left_out: transcripts.as_ref().map(|some| some.left_out).filter(|left| *left > 0),
             transcripts: transcripts.map(|some| some.latest.iter().map(TranscriptView::from).collect()),
         }

@@ -105,26 +105,11 @@ fn lane(tenant: &str, connector: &str) -> Option<Lane> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::journal::{Decision, Dedupe, Finish, NewEvent, NewJob, NewState, Options};
+    use crate::journal::testing::leaver;
+    use crate::journal::{Finish, Options};
 
     async fn park(journal: &Journal, connector: &str) {
-        let jobs = vec![NewJob {
-            connector: connector.to_owned(),
-            state: NewState::Queued,
-        }];
-        let event = NewEvent {
-            tenant: "acme".to_owned(),
-            source: "hr".to_owned(),
-            dedupe: Dedupe::None,
-            body: Vec::new(),
-            received_at: jiff::Timestamp::UNIX_EPOCH,
-            occurred_at: None,
-            decision: Decision::Leaver,
-            reason: "left".to_owned(),
-            person: None,
-            person_key: None,
-            jobs,
-        };
+        let event = leaver("acme", connector, jiff::Timestamp::UNIX_EPOCH);
         journal.accept(event).await.unwrap();
         let job = journal
             .claim("host", Duration::from_secs(60), 1)

@@ -290,7 +290,8 @@ fn meant_settings(schema: &Value, pointer: &str, unexpected: &[String]) -> Strin
     let known = || known.into_iter().flat_map(|known| known.keys().map(String::as_str));
     let meant = unexpected
         .iter()
-        .map(|word| format!("; {}", did_you_mean(word, known())));
+        .take(MAX_SETTING_PROBLEMS)
+        .map(|word| format!("; {}", excerpt(&did_you_mean(word, known()), MAX_SCHEMA_WORDS)));
     meant.collect()
 }
 
@@ -365,4 +366,21 @@ fn all(errors: impl Iterator<Item = ConfigError>) -> ConfigError {
         .unwrap_or_else(|| Location::file_only(std::path::Path::new("")).error("unknown problem"));
     errors.for_each(|error| first.merge(error));
     first
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_settings_that_nobody_knows_some_are_told_with_a_bounded_list() {
+        let names: Vec<String> = (0..2000).map(|number| format!("setting-{number:04}")).collect();
+        let properties: serde_json::Map<String, Value> =
+            names.iter().map(|name| (name.clone(), Value::Bool(true))).collect();
+        let schema = serde_json::json!({ "properties": properties });
+        let unknown = vec!["quite-different".to_owned(); 5000];
+        let said = meant_settings(&schema, "", &unknown);
+        assert_eq!(said.matches("; known: setting-0000, ").count(), MAX_SETTING_PROBLEMS);
+        assert!(said.chars().count() <= MAX_SETTING_PROBLEMS * (MAX_SCHEMA_WORDS + 3));
+    }
 }

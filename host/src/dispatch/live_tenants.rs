@@ -304,7 +304,8 @@ impl LiveTenants {
 
     /// Whether a lane's connector can run here.
     fn is_ready(&self, lane: &Lane) -> bool {
-        matches!(self.connector(lane.tenant(), lane.connector()), Lookup::Ready(_))
+        self.tenant(lane.tenant())
+            .is_some_and(|live| live.is_ready(lane.connector()))
     }
 }
 

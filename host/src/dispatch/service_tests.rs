@@ -7,7 +7,8 @@ use tokio::sync::watch;
 
 use super::{Connectors, Lookup, Service, ServiceOptions};
 use crate::clock::ManualClock;
-use crate::journal::{Decision, Dedupe, JobId, JobState, Journal, Lane, NewEvent, NewJob, NewState, Options};
+use crate::journal::testing::leaver;
+use crate::journal::{JobId, JobState, Journal, Lane, Options};
 use crate::tenant::DEFAULT_MAX_AGE;
 
 /// Answers the same for each connector.
@@ -43,23 +44,7 @@ async fn journal(url: &str) -> Journal {
 }
 
 async fn accept(journal: &Journal) -> JobId {
-    let job = NewJob {
-        connector: "docusign".to_owned(),
-        state: NewState::Queued,
-    };
-    let event = NewEvent {
-        tenant: "acme".to_owned(),
-        source: "hr".to_owned(),
-        dedupe: Dedupe::None,
-        body: Vec::new(),
-        received_at: now(),
-        occurred_at: None,
-        decision: Decision::Leaver,
-        reason: "left".to_owned(),
-        person: Some("{}".to_owned()),
-        person_key: None,
-        jobs: vec![job],
-    };
+    let event = leaver("acme", "docusign", now());
     journal.accept(event).await.unwrap().jobs[0]
 }
 

@@ -1,5 +1,6 @@
 //! What is kept of a job: how it ended, what stood before and after, and what was said on the wire.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
@@ -142,24 +143,24 @@ pub struct JobRecord {
 
 /// One exchange in a record, without what was said.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CallLine {
+pub struct CallLine<'a> {
     /// Which verb made it.
     pub verb: Verb,
     /// Endpoint name.
-    pub endpoint: String,
+    pub endpoint: Cow<'a, str>,
     /// Method.
-    pub method: String,
+    pub method: Cow<'a, str>,
     /// Path below the endpoint's base URL.
-    pub path: String,
+    pub path: Cow<'a, str>,
     /// Status, if a whole answer came.
     pub status: Option<u16>,
     /// How long it took, in milliseconds.
     pub ms: u64,
     /// The target's own name for the request.
-    pub trace_token: Option<String>,
+    pub trace_token: Option<Cow<'a, str>>,
     /// Why there is no whole answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
+    pub error: Option<Cow<'a, str>>,
 }
 
 /// The JSON form leaves bodies to the transcript.
@@ -183,20 +184,21 @@ impl Serialize for JobRecord {
 impl JobRecord {
     /// All exchanges in order.
     #[must_use]
-    pub fn calls(&self) -> Vec<CallLine> {
+    pub fn calls(&self) -> Vec<CallLine<'_>> {
         let calls = self.transcript.iter();
         let exchanges = calls.flat_map(|call| call.exchanges.iter().map(|exchange| (call.verb, exchange)));
-        let line = |(verb, exchange): (Verb, &Exchange)| CallLine {
-            verb,
-            endpoint: exchange.endpoint.clone(),
-            method: exchange.method.clone(),
-            path: exchange.path.clone(),
-            status: exchange.status,
-            ms: exchange.ms,
-            trace_token: exchange.trace_token.clone(),
-            error: exchange.error.clone(),
-        };
-        exchanges.map(line).collect()
+        exchanges
+            .map(|(verb, exchange)| CallLine {
+                verb,
+                endpoint: Cow::from(&exchange.endpoint),
+                method: Cow::from(&exchange.method),
+                path: Cow::from(&exchange.path),
+                status: exchange.status,
+                ms: exchange.ms,
+                trace_token: exchange.trace_token.as_ref().map(Cow::from),
+                error: exchange.error.as_ref().map(Cow::from),
+            })
+            .collect()
     }
 }
 

@@ -84,14 +84,13 @@ impl Journal {
         limit: ClosureLimit,
         transcript: Option<Vec<u8>>,
     ) -> Result<Reservation, JournalError> {
-        let command = WorkCommand::Intend {
+        let asked = Asked {
             fence: fence.clone(),
             account: account.replace('\0', "\u{fffd}"),
             others,
             limit,
-            transcript,
         };
-        match self.work.submit(command).await? {
+        match self.work.submit(WorkCommand::Intend { asked, transcript }).await? {
             Answer::Reservation(reservation) => Ok(reservation),
             _ => Err(mixed_up()),
         }
@@ -99,16 +98,16 @@ impl Journal {
 }
 
 /// An intent that is asked for.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Asked<'a> {
-    pub(super) fence: &'a Fence,
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) fence: Fence,
     /// As the target writes it.
-    pub(super) account: &'a str,
-    pub(super) others: i64,
-    pub(super) limit: ClosureLimit,
+    account: String,
+    others: i64,
+    limit: ClosureLimit,
 }
 
-impl Asked<'_> {
+impl Asked {
     /// The lane, and the account without case.
     fn place(&self) -> (String, String) {
         (self.fence.lane.key(), self.account.to_ascii_lowercase())
@@ -146,7 +145,7 @@ impl Window {
         tx: &mut AnyConnection,
         context: &Context,
         unit: &Unit,
-        asked: &[Asked<'_>],
+        asked: &[&Asked],
     ) -> Result<Self, JournalError> {
         let mut window = Self {
             now: context.now(),
@@ -173,8 +172,8 @@ impl Window {
         Ok(window)
     }
 
-    async fn load_closers(&mut self, tx: &mut AnyConnection, asked: &[Asked<'_>]) -> Result<(), JournalError> {
-        let places: BTreeSet<_> = asked.iter().map(Asked::place).collect();
+    async fn load_closers(&mut self, tx: &mut AnyConnection, asked: &[&Asked]) -> Result<(), JournalError> {
+        let places: BTreeSet<_> = asked.iter().map(|asked| asked.place()).collect();
         let places: Vec<_> = places.into_iter().collect();
         for row in bulk_select(tx, SELECT_CLOSERS, 2, &places, |bind, (lane, account)| {
             bind.text(lane).text(account)
@@ -197,14 +196,14 @@ impl Window {
     }
 
     /// The job's own last intent for the account, and those of other jobs.
-    fn closers(&self, asked: &Asked<'_>) -> (Option<&Closer>, Vec<&Closer>) {
+    fn closers(&self, asked: &Asked) -> (Option<&Closer>, Vec<&Closer>) {
         let closers = self.closers.get(&asked.place()).into_iter().flatten();
         let (own, others): (Vec<_>, Vec<_>) = closers.partition(|closer| closer.job == asked.fence.job.0);
         (own.first().copied(), others)
     }
 
     /// Adds an intent of this batch.
-    fn add(&mut self, asked: &Asked<'_>, at: i64) {
+    fn add(&mut self, asked: &Asked, at: i64) {
         let closers = self.closers.entry(asked.place()).or_default();
         closers.retain(|closer| closer.job != asked.fence.job.0);
         closers.push(Closer {
@@ -216,7 +215,7 @@ impl Window {
     }
 
     /// The lane and the time since when its closures count.
-    fn key(&self, unit: &Unit, asked: &Asked<'_>) -> Option<(String, i64)> {
+    fn key(&self, unit: &Unit, asked: &Asked) -> Option<(String, i64)> {
         let lane = unit.lane(&asked.fence.lane.key())?;
         let window = self.now.saturating_sub(milliseconds(asked.limit.per)).saturating_add(1);
         let since = window.max(lane.breaker_since);
@@ -234,10 +233,10 @@ pub(super) fn apply(
     unit: &mut Unit,
     window: &mut Window,
     context: &Context,
-    asked: Asked<'_>,
+    asked: &Asked,
     transcript: Option<&[u8]>,
 ) -> Result<Reservation, JournalError> {
-    let fence = asked.fence;
+    let fence = &asked.fence;
     let lost = JournalError::LeaseLost(fence.job);
     match unit.job(fence.job.0) {
         Some(job) if job.fence == fence.token && job.state == State::Running => {}
@@ -246,7 +245,7 @@ pub(super) fn apply(
     if let Some(reason) = window.pause(fence) {
         return Ok(Reservation::Paused { reason: reason.clone() });
     }
-    let (own, others) = window.closers(&asked);
+    let (own, others) = window.closers(asked);
     if let Some(busy) = others.iter().find(|closer| is_closing(unit, closer)) {
         let reason = format!(
             "job {} is closing account {} at the moment",
@@ -261,7 +260,7 @@ pub(super) fn apply(
     if known != asked.others {
         return Ok(Reservation::Stale { others: known });
     }
-    let key = window.key(unit, &asked).ok_or(lost)?;
+    let key = window.key(unit, asked).ok_or(lost)?;
     // One that has left the window counts again: else whatever failed for hours could be closed at once.
     let counted = own.filter(|own| own.at >= key.1).map(|own| (own.claim, own.at));
     if counted.is_none()
@@ -273,8 +272,8 @@ pub(super) fn apply(
     if counted.is_none_or(|(claim, _)| claim != fence.token) {
         // Not before what counts begins: whose clock is behind that of whoever closed the breaker would count nothing.
         let at = counted.map_or(window.now.max(key.1), |(_, at)| at);
-        window.add(&asked, at);
-        unit.intents.push(row(&asked, at));
+        window.add(asked, at);
+        unit.intents.push(row(asked, at));
     }
     if let Some(data) = transcript {
         keep(unit, context, fence, data);
@@ -289,11 +288,11 @@ fn is_closing(unit: &Unit, closer: &Closer) -> bool {
     closer.is_running && !is_over
 }
 
-fn row(asked: &Asked<'_>, at: i64) -> IntentRow {
+fn row(asked: &Asked, at: i64) -> IntentRow {
     let (lane, account) = asked.place();
     IntentRow {
         job: asked.fence.job.0,
-        spelled: (account != asked.account).then(|| asked.account.to_owned()),
+        spelled: (account != asked.account).then(|| asked.account.clone()),
         account,
         lane,
         fence: asked.fence.token,

@@ -70,12 +70,32 @@ pub use types::{Decision, EventId, Fence, JobId, Lane, MAX_NAME_BYTES, Outcome, 
 pub(crate) mod testing {
     //! What other rooms' tests cannot make by themselves.
 
-    use super::{Fence, JobId, Lane};
+    use super::{Decision, Dedupe, Fence, JobId, Lane, NewEvent, NewJob, NewState};
 
     /// A fence that no journal knows.
     pub(crate) fn fence(tenant: &str, connector: &str) -> Fence {
         let lane = Lane::new(tenant, connector).expect("names");
         let (job, token) = (JobId::from(uuid::Uuid::nil()), 1);
         Fence { job, lane, token }
+    }
+
+    /// An event that is never a duplicate, with a job of one connector.
+    pub(crate) fn leaver(tenant: &str, connector: &str, received_at: jiff::Timestamp) -> NewEvent {
+        NewEvent {
+            tenant: tenant.to_owned(),
+            source: "hr".to_owned(),
+            dedupe: Dedupe::None,
+            body: Vec::new(),
+            received_at,
+            occurred_at: None,
+            decision: Decision::Leaver,
+            reason: "left".to_owned(),
+            person: Some("{}".to_owned()),
+            person_key: None,
+            jobs: vec![NewJob {
+                connector: connector.to_owned(),
+                state: NewState::Queued,
+            }],
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use sqlx::AnyConnection;
 use uuid::Uuid;
 
-use super::breaker::{self, Asked, ClosureLimit, Reservation, Window};
+use super::breaker::{self, Asked, Reservation, Window};
 use super::database::{Context, Step};
 use super::error::JournalError;
 use super::finish::{self, Finish, Finished};
@@ -24,10 +24,7 @@ pub(super) enum WorkCommand {
         transcript: Option<Vec<u8>>,
     },
     Intend {
-        fence: Fence,
-        account: String,
-        others: i64,
-        limit: ClosureLimit,
+        asked: Asked,
         transcript: Option<Vec<u8>>,
     },
     Heartbeat {
@@ -55,26 +52,16 @@ pub(super) fn mixed_up() -> JournalError {
 impl WorkCommand {
     fn fences(&self) -> &[Fence] {
         match self {
-            Self::Finish { fence, .. } | Self::Intend { fence, .. } => std::slice::from_ref(fence),
+            Self::Finish { fence, .. } => std::slice::from_ref(fence),
+            Self::Intend { asked, .. } => std::slice::from_ref(&asked.fence),
             Self::Heartbeat { fences, .. } => fences,
         }
     }
 
     /// The intent that this asks for.
-    fn asked(&self) -> Option<Asked<'_>> {
+    fn asked(&self) -> Option<&Asked> {
         match self {
-            Self::Intend {
-                fence,
-                account,
-                others,
-                limit,
-                ..
-            } => Some(Asked {
-                fence,
-                account,
-                others: *others,
-                limit: *limit,
-            }),
+            Self::Intend { asked, .. } => Some(asked),
             _ => None,
         }
     }
@@ -187,20 +174,7 @@ fn apply(
             finish,
             transcript,
         } => finish::apply(unit, context, fence, finish, transcript.as_deref()).map(Answer::Finished),
-        WorkCommand::Intend {
-            fence,
-            account,
-            others,
-            limit,
-            transcript,
-        } => {
-            let (others, limit) = (*others, *limit);
-            let asked = Asked {
-                fence,
-                account,
-                others,
-                limit,
-            };
+        WorkCommand::Intend { asked, transcript } => {
             breaker::apply(unit, window, context, asked, transcript.as_deref()).map(Answer::Reservation)
         }
         WorkCommand::Heartbeat { fences, lease } => {

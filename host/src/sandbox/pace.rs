@@ -11,7 +11,6 @@
 //! each host call, which costs as much as the call. Handing the worker's other tasks to a new thread meanwhile lost: then
 //! more threads than processors compute, and the kernel's time slices are longer than a tick.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::pin;
@@ -25,6 +24,7 @@ use tokio::sync::Semaphore;
 
 use super::limits::TICK;
 use crate::capability::{Held, TenantMemory};
+use crate::per_tenant::PerTenant;
 
 /// Time that a tenant's guests may use at once. A verb of a Rust guest takes 20 microseconds, the first one of an
 /// interpreter some milliseconds.
@@ -47,7 +47,7 @@ pub(super) struct Pace {
     /// Parts of a turn that are not given out yet.
     parts: AtomicUsize,
     /// One entry for each tenant whose guest ever ran: some hundred bytes.
-    tenants: Mutex<HashMap<String, Arc<Budget>>>,
+    tenants: PerTenant<Budget>,
     /// Bytes that all calls of a tenant may hold.
     tenant_memory: usize,
     now: fn() -> Instant,
@@ -92,7 +92,7 @@ impl Pace {
             turns: Semaphore::new(0),
             processors,
             parts: AtomicUsize::new(0),
-            tenants: Mutex::default(),
+            tenants: PerTenant::new(usize::MAX),
         }
     }
 
@@ -108,11 +108,7 @@ impl Pace {
 
     /// The budget of a tenant.
     pub(super) fn budget(&self, tenant: &str) -> Arc<Budget> {
-        let mut tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(budget) = tenants.get(tenant) {
-            return Arc::clone(budget);
-        }
-        let budget = Arc::new(Budget {
+        self.tenants.of(tenant, || Budget {
             memory: Arc::new(TenantMemory::new(self.tenant_memory)),
             debt: Mutex::new(Debt {
                 used: Duration::ZERO,
@@ -120,9 +116,7 @@ impl Pace {
             }),
             queue: Semaphore::new(1),
             now: self.now,
-        });
-        tenants.insert(tenant.to_owned(), Arc::clone(&budget));
-        budget
+        })
     }
 
     /// Waits for the next turn.

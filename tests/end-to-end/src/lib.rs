@@ -360,6 +360,14 @@ pub fn event_with(email: &str, change: impl FnOnce(&mut Value)) -> Vec<u8> {
     event.to_string().into_bytes()
 }
 
+/// An event that names the person's id at DocuSign, once the tenant file says where.
+#[must_use]
+pub fn event_with_target_id(world: &World, email: &str, id: &str) -> Vec<u8> {
+    let mapping = "person = { target_id = \"$.identity.docusign\" }\n[connectors.docusign]";
+    world.edit("[connectors.docusign]", mapping);
+    event_with(email, |event| event["identity"]["docusign"] = json!(id))
+}
+
 /// SailPoint's native-change payload for a person, in the official shape, with ids that no sample has.
 #[must_use]
 pub fn event(email: &str) -> Vec<u8> {

@@ -4,7 +4,7 @@ use docusign_sim::{
     AlreadyClosed, Delegation, EmailFilter, ErrorDetails, Fault, FaultKind, LimitKind, NoMatch, Options, ReadOthers,
     Status, UnknownUser, User,
 };
-use end_to_end::{World, event, event_with};
+use end_to_end::{World, event, event_with, event_with_target_id};
 use serde_json::{Value, json};
 
 const ANN: &str = "ann.english@acme.example";
@@ -16,13 +16,6 @@ async fn recording() -> World {
         ..Options::default()
     })
     .await
-}
-
-/// An event that names the person's id at DocuSign, and a tenant file that says where.
-fn with_target_id(world: &World, email: &str, id: &str) -> Vec<u8> {
-    let mapping = "person = { target_id = \"$.identity.docusign\" }\n[connectors.docusign]";
-    world.edit("[connectors.docusign]", mapping);
-    event_with(email, |event| event["identity"]["docusign"] = json!(id))
 }
 
 fn fault(status: u16, body: &Value) -> Fault {
@@ -432,7 +425,7 @@ async fn an_empty_list_is_no_account() {
 async fn a_target_id_is_enough_to_close() {
     let world = World::new().await;
     let ann = world.user("somebody.else@acme.example");
-    let event = with_target_id(&world, "", &ann.to_uppercase());
+    let event = event_with_target_id(&world, "", &ann.to_uppercase());
     world.run(&event).await.ended("closed", 0);
     assert_eq!(world.status(&ann), Status::Closed);
     assert!(world.seen("GET", "/users").is_empty(), "nobody is searched for");
@@ -442,7 +435,7 @@ async fn a_target_id_is_enough_to_close() {
 async fn a_target_id_and_an_address_must_be_one_persons() {
     let world = World::new().await;
     let letty = world.user("letty.wilson@acme.example");
-    let event = with_target_id(&world, ANN, &letty);
+    let event = event_with_target_id(&world, ANN, &letty);
     world
         .run(&event)
         .await
@@ -454,7 +447,7 @@ async fn a_target_id_and_an_address_must_be_one_persons() {
 async fn a_target_id_that_nobody_has_does_not_hide_an_open_account() {
     let world = World::new().await;
     let ann = world.user(ANN);
-    let event = with_target_id(&world, ANN, SOMEBODY);
+    let event = event_with_target_id(&world, ANN, SOMEBODY);
     world
         .run(&event)
         .await
@@ -476,7 +469,7 @@ async fn a_target_id_that_nobody_has_does_not_hide_an_open_account() {
 #[tokio::test]
 async fn a_target_id_that_is_no_guid_is_refused_with_the_mapping_to_mend() {
     let world = World::new().await;
-    let event = with_target_id(&world, "", "12/../../../users");
+    let event = event_with_target_id(&world, "", "12/../../../users");
     world
         .run(&event)
         .await

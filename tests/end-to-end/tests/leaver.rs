@@ -1,7 +1,7 @@
 //! The way through the house: one event, one DocuSign account, every outcome that is not an error.
 
 use docusign_sim::{Account, Status, User};
-use end_to_end::{World, event, event_with};
+use end_to_end::{World, event, event_with, event_with_target_id};
 use serde_json::{Value, json};
 
 const ANN: &str = "ann.english@acme.example";
@@ -174,11 +174,7 @@ async fn protected_people_are_refused() {
 async fn protection_holds_for_the_account_that_an_alias_leads_to() {
     let world = World::new().await;
     let ceo = world.user("ceo@acme.example");
-    world.edit(
-        "[connectors.docusign]",
-        "person = { target_id = \"$.identity.docusign\" }\n[connectors.docusign]",
-    );
-    let event = event_with("", |event| event["identity"]["docusign"] = json!(ceo));
+    let event = event_with_target_id(&world, "", &ceo);
     world
         .run(&event)
         .await

@@ -1,7 +1,7 @@
 //! What takes its time: waits that end at a limit of half a minute. All at once, so that the suite waits once.
 
 use docusign_sim::{Fault, FaultKind, Origin, ReadClosed, Status};
-use end_to_end::{World, event, event_with};
+use end_to_end::{World, event, event_with_target_id};
 
 const ANN: &str = "ann.english@acme.example";
 
@@ -66,9 +66,7 @@ async fn nor_does_it_where_the_answer_to_the_closure_is_lost() {
     world
         .simulator
         .fault(Fault::new(FaultKind::Drop).method("DELETE").after_effect());
-    let mapping = "person = { target_id = \"$.identity.docusign\" }\n[connectors.docusign]";
-    world.edit("[connectors.docusign]", mapping);
-    let by_id = event_with(ANN, |event| event["identity"]["docusign"] = ann.as_str().into());
+    let by_id = event_with_target_id(&world, ANN, &ann);
     let said = [
         &format!("account {ann} was found before"),
         "the target does not know it any more",

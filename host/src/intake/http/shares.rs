@@ -1,12 +1,12 @@
 //! What one tenant may have on its way into the journal, so that the others have the rest.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::limits::REMEMBERED_TENANTS;
 use super::problem::Problem;
+use crate::per_tenant::PerTenant;
 
 /// What the smallest event counts for: 16 KiB, so that as many of them as fill a tenant's default share are half of the
 /// journal's queue, which has [4,096 places](crate::journal::Options::queue).
@@ -17,7 +17,7 @@ pub(super) const PLACE_BYTES: usize = 16 * 1024;
 pub(super) struct Shares {
     bytes: usize,
     waiters: usize,
-    tenants: Mutex<HashMap<String, Arc<Share>>>,
+    tenants: PerTenant<Share>,
 }
 
 /// The share of one tenant.
@@ -49,7 +49,7 @@ impl Shares {
         Self {
             bytes: bytes.clamp(PLACE_BYTES, u32::MAX as usize),
             waiters,
-            tenants: Mutex::default(),
+            tenants: PerTenant::new(REMEMBERED_TENANTS),
         }
     }
 
@@ -81,20 +81,11 @@ impl Shares {
     }
 
     fn of(&self, tenant: &str) -> Arc<Share> {
-        let mut tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(share) = tenants.get(tenant) {
-            return Arc::clone(share);
-        }
-        if tenants.len() >= REMEMBERED_TENANTS {
-            tenants.retain(|_, share| Arc::strong_count(share) > 1);
-        }
-        let share = Arc::new(Share {
+        self.tenants.of(tenant, || Share {
             room: Arc::new(Semaphore::new(self.bytes)),
             judge: Arc::new(Semaphore::new(1)),
             waiters: Arc::new(Semaphore::new(self.waiters)),
-        });
-        tenants.insert(tenant.to_owned(), Arc::clone(&share));
-        share
+        })
     }
 }
 
@@ -165,7 +156,7 @@ mod tests {
         for number in 1..=REMEMBERED_TENANTS {
             shares.enter(&number.to_string()).unwrap();
         }
-        assert!(shares.tenants.lock().unwrap().len() < 3);
+        assert!(shares.tenants.len() < 3);
         shares.enter_with("0", 1).unwrap_err();
         drop(place);
         shares.enter_with("0", 1).unwrap();
