@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::connector::Connector;
 use super::gate::Gate;
 use super::guard;
+use super::live::Connector;
 use super::stop::Stop;
 use crate::capability::{Call, CallRecord, Grant, Token, Verb};
 use crate::evidence::{Answer, Answers, Question};

@@ -1,7 +1,7 @@
 //! Guard: whose accounts are never touched, and when a person must decide.
 
-use super::connector::Connector;
 use super::gate::Gate;
+use super::live::Connector;
 use super::stop::Stop;
 use crate::intake;
 use crate::sandbox::{Account, Fault, Standing};

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::connector::Connector;
 use super::gate::Gate;
+use super::live::Connector;
 use super::procedure::attempt;
 use super::stop::Stop;
 use crate::evidence::{AccountChange, JobRecord, JobState, Outcome};

@@ -1,6 +1,6 @@
 //! Everything short of closing: what `exeunt check` asks of a connector.
 
-use super::connector::Connector;
+use super::live::Connector;
 use super::stop::Stop;
 use super::verbs::Verbs;
 use crate::evidence::CallTranscript;

@@ -1,6 +1,6 @@
 //! What it means for a job that a verb call gave no answer.
 
-use super::connector::Connector;
+use super::live::Connector;
 use super::stop::Stop;
 use crate::sandbox::{Failure, Fault};
 

@@ -6,9 +6,9 @@
 
 use std::fmt::Write as _;
 
-use super::connector::Connector;
 use super::gate::Gate;
 use super::guard;
+use super::live::Connector;
 use super::stop::Stop;
 use super::verbs::Verbs;
 use crate::evidence::{AccountChange, CallTranscript, Outcome};

@@ -13,8 +13,8 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior};
 use tracing::Instrument as _;
 
-use super::connector::Connector;
 use super::leases::{Lease, Leases};
+use super::live::Lookup;
 use super::worker::{Worker, count_end, work};
 use crate::evidence::Outcome;
 use crate::journal::{ClaimedJob, Fence, Finish, Finished, Journal, JournalError, Shares};
@@ -62,17 +62,6 @@ impl Default for ServiceOptions {
             grace: Duration::from_secs(20),
         }
     }
-}
-
-/// What is known of a connector at the moment.
-#[derive(Debug, Clone)]
-pub enum Lookup {
-    /// It can run.
-    Ready(Arc<Connector>),
-    /// It cannot, and this is what an operator has to change.
-    Unready(String),
-    /// This host does not know it; another one may.
-    Absent(String),
 }
 
 /// Where the dispatcher finds connectors. Asked anew for each job, so that a reload counts at once.

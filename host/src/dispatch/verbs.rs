@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::ask;
-use super::connector::Connector;
+use super::live::Connector;
 use super::problem::Problem;
 use super::stop::Stop;
 use crate::capability::{CallRecord, Effect, Token, Verb};

@@ -7,11 +7,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::connector::Connector;
 use super::gate::Gate;
 use super::leases::Lease;
+use super::live::{Connector, Lookup};
 use super::procedure::{Attempt, attempt};
-use super::service::{Connectors, Lookup};
+use super::service::Connectors;
 use super::stop::Stop;
 use crate::capability::Verb;
 use crate::evidence::{Answer, JobRecord, JobState, Outcome};

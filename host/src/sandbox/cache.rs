@@ -214,7 +214,7 @@ impl PluginCache {
     }
 
     /// Code fits one version of the compiler, its settings and the machine; all of that is in the name.
-    fn path(&self, engine: &Engine, digest: &str) -> PathBuf {
+    pub(super) fn path(&self, engine: &Engine, digest: &str) -> PathBuf {
         let mut hash = DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut hash);
         let name = format!("{}-{:016x}.compiled", digits(digest), hash.finish());

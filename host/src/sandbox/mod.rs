@@ -19,6 +19,7 @@ mod imports;
 mod limiter;
 mod limits;
 mod pace;
+mod sweep;
 
 pub use admission::{AdmissionError, CONTRACT, Plugin, inspect};
 pub use bindings::exeunt::connector::types::{Account, Failure, Limit, LimitKind, Person, Refusal, Standing};

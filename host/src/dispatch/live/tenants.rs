@@ -20,10 +20,10 @@ use tokio::time::Instant;
 
 use super::changes::{Changes, File, HostFile, NoFolder, changes, tenant_name};
 use super::chores::Chores;
-use super::connector::Runtime;
-use super::live::LiveTenant;
 use super::loads::{Loads, One};
-use super::service::{Connectors, Lookup};
+use super::runtime::Runtime;
+use super::tenant::{LiveTenant, Lookup};
+use crate::dispatch::Connectors;
 use crate::intake::http::{Directory, OpenSource};
 use crate::journal::{Journal, Lane};
 use crate::tenant::{DEFAULT_MAX_AGE, HostConfig};
@@ -31,6 +31,10 @@ use crate::tenant::{DEFAULT_MAX_AGE, HostConfig};
 /// How long a tenant's file must be away before it counts as removed: 10 seconds. Editors and `rsync` replace files by
 /// taking them away for a moment.
 const ABSENT_FOR: Duration = Duration::from_secs(10);
+
+/// How often what nobody uses is looked for in the folder of compiled plugins: every minute. In that time a tenant can
+/// pull some gigabytes.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
 /// All tenants that are live.
 #[derive(Debug)]
@@ -43,6 +47,7 @@ pub struct LiveTenants {
     live: ArcSwap<Live>,
     loads: Mutex<Loads>,
     chores: Chores,
+    swept: Mutex<Instant>,
 }
 
 #[derive(Debug, Clone)]
@@ -83,6 +88,7 @@ impl LiveTenants {
             }),
             loads: Mutex::default(),
             chores: Chores::new(),
+            swept: Mutex::new(Instant::now()),
         }
     }
 
@@ -136,6 +142,7 @@ impl LiveTenants {
             Ok(found) => found,
             Err(without) => return Err(self.go_on_without(&before, *without)),
         };
+        self.sweep().await;
         if is_quiet(&before, &found) && loads.is_empty() {
             self.chores.run(&self.journal, |lane| self.is_ready(lane)).await;
             return Ok(());
@@ -179,6 +186,19 @@ impl LiveTenants {
         }
         self.chores.run(&self.journal, |lane| self.is_ready(lane)).await;
         Ok(())
+    }
+
+    /// Deletes plugins that nobody uses, now and then.
+    async fn sweep(&self) {
+        let mut swept = self.swept.lock().await;
+        if swept.elapsed() < SWEEP_EVERY {
+            return;
+        }
+        *swept = Instant::now();
+        let (runtime, live) = (Arc::clone(&self.runtime), self.live.load_full());
+        if let Err(error) = tokio::task::spawn_blocking(move || runtime.sweep(&live.tenants)).await {
+            tracing::error!("looking for plugins that nobody uses failed: {error}");
+        }
     }
 
     /// What is read at the start only and has changed since.
@@ -408,5 +428,5 @@ fn gone(live: &Live, files: &[PathBuf]) -> (Vec<String>, bool) {
 }
 
 #[cfg(test)]
-#[path = "live_tenants_tests.rs"]
+#[path = "tenants_tests.rs"]
 mod tests;

@@ -2,7 +2,6 @@
 //!
 //! An upgrade that needs more than what ran is for the operator to decide, not for whoever can replace a file.
 
-use super::connector::identity;
 use super::history::Ran;
 use crate::sandbox::Plugin;
 use crate::tenant::{ConfigError, ConnectorConfig};
@@ -23,8 +22,8 @@ pub(super) fn check_needs(plugin: &Plugin, config: &ConnectorConfig, ran: &[Ran]
     let Some(text) = refusal else {
         return Ok(());
     };
-    let identity = identity(plugin);
-    let text = format!("{} {} ({}) {text}", identity.name, identity.version, identity.digest);
+    let (descriptor, digest) = (&plugin.descriptor, &plugin.digest);
+    let text = format!("{} {} ({digest}) {text}", descriptor.name, descriptor.version);
     Err(config.at("accepts").error(text))
 }
 

@@ -13,8 +13,8 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, timeout_at};
 
 use super::changes::{File, RETRY_AFTER, tenant_name};
-use super::connector::Runtime;
-use super::live::{LiveTenant, Loaded, load};
+use super::runtime::Runtime;
+use super::tenant::{LiveTenant, Loaded, load};
 use crate::tenant::HostConfig;
 
 /// Tenants loaded at a time. Loading is mostly checking keys, which is work for a processor.

@@ -7,11 +7,22 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use tokio::sync::Semaphore;
 
-use super::connector::Runtime;
-use super::service::Lookup;
+use super::connector::Connector;
+use super::runtime::Runtime;
 use super::stamp::{Seen, look};
 use crate::intake::http::OpenSource;
 use crate::tenant::{ConfigError, HostConfig, PluginSource, Tenant, signature_file};
+
+/// What is known of a connector at the moment.
+#[derive(Debug, Clone)]
+pub enum Lookup {
+    /// It can run.
+    Ready(Arc<Connector>),
+    /// It cannot, and this is what an operator has to change.
+    Unready(String),
+    /// This host does not know it; another one may.
+    Absent(String),
+}
 
 /// A tenant that is loaded.
 #[derive(Debug, Clone)]
@@ -60,6 +71,20 @@ impl LiveTenant {
     /// Whether something of it does not run.
     pub(super) fn is_partial(&self) -> bool {
         self.problems().next().is_some()
+    }
+
+    /// Digests of the plugins that it runs, and of the manifests by which it names some.
+    pub(super) fn digests(&self) -> impl Iterator<Item = String> {
+        let plugins = self.connectors.values().filter_map(|lookup| match lookup {
+            Lookup::Ready(connector) => Some(connector.plugin.digest.clone()),
+            Lookup::Unready(_) | Lookup::Absent(_) => None,
+        });
+        let manifests = self.tenant.connectors.values();
+        let manifests = manifests.filter_map(|config| match &config.plugin {
+            PluginSource::Registry(plugin) => Some(plugin.digest.clone()),
+            PluginSource::File(_) => None,
+        });
+        plugins.chain(manifests)
     }
 
     /// What of it does not run: the connector where it is one, and what an operator has to change.

@@ -8,8 +8,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::time::Instant;
 
-use super::live_tenants::Live;
 use super::stamp::{Seen, look, stamp};
+use super::tenants::Live;
 use crate::tenant::HostConfig;
 
 /// When what does not load is tried again although no file has changed: 30 seconds. A file may lie where nobody looks,

@@ -7,8 +7,9 @@ use tokio::time::advance;
 use super::super::changes::RETRY_AFTER;
 use super::*;
 use crate::clock::SystemClock;
+use crate::dispatch::{History, Ran};
 use crate::journal::{Lane, Options};
-use crate::sandbox::{Sandbox, SandboxLimits};
+use crate::sandbox::{PluginCache, Sandbox, SandboxLimits};
 
 /// A tenant with a source whose secret is a file, and a connector whose plugin is not there.
 const TENANT: &str = "
@@ -34,7 +35,8 @@ impl Place {
         fs::write(root.path().join("exeunt.toml"), "").unwrap();
         let url = format!("sqlite:{}", root.path().join("j.db").display());
         let journal = Journal::open(&url, Options::default()).await.unwrap();
-        let sandbox = Sandbox::new(SandboxLimits::default()).unwrap();
+        let cache = PluginCache::open(&root.path().join("cache")).unwrap();
+        let sandbox = Sandbox::new(SandboxLimits::default()).unwrap().with_cache(cache);
         let runtime = Arc::new(Runtime::new(sandbox, Arc::new(SystemClock)));
         let host = HostConfig::load(&root.path().join("exeunt.toml")).unwrap();
         let tenants = LiveTenants::new(runtime, host, journal);
@@ -314,4 +316,39 @@ async fn a_mistake_in_another_folder_of_tenants_drains_nobody() {
         "{:?}",
         place.tenants.problems()
     );
+}
+
+#[tokio::test]
+async fn a_plugin_that_nobody_has_run_is_deleted_where_there_are_many_and_one_to_go_back_to_is_kept() {
+    let place = Place::with(&["acme"]).await;
+    let cache = place.root.path().join("cache");
+    let history = History::beside(&cache);
+    // The connectors of acme, of no tenant that is live, and one that acme does not have any more.
+    let known = [("acme", "docusign"), ("away", "docusign"), ("acme", "renamed")];
+    let plugins: Vec<String> = (0..=known.len()).map(|number| format!("{number:064}")).collect();
+    for ((tenant, connector), digits) in known.into_iter().zip(&plugins) {
+        let digest = format!("sha256:{digits}");
+        let (name, version) = ("test".to_owned(), "1.0.0".to_owned());
+        let (needs, since) = (Vec::new(), jiff::Timestamp::UNIX_EPOCH);
+        let ran = Ran {
+            digest,
+            name,
+            version,
+            needs,
+            since,
+        };
+        history.note(tenant, connector, ran).unwrap();
+    }
+    let path = |digits: &String| cache.join(format!("{digits}.wasm"));
+    for digits in &plugins {
+        let file = fs::File::create(path(digits)).unwrap();
+        // Of which nothing is on the disk.
+        file.set_len(2 << 30).unwrap();
+        file.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+    }
+    let there = || plugins.iter().map(|digits| path(digits).exists()).collect::<Vec<_>>();
+    place.look_after(50).await;
+    assert_eq!(there(), [true; 4], "not at each look");
+    place.look_after(10).await;
+    assert_eq!(there(), [true, true, false, false]);
 }
