@@ -8,7 +8,7 @@ use super::client::{ServerArgs, read};
 use super::table::show;
 use crate::console::Released;
 
-/// Closes an open breaker.
+/// Lets closures go on that the limit (breaker) has stopped.
 #[derive(Debug, Subcommand)]
 pub(super) enum Breaker {
     /// Starts the window anew and lets go what was withheld, until the limit is reached again.

@@ -20,13 +20,14 @@ pub(super) enum Journal {
     /// To move it, stop all servers first: what they do afterwards would be missing in the copy, or be done twice.
     Export(Place),
     /// Fills an empty journal from an export, wholly or not at all.
+    #[command(mut_arg("file", |file| file.help("File that `exeunt journal export` wrote, or `-` for standard input")))]
     Import(Place),
 }
 
 /// Which journal, and where its copy is.
 #[derive(Debug, Args)]
 pub(super) struct Place {
-    /// File, or `-` for standard output or input. An existing file is not overwritten.
+    /// File, or `-` for standard output. An existing file is not overwritten.
     file: PathBuf,
     /// Host file. Default: exeunt.toml in this folder, where it exists.
     #[arg(long, value_name = "FILE")]

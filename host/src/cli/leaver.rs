@@ -34,7 +34,7 @@ pub(super) struct Leaver {
     /// Only this connector; may be given several times. Default: all of the tenant's.
     #[arg(long = "connector", value_name = "NAME")]
     connectors: Vec<String>,
-    /// Wait so many seconds for the outcome.
+    /// Wait so many seconds for the outcome: 1 to 80, or 60 where none are given.
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "60",
           value_parser = clap::value_parser!(u32).range(1..=80))]
     wait: Option<u32>,

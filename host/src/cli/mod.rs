@@ -50,14 +50,12 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Handles one event in this process, without a server.
+    // Where there is no text here, the command's own is shown, with its exit codes. A text here would hide all of it.
     Run(run::Run),
-    /// Checks a tenant: everything short of closing.
     Check(check::Check),
     /// Builds, inspects, tries and signs plugins, and goes back to earlier ones.
     #[command(subcommand)]
     Plugin(plugin::Plugin),
-    /// Runs recorded verb calls through a plugin, without a network, and shows what differs.
     Replay(replay::Replay),
     /// Takes events over HTTP and closes accounts, until it is stopped.
     Serve(serve::Serve),
@@ -69,13 +67,10 @@ enum Command {
     Events(events::Events),
     /// Shows what waits at each connector.
     Lanes(lanes::Lanes),
-    /// Reports a leaver to the server.
     Leaver(leaver::Leaver),
-    /// Stops closing accounts: everywhere, for a tenant or for a connector.
     Pause(pause::Pause),
-    /// Ends a pause, and lets a parked connector try again.
     Resume(pause::Resume),
-    /// Closes an open breaker.
+    /// Lets closures go on that the limit (breaker) has stopped.
     #[command(subcommand)]
     Breaker(breaker::Breaker),
     /// Makes, lists and revokes API tokens.

@@ -28,7 +28,9 @@ pub(super) struct Pause {
 
 /// Ends a pause, and lets a connector that is parked or waits try again.
 ///
-/// Ends the pause of exactly this scope: one of everything stays in force when a tenant is resumed.
+/// Ends the pause of exactly this scope: one of everything stays in force when a tenant is resumed. With TENANT, also
+/// lets its parked connectors try again; with CONNECTOR, also ends a wait that its target caused. Without TENANT, a
+/// token of the host ends the pause of everything and nothing else; a tenant's token means its own tenant.
 #[derive(Debug, Args)]
 pub(super) struct Resume {
     #[command(flatten)]
