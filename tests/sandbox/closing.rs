@@ -180,6 +180,29 @@ async fn what_was_begun_is_read_although_the_search_finds_something_else() {
     assert!(reason.contains("account Nobody was found before"), "{reason}");
 }
 
+/// A read that answers with another account, which is closed, proves nothing.
+#[tokio::test]
+async fn what_was_begun_is_not_proved_by_another_account() {
+    let house = House::new().await;
+    let (journal, mut job) = claimed(&house).await;
+    job.intents = vec!["begun".to_owned()];
+    let connector = house.attack(Attack::ReadAnother).kind("unfound").connector().await;
+    let limit = ClosureLimit {
+        closures: 9,
+        per: Duration::from_secs(3600),
+    };
+    let closing = AtomicBool::new(false);
+    let mut gate = Gate::journaled(&journal, &job, limit, &closing);
+    let tried = attempt(&connector, &leaver(), false, &mut gate).await;
+    let Err(Stop::Unavailable(reason)) = &tried.end else {
+        panic!("{tried:?}")
+    };
+    assert!(
+        reason.contains("account begun was found before, and a read of it answers with another"),
+        "{reason}"
+    );
+}
+
 /// An earlier attempt has closed the bystander; the leaver, whom the search finds, may not be closed.
 #[tokio::test]
 async fn what_was_closed_earlier_is_named_where_the_job_ends_otherwise() {

@@ -147,6 +147,7 @@ fn end(held: &Held, why: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::journal::Options;
     use crate::journal::testing::fence;
 
     const LENGTH: Duration = Duration::from_secs(30);
@@ -178,6 +179,27 @@ mod tests {
                 .await
                 .is_some_and(|ended| ended.is_err_and(|error| error.is_cancelled()))
         );
+    }
+
+    #[tokio::test]
+    async fn a_task_ends_whose_lease_the_journal_does_not_know_any_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", folder.path().join("journal.db").display());
+        let journal = Journal::open(&url, Options::default()).await.unwrap();
+        let (leases, mut tasks) = (Leases::new(LENGTH), tokio::task::JoinSet::new());
+        hold(&leases, &mut tasks);
+        let settled = tokio::spawn(std::future::pending::<()>());
+        let lease = Arc::new(Lease::new(fence("acme", "docusign")));
+        lease.settle();
+        leases.add(lease, settled.abort_handle(), Instant::now());
+        leases.extend(&journal).await;
+        let ended = tokio::time::timeout(LENGTH, tasks.join_next()).await.unwrap();
+        assert!(ended.is_some_and(|ended| ended.is_err_and(|error| error.is_cancelled())));
+        assert!(
+            !settled.is_finished(),
+            "its end is on its way to the journal, which judges"
+        );
+        settled.abort();
     }
 
     #[tokio::test(start_paused = true)]

@@ -5,9 +5,9 @@ use jiff::Timestamp;
 use tempfile::TempDir;
 use tokio::sync::watch;
 
-use super::{Connectors, Lookup, Service, ServiceOptions};
+use super::{Connectors, Lease, Lookup, Service, ServiceOptions};
 use crate::clock::ManualClock;
-use crate::journal::testing::leaver;
+use crate::journal::testing::{fence, leaver};
 use crate::journal::{JobId, JobState, Journal, Lane, Options};
 use crate::tenant::DEFAULT_MAX_AGE;
 
@@ -108,4 +108,25 @@ async fn a_connector_that_the_only_host_cannot_run_parks_its_lane() {
     let why = "its key is missing".to_owned();
     let put_down = put_down(&url, Lookup::Unready(why.clone())).await;
     assert_eq!(put_down, (JobState::Parked { until: None, why }, true, false));
+}
+
+/// What another host takes over by then must not go on here.
+#[tokio::test]
+async fn a_job_ends_with_its_lease_where_the_database_is_not_heard_of() {
+    let (_folder, url) = sqlite();
+    let journal = journal(&url).await;
+    let options = ServiceOptions {
+        lease: Duration::from_secs(1),
+        ..ServiceOptions::default()
+    };
+    let connectors = Always(Lookup::Absent(String::new()));
+    let service = Service::new(journal.clone(), Arc::new(connectors), options);
+    let mut tasks = tokio::task::JoinSet::new();
+    let task = tasks.spawn(std::future::pending::<()>());
+    let lease = Arc::new(Lease::new(fence("acme", "docusign")));
+    service.leases.add(lease, task, tokio::time::Instant::now());
+    journal.close().await;
+    let _upkeep = service.upkeep();
+    let ended = tokio::time::timeout(Duration::from_secs(60), tasks.join_next()).await;
+    assert!(ended.unwrap().unwrap().unwrap_err().is_cancelled());
 }

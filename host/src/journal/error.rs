@@ -165,3 +165,37 @@ fn from_postgres(code: Option<String>, message: &str) -> JournalError {
         code,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_database_says_is_told_apart_by_what_is_to_be_done() {
+        let sqlite = |code: &str| from_sqlite(Some(code.to_owned()), "said");
+        let postgres = |code: &str| from_postgres(Some(code.to_owned()), "said");
+        // NOMEM, READONLY_DBMOVED, IOERR_FSYNC, CORRUPT, FULL, CANTOPEN, NOTADB: https://www.sqlite.org/rescode.html
+        for fatal in ["7", "1032", "1034", "11", "13", "14", "26"] {
+            assert!(matches!(sqlite(fatal), JournalError::Broken(_)), "{fatal}");
+        }
+        for locked in ["5", "6", "517"] {
+            assert!(matches!(sqlite(locked), JournalError::Unavailable(_)), "{locked}");
+        }
+        // CONSTRAINT_PRIMARYKEY, ERROR.
+        for refused in ["1555", "1"] {
+            assert!(matches!(sqlite(refused), JournalError::Database { .. }), "{refused}");
+        }
+        // https://www.postgresql.org/docs/current/errcodes-appendix.html: connection failure, disk full, too many
+        // connections, shutdown, crash, file that cannot be read, a standby, idle in transaction, lock not available,
+        // object in use, password, database that is not there.
+        for passing in [
+            "08006", "53100", "53300", "57P01", "57P02", "58030", "25006", "25P03", "55P03", "55006", "28P01", "3D000",
+        ] {
+            assert!(matches!(postgres(passing), JournalError::Unavailable(_)), "{passing}");
+        }
+        for refused in ["23505", "42P01", "25001"] {
+            assert!(matches!(postgres(refused), JournalError::Database { .. }), "{refused}");
+        }
+        assert!(postgres("40P01").is_contention() && postgres("40001").is_contention());
+    }
+}

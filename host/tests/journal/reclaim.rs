@@ -6,9 +6,10 @@ use std::time::Duration;
 use exeunt::clock::{Clock, ManualClock};
 use exeunt::journal::{ClaimedJob, Engine, Finished, JobState, Options, Outcome, Reservation, UNSETTLED_HOLD};
 use jiff::Timestamp;
+use sqlx::{Connection as _, Executor as _, Row as _};
 
 use crate::on_both;
-use crate::rig::{HOUR, LEASE, NO_LIMIT, Rig, end, lane};
+use crate::rig::{HOUR, LEASE, NO_LIMIT, Rig, block_on, end, lane};
 
 /// A machine on which somebody sets the date.
 #[derive(Debug)]
@@ -181,4 +182,30 @@ on_both! {
         assert_eq!(back, again);
         assert_eq!(rig.journal.reconcile().await.expect("a check"), []);
     }
+}
+
+/// Another host has the lane when the lease has been read and found over, and extends it.
+#[test]
+fn a_lease_that_is_extended_while_its_lane_is_waited_for_is_not_lost() {
+    block_on(async {
+        let rig = Rig::postgres().await;
+        let job = rig.queue(&lane("acme", "docusign")).await;
+        let claimed = rig.journal.claim("host-2", Duration::from_millis(1), 1).await;
+        assert_eq!(claimed.expect("a claim").len(), 1);
+        let mut other = sqlx::AnyConnection::connect(&rig.url).await.expect("a connection");
+        other.execute("BEGIN").await.expect("a transaction");
+        other.execute("SELECT id FROM lane FOR UPDATE").await.expect("the lane");
+        let journal = rig.journal.clone();
+        let reclaiming = tokio::spawn(async move { journal.reclaim().await });
+        let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted";
+        let mut watching = sqlx::AnyConnection::connect(&rig.url).await.expect("a connection");
+        while watching.fetch_one(waiting).await.expect("a count").get::<i64, _>(0) == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let extended = "UPDATE job SET lease_until = lease_until + 600000";
+        other.execute(extended).await.expect("an update");
+        other.execute("COMMIT").await.expect("a commit");
+        assert_eq!(reclaiming.await.expect("no panic"), Ok(vec![]));
+        assert!(matches!(rig.state(job).await, JobState::Running { .. }));
+    });
 }

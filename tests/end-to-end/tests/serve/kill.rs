@@ -60,6 +60,15 @@ fn lose_answers(house: &House, random: &SeededRandom) {
     simulator.fault(lost.skip(below(random, 8)).times(1 + below(random, 3)));
 }
 
+/// Closures that had their effect and whose answers were lost. Without any, nothing here shows what becomes of them.
+fn were_answers_lost(house: &House) {
+    let deleted = house.world.seen("DELETE", "");
+    let lost = deleted
+        .iter()
+        .filter(|request| request.status.is_none() && !request.faults.is_empty());
+    assert!(lost.count() > 0, "no answer was lost");
+}
+
 /// A last process ends what is left.
 async fn settle(house: &House, books: &Books) {
     house.world.simulator.clear_faults();
@@ -156,11 +165,13 @@ on_both! {
     async fn a_host_that_is_killed_at_random_moments_loses_nothing_and_closes_nothing_twice(house: House) {
         house.configure("limits = { lease = \"3s\" }");
         at_random(&house, 1, 44).await;
+        were_answers_lost(&house);
     }
 
     async fn a_host_that_dies_at_each_step_loses_nothing_and_closes_nothing_twice(house: House) {
         house.configure("limits = { lease = \"3s\" }");
         at_steps(&house, 2, 4).await;
+        were_answers_lost(&house);
     }
 
     async fn a_host_that_dies_while_the_target_has_closed_and_not_answered_reads_before_it_acts(house: House) {
@@ -201,6 +212,26 @@ on_both! {
             "not released, since it may have been on its way: {job:#}"
         );
         assert_eq!(house.world.status(&ann), Status::Closed);
+        host.stop().await;
+    }
+
+    async fn a_host_that_is_asked_to_stop_over_a_search_gives_the_job_back(house: House) {
+        let simulator = &house.world.simulator;
+        let _ = house.world.user("ann@acme.example");
+        let slow = Fault::new(FaultKind::Latency { ms: 3_600_000 }).method("GET").path("*/users");
+        simulator.fault(slow.forever());
+        let host = house.start().await;
+        let event = Client::new(&house, &host).accepted("acme", &end_to_end::event("ann@acme.example")).await;
+        crate::until("the target is asked for her", async || simulator.counters().tokens_issued == 1).await;
+        host.stop().await;
+        simulator.clear_faults();
+        let host = house.start().await;
+        let client = Client::new(&house, &host);
+        let job = client.job_is(&event, "closed").await;
+        let id = job["id"].as_str().expect("an id");
+        let history = client.see(&format!("/v1/jobs/{id}")).await["history"].clone();
+        let results: Vec<_> = history.as_array().expect("a list").iter().map(|attempt| &attempt["result"]).collect();
+        assert_eq!((&job["lapses"], results), (&json!(0), vec![&json!("released"), &json!("closed")]), "{history:#}");
         host.stop().await;
     }
 

@@ -16,6 +16,7 @@ mod main_line;
 mod moving;
 mod process;
 mod reload;
+mod settings;
 mod starting;
 mod upgrades;
 mod waiting;

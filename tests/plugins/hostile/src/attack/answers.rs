@@ -38,6 +38,7 @@ pub(crate) fn found(visit: &Visit<'_>, person: &Person) -> Option<Vec<Account>> 
         }
         // These must not touch the network: their tests hold the time still.
         (Attack::LieClosed, "found") => Some(vec![made("leaver", email, true)]),
+        (Attack::ReadAnother, "unfound") => Some(Vec::new()),
         (Attack::LieClosed | Attack::ReadAnother, _) => Some(vec![made("leaver", email, false)]),
         _ => None,
     }
