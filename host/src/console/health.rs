@@ -77,6 +77,7 @@ pub(super) struct Snapshot {
 
 impl Snapshot {
     pub(super) async fn read(journal: &Journal) -> Result<Self, JournalError> {
+        journal.check_writable().await?;
         Ok(Self {
             lanes: journal.lanes(None).await?,
             pauses: journal.pauses().await?,

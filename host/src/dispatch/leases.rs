@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::task::{AbortHandle, Id};
 use tokio::time::Instant;
 
@@ -65,6 +66,7 @@ struct Held {
 pub(super) struct Leases {
     length: Duration,
     held: Mutex<HashMap<Id, Held>>,
+    hurry: Notify,
 }
 
 impl Leases {
@@ -72,7 +74,18 @@ impl Leases {
         Self {
             length,
             held: Mutex::default(),
+            hurry: Notify::new(),
         }
+    }
+
+    /// Asks for leases to be extended before it is time.
+    pub(super) fn extend_soon(&self) {
+        self.hurry.notify_one();
+    }
+
+    /// Waits until somebody asks for that.
+    pub(super) async fn hurry(&self) {
+        self.hurry.notified().await;
     }
 
     fn held(&self) -> MutexGuard<'_, HashMap<Id, Held>> {

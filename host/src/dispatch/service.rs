@@ -80,6 +80,8 @@ pub struct Service {
     options: ServiceOptions,
     worker: Arc<Worker>,
     running: JoinSet<()>,
+    /// Jobs on their way back to the journal.
+    releases: JoinSet<()>,
     leases: Arc<Leases>,
     last: Claim,
     claimed_at: Instant,
@@ -107,6 +109,7 @@ impl Service {
             journal,
             worker,
             running: JoinSet::new(),
+            releases: JoinSet::new(),
             leases: Arc::new(Leases::new(options.lease)),
             last: Claim::Some,
             claimed_at: Instant::now(),
@@ -142,7 +145,10 @@ impl Service {
         upkeep.spawn(async move {
             let mut ticker = ticker(lease / 3);
             loop {
-                ticker.tick().await;
+                tokio::select! {
+                    _ = ticker.tick() => {}
+                    () = leases.hurry() => {}
+                }
                 leases.extend(&journal).await;
             }
         });
@@ -215,6 +221,10 @@ impl Service {
             false => Claim::Some,
         };
         jobs.into_iter().for_each(|job| self.start(job, asked));
+        if asked.elapsed() >= self.options.lease / 3 {
+            // Much of these leases is over already.
+            self.leases.extend_soon();
+        }
     }
 
     /// Notes that a claim failed, and says so at once and then now and again: it is tried four times a second.
@@ -242,18 +252,30 @@ impl Service {
         self.leases.add(lease, task, asked);
     }
 
-    fn forget(&self, ended: Result<(Id, ()), JoinError>) {
-        let id = match ended {
-            Ok((id, ())) => id,
-            Err(error) => {
-                // A panic is a bug of ours. The job's lease ends, and another attempt or the dead letter follows.
-                if error.is_panic() {
-                    tracing::error!("a job's task panicked: {error}");
-                }
-                error.id()
+    fn forget(&mut self, ended: Result<(Id, ()), JoinError>) {
+        match ended {
+            Ok((id, ())) => drop(self.leases.remove(id)),
+            // A bug of ours. The job's lease ends, and another attempt or the dead letter follows.
+            Err(error) if error.is_panic() => {
+                tracing::error!("a job's task panicked: {error}");
+                self.leases.remove(error.id());
             }
-        };
-        self.leases.remove(id);
+            // Ended since its lease may be over. Where it is not, another host need not wait for its end.
+            Err(error) => {
+                if let Some(fence) = self
+                    .leases
+                    .remove(error.id())
+                    .and_then(|lease| lease.releasable().cloned())
+                {
+                    let (journal, reason) = (self.journal.clone(), "the database was too slow to extend its lease");
+                    self.releases
+                        .spawn(async move { release(&journal, &fence, reason).await });
+                }
+            }
+        }
+        while let Some(ended) = self.releases.try_join_next() {
+            rethrow(ended);
+        }
     }
 
     /// Lets running jobs end, heartbeats going on, then releases what is left.
@@ -272,8 +294,11 @@ impl Service {
                 && let Some(lease) = self.leases.remove(error.id())
                 && let Some(fence) = lease.releasable()
             {
-                release(&self.journal, fence).await;
+                release(&self.journal, fence, "the host stopped").await;
             }
+        }
+        while let Some(ended) = self.releases.join_next().await {
+            rethrow(ended);
         }
     }
 }
@@ -292,8 +317,8 @@ async fn reclaim(journal: &Journal) {
     }
 }
 
-async fn release(journal: &Journal, fence: &Fence) {
-    let reason = "the host stopped".to_owned();
+async fn release(journal: &Journal, fence: &Fence, reason: &str) {
+    let reason = reason.to_owned();
     match journal.finish(fence, Finish::Release { reason }, None).await {
         Ok(_) | Err(JournalError::LeaseLost(_)) => {}
         Err(error) => tracing::error!(job = %fence.job(), "cannot release a job, its lease will end: {error}"),

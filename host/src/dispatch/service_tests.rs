@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use sqlx::{Connection as _, Executor as _};
 use tempfile::TempDir;
 use tokio::sync::watch;
 
@@ -115,12 +116,7 @@ async fn a_connector_that_the_only_host_cannot_run_parks_its_lane() {
 async fn a_job_ends_with_its_lease_where_the_database_is_not_heard_of() {
     let (_folder, url) = sqlite();
     let journal = journal(&url).await;
-    let options = ServiceOptions {
-        lease: Duration::from_secs(1),
-        ..ServiceOptions::default()
-    };
-    let connectors = Always(Lookup::Absent(String::new()));
-    let service = Service::new(journal.clone(), Arc::new(connectors), options);
+    let service = service(&journal, Duration::from_secs(1));
     let mut tasks = tokio::task::JoinSet::new();
     let task = tasks.spawn(std::future::pending::<()>());
     let lease = Arc::new(Lease::new(fence("acme", "docusign")));
@@ -129,4 +125,58 @@ async fn a_job_ends_with_its_lease_where_the_database_is_not_heard_of() {
     let _upkeep = service.upkeep();
     let ended = tokio::time::timeout(Duration::from_secs(60), tasks.join_next()).await;
     assert!(ended.unwrap().unwrap().unwrap_err().is_cancelled());
+}
+
+fn service(journal: &Journal, lease: Duration) -> Service {
+    let options = ServiceOptions {
+        lease,
+        ..ServiceOptions::default()
+    };
+    let connectors = Always(Lookup::Absent(String::new()));
+    Service::new(journal.clone(), Arc::new(connectors), options)
+}
+
+#[tokio::test]
+async fn a_job_whose_lease_could_not_be_extended_is_given_back_where_it_is_still_ours() {
+    let (_folder, url) = sqlite();
+    let journal = journal(&url).await;
+    let job = accept(&journal).await;
+    let mut service = service(&journal, Duration::from_secs(30));
+    for is_closing in [false, true] {
+        let claimed = journal.claim("us", Duration::from_secs(30), 1).await.unwrap().remove(0);
+        let lease = Arc::new(Lease::new(claimed.fence));
+        lease.closing().store(is_closing, std::sync::atomic::Ordering::SeqCst);
+        let task = service.running.spawn(std::future::pending());
+        service.leases.add(lease, task.clone(), tokio::time::Instant::now());
+        task.abort();
+        let ended = service.running.join_next_with_id().await.unwrap();
+        service.forget(ended);
+        while service.releases.join_next().await.is_some() {}
+        let state = journal.job(job).await.unwrap().unwrap().summary.state;
+        // Its closure may be on its way to the target.
+        let is_given_back = !matches!(state, JobState::Running { .. });
+        assert_eq!(is_given_back, !is_closing, "{state:?}");
+    }
+    let record = journal.job(job).await.unwrap().unwrap();
+    assert_eq!(record.attempts[0].result, "released");
+}
+
+#[tokio::test]
+async fn leases_that_are_half_over_when_they_come_are_extended_at_once() {
+    let url = kit::PrivatePostgres::shared().database();
+    let journal = journal(&url).await;
+    accept(&journal).await;
+    let mut service = service(&journal, Duration::from_secs(3));
+    let mut other = sqlx::AnyConnection::connect(&url).await.unwrap();
+    other.execute("BEGIN").await.unwrap();
+    other.execute("SELECT id FROM lane FOR UPDATE").await.unwrap();
+    let slow = async {
+        tokio::time::sleep(Duration::from_millis(1_100)).await;
+        other.execute("COMMIT").await.unwrap();
+    };
+    tokio::join!(service.claim(), slow);
+    assert_eq!(service.running.len(), 1);
+    tokio::time::timeout(Duration::from_secs(10), service.leases.hurry())
+        .await
+        .expect("a heartbeat is asked for");
 }

@@ -184,7 +184,8 @@ fn run<'c>(tx: &'c mut AnyConnection, context: &'c Context, claim: &'c Claim) ->
                 }
             }
         }
-        let claimed = describe(tx, &unit, &taken, &again).await?;
+        let (claimed, orphans) = describe(tx, &unit, &taken, &again).await?;
+        give_up(tx, &mut unit, &orphans, now).await?;
         unit.store(tx).await?;
         Ok(claimed)
     })
@@ -327,13 +328,27 @@ async fn due(tx: &mut AnyConnection, shares: &[(String, usize)]) -> Result<HashM
     Ok(found)
 }
 
-/// Adds what the worker needs to know from other tables. Those that somebody had before may have intents.
+/// Ends jobs of which nobody knows any more whom they are about. An error would come back with each claim, and keep all
+/// tenants' jobs on all hosts from being claimed.
+async fn give_up(tx: &mut AnyConnection, unit: &mut Unit, orphans: &[Uuid], now: i64) -> Result<(), JournalError> {
+    const REASON: &str = "its event is not in the journal any more: somebody has deleted it there";
+    unit.load_intents(tx, orphans).await?;
+    for id in orphans {
+        unit.end_attempt(*id, "failed", REASON, now);
+        unit.give_up(*id, REASON, now);
+        tracing::error!(job = %JobId(*id), "given up: {REASON}");
+    }
+    Ok(())
+}
+
+/// Adds what the worker needs to know from other tables, and returns apart those whose event is not there. Those that
+/// somebody had before may have intents.
 async fn describe(
     tx: &mut AnyConnection,
     unit: &Unit,
     taken: &[Uuid],
     again: &[Uuid],
-) -> Result<Vec<ClaimedJob>, JournalError> {
+) -> Result<(Vec<ClaimedJob>, Vec<Uuid>), JournalError> {
     let jobs: Vec<&JobRow> = taken.iter().filter_map(|id| unit.job(*id)).collect();
     let mut intents = intents(tx, again).await?;
     let events: BTreeSet<Uuid> = jobs.iter().map(|job| job.event).collect();
@@ -355,10 +370,12 @@ async fn describe(
         );
         found.insert(event.0, event);
     }
-    let mut claimed = Vec::with_capacity(jobs.len());
+    let (mut claimed, mut orphans) = (Vec::with_capacity(jobs.len()), Vec::new());
     for job in jobs {
-        let (_, source, received_at, occurred_at, person) =
-            found.get(&job.event).cloned().ok_or_else(|| missing(job))?;
+        let Some((_, source, received_at, occurred_at, person)) = found.get(&job.event).cloned() else {
+            orphans.push(job.id);
+            continue;
+        };
         claimed.push(ClaimedJob {
             fence: job.fence(),
             event: job.event_id(),
@@ -371,14 +388,7 @@ async fn describe(
             released: job.released_holds(),
         });
     }
-    Ok(claimed)
-}
-
-fn missing(job: &JobRow) -> JournalError {
-    JournalError::Database {
-        message: format!("the event of job {} is missing", job.job_id()),
-        code: None,
-    }
+    Ok((claimed, orphans))
 }
 
 /// The accounts that these jobs set out to close.

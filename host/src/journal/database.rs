@@ -236,7 +236,13 @@ impl Database {
         body: Body<A, R>,
     ) -> Result<R, JournalError> {
         let run = async {
-            let mut tx = connection.begin_with(self.context.dialect.begin()).await?;
+            let begin = connection.begin_with(self.context.dialect.begin());
+            // It waits for no lock, so a server that does not answer is one that is gone: where a new one may stand in its
+            // place, waiting for the old one for as long as for a transaction would cost this host its leases.
+            let mut tx = match limit {
+                None => begin.await?,
+                Some(_) => timeout(CONNECT_TIMEOUT, begin).await.map_err(|_| silent())??,
+            };
             *began = true;
             match body(&mut tx, &self.context, arguments).await {
                 Ok(result) => tx.commit().await.map(|()| result).map_err(JournalError::from),
@@ -358,6 +364,11 @@ impl Database {
             }
         }
     }
+}
+
+/// The error where a kept connection does not answer within [`CONNECT_TIMEOUT`].
+fn silent() -> JournalError {
+    JournalError::unavailable("no answer within 5 s")
 }
 
 /// The error where [`TRANSACTION_TIMEOUT`] is over.

@@ -99,6 +99,8 @@ impl Dialect {
             self.take_time(tx).await?;
             execute(tx, "SET LOCAL lock_timeout = 0", Bind::new()).await?;
             fetch(tx, "SELECT pg_advisory_xact_lock($1)", Bind::new().int(KEY)).await?;
+            // All that wants a table waits behind whoever waits to change it, and somebody's dump may have it for hours.
+            execute(tx, "SET LOCAL lock_timeout = '3s'", Bind::new()).await?;
         }
         Ok(())
     }

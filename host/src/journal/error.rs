@@ -88,6 +88,12 @@ impl JournalError {
         matches!(self, Self::Database { code: Some(code), .. } if code == "40001" || code == "40P01")
     }
 
+    /// True where somebody else has a table or a row for longer than is waited for. For callers it is as if the database
+    /// were away.
+    pub(super) fn is_locked(&self) -> bool {
+        matches!(self, Self::Unavailable(why) if why.ends_with("(SQLSTATE 55P03)"))
+    }
+
     /// True where one command of a group may have spoilt it for the others.
     pub(super) fn is_about_content(&self) -> bool {
         matches!(self, Self::Database { .. } | Self::Invalid(_))
@@ -196,6 +202,7 @@ mod tests {
         for refused in ["23505", "42P01", "25001"] {
             assert!(matches!(postgres(refused), JournalError::Database { .. }), "{refused}");
         }
+        assert!(postgres("55P03").is_locked() && !postgres("57P01").is_locked());
         assert!(postgres("40P01").is_contention() && postgres("40001").is_contention());
     }
 }

@@ -219,6 +219,11 @@ pub(super) fn keep(unit: &mut Unit, context: &Context, fence: &Fence, data: &[u8
 }
 
 fn set_down(job: &mut JobRow, finish: &Finish, now: i64) {
+    if matches!(finish, Finish::Retry { .. } | Finish::GiveBack { .. }) {
+        // It ran, and its host lives: lost leases count to find a job that takes its host down each time. One that was only
+        // put aside tells nothing.
+        job.lapses = 0;
+    }
     match finish {
         Finish::End {
             outcome,

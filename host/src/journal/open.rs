@@ -5,17 +5,19 @@ use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use sqlx::AnyConnection;
 use tokio::sync::watch;
 
 use super::accept::AcceptCommand;
 use super::address::{parse, without_password};
 use super::backoff::Backoff;
-use super::database::{Body, Database, Writer};
+use super::database::{Body, Context, Database, Step, Writer};
 use super::dialect::Dialect;
 use super::error::JournalError;
 use super::group::Group;
 use super::migrate::{check_schema, migrate};
 use super::random::{SharedRandom, SystemRandom, word};
+use super::sql::{Bind, fetch};
 use super::types::milliseconds;
 use super::work::WorkCommand;
 use super::{accept, checkpoint, work};
@@ -36,8 +38,8 @@ pub struct Options {
     /// Attempts after which a job is a dead letter. Default 50: with the default backoff a target may be away for about
     /// five hours before somebody has to replay what it missed.
     pub max_attempts: u32,
-    /// Lost leases after which a job is a dead letter. Default 5: whatever takes its host down each time must stop
-    /// doing so, and a few restarts of the host must not kill a job.
+    /// Lost leases after which a job is a dead letter, since a try of it last came to an end. Default 5: whatever takes
+    /// its host down each time must stop doing so, and a few restarts of the host must not kill a job.
     pub max_lapses: u32,
     /// When to try again.
     pub backoff: Backoff,
@@ -112,7 +114,7 @@ impl Journal {
         Self::open_after(url, options, check_schema).await
     }
 
-    async fn open_after(url: &str, options: Options, prepare: Body<(), ()>) -> Result<Self, JournalError> {
+    async fn open_after(url: &str, options: Options, prepare: Body<(), bool>) -> Result<Self, JournalError> {
         let refuse = |reason: String| JournalError::Open {
             url: without_password(url),
             reason,
@@ -120,7 +122,7 @@ impl Journal {
         install_drivers();
         let (dialect, connect) = parse(url).map_err(refuse)?;
         let database = Arc::new(Database::new(connect, dialect, options));
-        match database.write(Writer::Long, &(), prepare).await {
+        match prepared(&database, prepare).await {
             Err(JournalError::Broken(reason) | JournalError::Unavailable(reason)) if dialect == Dialect::Sqlite => {
                 return Err(refuse(reason.to_string()));
             }
@@ -150,6 +152,18 @@ impl Journal {
             work: Arc::new(work),
             changed,
         })
+    }
+
+    /// Whether it can be written. PostgreSQL alone is asked: a server may have become a standby that still answers reads.
+    /// SQLite's file says so by itself ([`Journal::broken`]).
+    ///
+    /// # Errors
+    /// As for anything that is written.
+    pub async fn check_writable(&self) -> Result<(), JournalError> {
+        match self.engine() {
+            Engine::Sqlite => Ok(()),
+            Engine::Postgres => self.write_if(Writer::Operator, (), lock_something, |()| false).await,
+        }
     }
 
     /// What stands behind it.
@@ -235,6 +249,32 @@ impl Journal {
     }
 }
 
+/// How long the hosts that run get their tables back where somebody's dump keeps one of them from being changed: 5 s.
+const LOCKED_PAUSE: Duration = Duration::from_secs(5);
+
+/// How often that is tried: for ten minutes. Then somebody has to look.
+const LOCKED_TRIES: u32 = 75;
+
+/// Makes or checks the tables, step by step.
+async fn prepared(database: &Database, prepare: Body<(), bool>) -> Result<(), JournalError> {
+    let mut tries = 0;
+    loop {
+        match database.write(Writer::Long, &(), prepare).await {
+            Ok(true) => {}
+            Ok(false) => return Ok(()),
+            Err(error) if error.is_locked() && tries < LOCKED_TRIES => {
+                tracing::warn!(
+                    "the tables cannot be brought up to date yet, since somebody uses one of them for long, such as a dump \
+                     or an open transaction in psql: {error}"
+                );
+                tries += 1;
+                tokio::time::sleep(LOCKED_PAUSE).await;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
 /// Waits for a task that nobody aborts.
 pub(super) async fn spawned<R: Send + 'static>(
     work: impl Future<Output = Result<R, JournalError>> + Send + 'static,
@@ -259,6 +299,14 @@ impl Changes {
             std::future::pending::<()>().await;
         }
     }
+}
+
+/// Writes that a row is locked, and nothing else.
+fn lock_something<'c>(tx: &'c mut AnyConnection, _: &'c Context, (): &'c ()) -> Step<'c, ()> {
+    Box::pin(async move {
+        fetch(tx, "SELECT version FROM schema_version FOR UPDATE", Bind::new()).await?;
+        Ok(())
+    })
 }
 
 fn install_drivers() {

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use exeunt::journal::{ClaimedJob, Finish, Finished, JobState, JournalError, Lane, MAX_CLAIM, Outcome, Shares};
+use sqlx::{Connection as _, Executor as _};
 
 use crate::on_both;
 use crate::rig::{LEASE, Rig, end, event, lane, queued, release};
@@ -28,6 +29,19 @@ on_both! {
         let JobState::Running { owner, since, .. } = rig.state(id).await else { panic!("it runs") };
         assert_eq!((owner.as_str(), since), ("host-1", rig.now()));
         assert_eq!(rig.claim(10).await, [], "nobody gets it twice");
+    }
+
+    async fn a_job_whose_event_somebody_has_deleted_ends_and_holds_up_nobody(rig: Rig) {
+        let gone = rig.queue(&lane("acme", "docusign")).await;
+        let url = rig.url.replacen("sqlite:/", "sqlite:///", 1);
+        let mut connection = sqlx::AnyConnection::connect(&url).await.expect("a connection");
+        connection.execute("DELETE FROM event").await.expect("a deletion");
+        let other = rig.queue(&lane("beta", "docusign")).await;
+        assert_eq!(rig.claim_one().await.id(), other);
+        let tallies = rig.journal.tallies().await.expect("a query");
+        let failed = tallies.iter().find(|tally| tally.lane == lane("acme", "docusign"));
+        assert!(failed.is_some_and(|tally| (tally.outcome, tally.count) == (Outcome::Failed, 1)), "{gone}: {tallies:?}");
+        assert_eq!(rig.journal.reconcile().await, Ok(vec![]), "it is counted as what it is");
     }
 
     async fn a_standby_without_the_last_claim_makes_another_fence(rig: Rig) {

@@ -262,3 +262,65 @@ fn hosts_that_change_the_same_lanes_do_not_stand_in_each_others_way() {
         assert_eq!(queued, 3 * 40 * 12);
     });
 }
+
+/// Passes connections on to a server, until it says nothing more on those that are open: as where a machine loses its power
+/// and another takes its address.
+async fn stalling(url: &str, stalls: Arc<AtomicBool>) -> String {
+    let value = |name: &str| {
+        let (_, rest) = url.split_once(name).expect("it is there");
+        rest.split('&').next().unwrap_or_default().to_owned()
+    };
+    let (folder, user) = (value("host="), value("user="));
+    let name = url
+        .trim_start_matches("postgres:///")
+        .split('?')
+        .next()
+        .unwrap_or_default();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let server = tokio::net::UnixStream::connect(format!("{folder}/.s.PGSQL.5432")).await;
+            let (mut server, stalls) = (server.expect("a connection"), Arc::clone(&stalls));
+            let is_old = !stalls.load(Ordering::SeqCst);
+            tokio::spawn(async move {
+                let passing = tokio::io::copy_bidirectional(&mut client, &mut server);
+                let stalled = async {
+                    while !is_old || !stalls.load(Ordering::SeqCst) {
+                        tokio::time::sleep(Duration::from_millis(10)).await;
+                    }
+                };
+                tokio::select! {
+                    _ = passing => {}
+                    () = stalled => std::future::pending::<()>().await,
+                }
+            });
+        }
+    });
+    format!("postgres://{user}@{address}/{name}")
+}
+
+#[test]
+fn a_server_that_falls_silent_costs_no_lease_where_another_takes_its_place() {
+    block_on(async {
+        let stalls = Arc::new(AtomicBool::new(false));
+        let url = stalling(&PrivatePostgres::shared().database(), Arc::clone(&stalls)).await;
+        let journal = Journal::open(&url, Options::default()).await.expect("it opens");
+        journal.accept(with_id(1)).await.expect("accepted");
+        let lease = Duration::from_secs(30);
+        let job = journal.claim("host", lease, 1).await.expect("a claim").remove(0);
+        // Each kind of work has had its connection.
+        assert_eq!(
+            journal.heartbeat(std::slice::from_ref(&job.fence), lease).await,
+            Ok(vec![])
+        );
+        stalls.store(true, Ordering::SeqCst);
+        let beats = async {
+            let accepted = journal.accept(with_id(2)).await;
+            let lost = journal.heartbeat(std::slice::from_ref(&job.fence), lease).await;
+            (accepted.map(drop), lost)
+        };
+        let said = tokio::time::timeout(lease, beats).await;
+        assert_eq!(said.expect("long before the lease is over"), (Ok(()), Ok(vec![])));
+    });
+}

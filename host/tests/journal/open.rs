@@ -3,10 +3,18 @@
 use std::os::unix::fs::PermissionsExt as _;
 
 use exeunt::journal::{Engine, Journal, JournalError, Options, SCHEMA_VERSION};
-use sqlx::{Connection as _, Executor as _};
+use sqlx::{Connection as _, Executor as _, Row as _};
 
 use crate::on_both;
 use crate::rig::{Rig, block_on, lane};
+
+/// Makes tables of the first schema of present ones.
+const UNDO: [&str; 4] = [
+    "DROP INDEX intent_account",
+    "DROP INDEX event_tenant",
+    "CREATE INDEX job_open ON job(id)",
+    "ALTER TABLE intent DROP COLUMN spelled",
+];
 
 on_both! {
     async fn a_newer_schema_is_refused(rig: Rig) {
@@ -27,12 +35,7 @@ on_both! {
         let url = rig.url.replacen("sqlite:/", "sqlite:///", 1);
         let mut connection = sqlx::AnyConnection::connect(&url).await.expect("a connection");
         // What the later steps made is not there yet, and what they took away is.
-        for undo in [
-            "DROP INDEX intent_account",
-            "DROP INDEX event_tenant",
-            "CREATE INDEX job_open ON job(id)",
-            "ALTER TABLE intent DROP COLUMN spelled",
-        ] {
+        for undo in UNDO {
             connection.execute(undo).await.expect("an index");
         }
         connection.execute("UPDATE schema_version SET version = 1").await.expect("an update");
@@ -42,12 +45,7 @@ on_both! {
         assert!(left.is_err(), "nothing was migrated");
         rig.reopen(rig.options()).await;
         assert_eq!(rig.claim_one().await.id(), id);
-        for done in [
-            "DROP INDEX intent_account",
-            "DROP INDEX event_tenant",
-            "CREATE INDEX job_open ON job(id)",
-            "ALTER TABLE intent DROP COLUMN spelled",
-        ] {
+        for done in UNDO {
             connection.execute(done).await.expect("it is as the last step left it");
         }
     }
@@ -137,5 +135,54 @@ fn what_cannot_be_a_journal_is_refused_in_words() {
             .expect_err("nobody answers");
         assert!(matches!(refused, JournalError::Unavailable(_)), "{refused:?}");
         assert!(!format!("{refused} {refused:?}").contains("secret"));
+    });
+}
+
+/// A dump has a table for hours, and another host is to be upgraded meanwhile.
+#[test]
+fn a_migration_that_waits_for_a_table_holds_up_no_host_that_runs() {
+    block_on(async {
+        let rig = Rig::postgres().await;
+        let mut connection = sqlx::AnyConnection::connect(&rig.url).await.expect("a connection");
+        for undo in UNDO {
+            connection.execute(undo).await.expect("an index");
+        }
+        connection
+            .execute("UPDATE schema_version SET version = 1")
+            .await
+            .expect("an update");
+        let mut dump = sqlx::AnyConnection::connect(&rig.url).await.expect("a connection");
+        dump.execute("BEGIN").await.expect("a transaction");
+        dump.execute("SELECT job_id FROM intent").await.expect("a query");
+        let (url, options) = (rig.url.clone(), rig.options());
+        let upgrading = tokio::spawn(async move { Journal::open(&url, options).await.map(drop) });
+        let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted";
+        while connection.fetch_one(waiting).await.expect("a count").get::<i64, _>(0) == 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        let id = rig.queue(&lane("acme", "docusign")).await;
+        assert_eq!(rig.claim_one().await.id(), id);
+        assert!(!upgrading.is_finished());
+        dump.execute("COMMIT").await.expect("a commit");
+        assert_eq!(upgrading.await.expect("no panic"), Ok(()));
+        let version = connection
+            .fetch_one("SELECT version FROM schema_version")
+            .await
+            .expect("a version");
+        assert_eq!(version.get::<i64, _>(0), SCHEMA_VERSION);
+    });
+}
+
+/// A port behind which nobody answers, as where a network swallows what is sent.
+#[test]
+fn a_server_that_says_nothing_is_not_waited_for_longer_than_a_sender_waits() {
+    block_on(async {
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("postgres://nobody@{}/journal", silent.local_addr().expect("an address"));
+        let refused = Journal::open(&url, Options::default()).await.map(drop);
+        let Err(JournalError::Unavailable(why)) = refused else {
+            panic!("{refused:?}")
+        };
+        assert!(why.contains("no connection within 5 s"), "{why}");
     });
 }

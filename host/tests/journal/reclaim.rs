@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use exeunt::clock::{Clock, ManualClock};
-use exeunt::journal::{ClaimedJob, Engine, Finished, JobState, Options, Outcome, Reservation, UNSETTLED_HOLD};
+use exeunt::journal::{ClaimedJob, Engine, Finish, Finished, JobState, Options, Outcome, Reservation, UNSETTLED_HOLD};
 use jiff::Timestamp;
 use sqlx::{Connection as _, Executor as _, Row as _};
 
@@ -133,6 +133,27 @@ on_both! {
         let again = rig.claim_one().await;
         assert_eq!((again.id(), again.attempt), (poison, 1));
         assert_eq!(rig.finish(&again.fence, end(Outcome::Closed)).await, Finished::Ended);
+    }
+
+    async fn what_its_host_put_down_after_all_takes_no_host_down(rig: Rig) {
+        let mut rig = rig;
+        rig.reopen(Options { max_lapses: 2, ..rig.options() }).await;
+        let id = rig.queue(&lane("acme", "docusign")).await;
+        let (at, reason) = (rig.now(), "unavailable".to_owned());
+        for finish in [Finish::Retry { at, reason: reason.clone() }, Finish::GiveBack { until: at, reason: reason.clone() }] {
+            rig.lose(1).await;
+            let job = rig.claim_one().await;
+            assert_eq!(rig.finish(&job.fence, finish).await, Finished::Queued);
+            assert_eq!(rig.job(id).await.lapses, 0);
+            rig.clock.advance(HOUR);
+        }
+        // Put aside without a try.
+        rig.lose(1).await;
+        let job = rig.claim_one().await;
+        rig.finish(&job.fence, Finish::Defer { until: at, reason }).await;
+        assert_eq!(rig.job(id).await.lapses, 1);
+        rig.lose(1).await;
+        assert!(matches!(rig.state(id).await, JobState::Ended { dead: true, .. }));
     }
 
     async fn what_may_have_closed_something_before_its_host_died_is_held(rig: Rig) {

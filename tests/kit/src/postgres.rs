@@ -93,6 +93,15 @@ impl PrivatePostgres {
         self.control(&["start", "-w", "-l", log.to_str().expect("UTF-8")]);
     }
 
+    /// From now on all databases can only be read, as on a standby, or written again.
+    pub fn only_reads(&self, on: bool) {
+        let value = if on { "on" } else { "off" };
+        let mut command = user_command(&bin("psql"));
+        command.arg("-h").arg(&self.folder).args(["-q", "-d", "postgres"]);
+        let set = format!("ALTER SYSTEM SET default_transaction_read_only = {value}");
+        run(command.args(["-c", &set, "-c", "SELECT pg_reload_conf()"]));
+    }
+
     fn control(&self, arguments: &[&str]) {
         run(user_command(&bin("pg_ctl"))
             .arg("-D")

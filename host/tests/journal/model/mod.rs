@@ -184,7 +184,7 @@ async fn finish(rig: &Rig, model: &mut Model, which: usize, how: How, now: i64) 
         }
         How::Retry { .. } if job.attempts >= MAX_ATTEMPTS => give_up(job),
         How::Retry { seconds } => {
-            (job.phase, job.due) = (Phase::Queued, after(seconds));
+            (job.phase, job.lapses, job.due) = (Phase::Queued, 0, after(seconds));
             Finished::Queued
         }
         How::Hold => {
@@ -201,7 +201,11 @@ async fn finish(rig: &Rig, model: &mut Model, which: usize, how: How, now: i64) 
             (job.phase, job.attempts, job.due) = (Phase::Queued, job.attempts - 1, now);
             Finished::Queued
         }
-        How::GiveBack { .. } | How::Release => {
+        How::GiveBack { .. } => {
+            (job.phase, job.attempts, job.lapses) = (Phase::Queued, job.attempts - 1, 0);
+            Finished::Queued
+        }
+        How::Release => {
             (job.phase, job.attempts) = (Phase::Queued, job.attempts - 1);
             Finished::Queued
         }

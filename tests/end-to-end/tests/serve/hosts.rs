@@ -154,6 +154,27 @@ async fn a_restarted_database_costs_no_acknowledged_event_and_the_service_comes_
     host.stop().await;
 }
 
+/// After a failover a host may still be connected to the server that was the primary: it answers reads.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_whose_database_only_reads_is_not_ready_and_comes_back_by_itself() {
+    let database = PrivatePostgres::start();
+    let house = House::with(&database.database(), House::options()).await;
+    let _ = house.world.user("ann@acme.example");
+    let host = house.start().await;
+    let client = Client::new(&house, &host);
+    let is_ready = async || client.get("/readyz").await.expect("an answer").0 == 200;
+    assert!(is_ready().await);
+    tokio::task::block_in_place(|| database.only_reads(true));
+    crate::until("the balancer is told", async || !is_ready().await).await;
+    let event = end_to_end::event("ann@acme.example");
+    assert_eq!(client.event("acme", &event).await.expect("an answer").0, 503);
+    tokio::task::block_in_place(|| database.only_reads(false));
+    crate::until("it is ready again", is_ready).await;
+    let event = client.accepted("acme", &event).await;
+    client.job_is(&event, "closed").await;
+    host.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_that_is_away_at_the_intent_is_not_the_targets_failure() {
     let database = PrivatePostgres::start();
