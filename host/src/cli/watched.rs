@@ -136,7 +136,7 @@ impl Watched {
         self.looks.begin(part);
         let result = match part {
             Part::Tenants => {
-                let refreshed = self.tenants.refresh().await;
+                let refreshed = self.tenants.look().await;
                 refreshed.context("the files were not loaded, what runs goes on")
             }
             Part::Tokens => self.look_at_tokens().await,
@@ -155,6 +155,16 @@ impl Watched {
                 _ = ticker.tick() => {}
             }
             self.look(part).await;
+        }
+    }
+
+    /// Does what files ask of the journal. Apart from the looks, which must not wait for a database that does not answer.
+    async fn settle_again(&self) {
+        let mut ticker = tokio::time::interval(LOOK_EVERY);
+        ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticker.tick().await;
+            self.tenants.settle().await;
         }
     }
 
@@ -198,7 +208,15 @@ pub(super) async fn look(watched: Watched, mut hangup: Signal, mut stopped: watc
         }
     };
     let look = |part| watched.look_again(part, rung.clone());
-    let looks = async { tokio::join!(ring, look(Part::Tenants), look(Part::Tokens), look(Part::Certificate)) };
+    let looks = async {
+        tokio::join!(
+            ring,
+            look(Part::Tenants),
+            look(Part::Tokens),
+            look(Part::Certificate),
+            watched.settle_again()
+        )
+    };
     // Files that hang, or a registry, must not hold up the end.
     tokio::select! {
         () = stop(&mut stopped) => {}

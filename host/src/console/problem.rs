@@ -90,7 +90,9 @@ impl From<JournalError> for Problem {
                 tracing::warn!(%error, "the console could not ask the journal");
                 Self::new(
                     StatusCode::SERVICE_UNAVAILABLE,
-                    "the journal cannot be reached at the moment",
+                    // A commit may have been made whose answer was lost.
+                    "the journal does not answer at the moment; before you repeat what was to change something, look \
+                     whether it has",
                 )
             }
             _ => {

@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use tokio::task::{AbortHandle, Id};
 use tokio::time::Instant;
 
-use crate::journal::{Fence, Journal};
+use crate::journal::{Fence, Journal, JournalError, Lane};
 
 /// One job in our hands.
 #[derive(Debug)]
@@ -114,17 +114,36 @@ impl Leases {
 
     /// Extends all leases, and ends the tasks of those that are lost.
     pub(super) async fn extend(&self, journal: &Journal) {
-        let (tasks, fences): (Vec<Id>, Vec<Fence>) = {
+        let mine: Vec<(Id, Fence)> = {
             let held = self.held();
             held.iter()
                 .map(|(task, held)| (*task, held.lease.fence.clone()))
-                .unzip()
+                .collect()
         };
+        match self.extend_some(journal, mine.clone()).await {
+            Err(error) if error.is_locked() => self.extend_by_lane(journal, mine).await,
+            Err(error) => tracing::error!("cannot extend leases: {error}"),
+            Ok(()) => {}
+        }
+    }
+
+    /// One lane after the other, so that one that somebody keeps locked costs only its own jobs.
+    async fn extend_by_lane(&self, journal: &Journal, mine: Vec<(Id, Fence)>) {
+        let mut lanes: HashMap<Lane, Vec<(Id, Fence)>> = HashMap::new();
+        for one in mine {
+            lanes.entry(one.1.lane().clone()).or_default().push(one);
+        }
+        for (lane, some) in lanes {
+            if let Err(error) = self.extend_some(journal, some).await {
+                tracing::error!(%lane, "cannot extend leases: {error}");
+            }
+        }
+    }
+
+    async fn extend_some(&self, journal: &Journal, mine: Vec<(Id, Fence)>) -> Result<(), JournalError> {
+        let (tasks, fences): (Vec<Id>, Vec<Fence>) = mine.into_iter().unzip();
         let asked = Instant::now();
-        let lost = match journal.heartbeat(&fences, self.length).await {
-            Ok(lost) => lost,
-            Err(error) => return tracing::error!("cannot extend leases: {error}"),
-        };
+        let lost = journal.heartbeat(&fences, self.length).await?;
         let mut held = self.held();
         for task in tasks {
             let Some(held) = held.get_mut(&task) else { continue };
@@ -134,6 +153,7 @@ impl Leases {
                 held.until = asked + self.length;
             }
         }
+        Ok(())
     }
 
     /// Ends the tasks of leases that are nearly over.
@@ -159,9 +179,11 @@ fn end(held: &Held, why: &str) {
 
 #[cfg(test)]
 mod tests {
+    use sqlx::{Connection as _, Executor as _};
+
     use super::*;
     use crate::journal::Options;
-    use crate::journal::testing::fence;
+    use crate::journal::testing::{fence, leaver};
 
     const LENGTH: Duration = Duration::from_secs(30);
 
@@ -213,6 +235,37 @@ mod tests {
             "its end is on its way to the journal, which judges"
         );
         settled.abort();
+    }
+
+    /// One lane is locked by somebody at a terminal.
+    #[tokio::test]
+    async fn a_lane_that_cannot_be_had_costs_its_own_jobs_alone() {
+        let url = kit::PrivatePostgres::shared().database();
+        let journal = Journal::open(&url, Options::default()).await.unwrap();
+        for tenant in ["acme", "beta"] {
+            let event = leaver(tenant, "docusign", jiff::Timestamp::UNIX_EPOCH);
+            journal.accept(event).await.unwrap();
+        }
+        let leases = Leases::new(LENGTH);
+        let begun = Instant::now().checked_sub(LENGTH).unwrap();
+        let mut tasks = tokio::task::JoinSet::new();
+        for job in journal.claim("us", LENGTH, 2).await.unwrap() {
+            let task = tasks.spawn(std::future::pending::<()>());
+            leases.add(Arc::new(Lease::new(job.fence)), task, begun);
+        }
+        let mut other = sqlx::AnyConnection::connect(&url).await.unwrap();
+        other.execute("BEGIN").await.unwrap();
+        let lock = "SELECT id FROM lane WHERE tenant = 'acme' FOR UPDATE";
+        other.execute(lock).await.unwrap();
+        leases.extend(&journal).await;
+        other.execute("COMMIT").await.unwrap();
+        let held = leases.held();
+        let extended: Vec<&str> = held
+            .values()
+            .filter(|held| held.until > begun + LENGTH)
+            .map(|held| held.lease.fence.lane().tenant())
+            .collect();
+        assert_eq!(extended, ["beta"]);
     }
 
     #[tokio::test(start_paused = true)]

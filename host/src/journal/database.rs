@@ -67,6 +67,7 @@ pub(super) enum Writer {
     Claim,
     Work,
     Operator,
+    Lease,
     /// Migration and import: one transaction that may take its time.
     Long,
 }
@@ -98,7 +99,7 @@ pub(super) struct Database {
 impl Database {
     pub(super) fn new(connect: AnyConnectOptions, dialect: Dialect, options: Options) -> Self {
         let connect = connect.disable_statement_logging();
-        let slots = if dialect == Dialect::Sqlite { 1 } else { 4 };
+        let slots = if dialect == Dialect::Sqlite { 1 } else { 5 };
         let readers = AnyPoolOptions::new()
             .max_connections(READERS)
             .acquire_timeout(CONNECT_TIMEOUT)

@@ -113,6 +113,15 @@ impl Dialect {
         Ok(())
     }
 
+    /// Waits for no row for longer than 4 s in this transaction, well within the shortest usual lease. SQLite has no locks
+    /// on rows.
+    pub(super) async fn wait_briefly(self, tx: &mut AnyConnection) -> Result<(), JournalError> {
+        if self == Self::Postgres {
+            execute(tx, "SET LOCAL lock_timeout = '4s'", Bind::new()).await?;
+        }
+        Ok(())
+    }
+
     /// Sets up a connection that writes, so that a commit is on disk, and on the standby's where there is a synchronous
     /// one. A PostgreSQL server that never syncs (`fsync = off`) is only warned about: tests run on such ones.
     pub(super) async fn prepare_writer(self, connection: &mut AnyConnection) -> Result<(), JournalError> {

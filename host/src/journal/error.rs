@@ -90,7 +90,7 @@ impl JournalError {
 
     /// True where somebody else has a table or a row for longer than is waited for. For callers it is as if the database
     /// were away.
-    pub(super) fn is_locked(&self) -> bool {
+    pub(crate) fn is_locked(&self) -> bool {
         matches!(self, Self::Unavailable(why) if why.ends_with("(SQLSTATE 55P03)"))
     }
 

@@ -28,6 +28,7 @@ mod event;
 mod export;
 mod finish;
 mod group;
+mod heartbeat;
 mod import;
 mod lane;
 mod migrate;

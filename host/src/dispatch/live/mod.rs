@@ -10,6 +10,7 @@ mod chores;
 mod connector;
 mod history;
 mod loads;
+mod lookup;
 mod plugins;
 mod registry_plugins;
 mod registry_pull;

@@ -21,12 +21,11 @@ use tokio::time::Instant;
 use super::changes::{Changes, File, HostFile, NoFolder, changes, tenant_name};
 use super::chores::Chores;
 use super::loads::{Loads, One};
+use super::lookup::{cancelling, still_loading};
 use super::runtime::Runtime;
-use super::tenant::{LiveTenant, Lookup};
-use crate::dispatch::Connectors;
-use crate::intake::http::{Directory, OpenSource};
+use super::tenant::LiveTenant;
 use crate::journal::{Journal, Lane};
-use crate::tenant::{DEFAULT_MAX_AGE, HostConfig};
+use crate::tenant::HostConfig;
 
 /// How long a tenant's file must be away before it counts as removed: 10 seconds. Editors and `rsync` replace files by
 /// taking them away for a moment.
@@ -44,7 +43,7 @@ pub struct LiveTenants {
     /// The host's file as it was when the process started.
     started: Arc<HostConfig>,
     journal: Journal,
-    live: ArcSwap<Live>,
+    pub(super) live: ArcSwap<Live>,
     loads: Mutex<Loads>,
     chores: Chores,
     swept: Mutex<Instant>,
@@ -57,9 +56,9 @@ pub(super) struct Live {
     pub(super) tenants: BTreeMap<String, Arc<LiveTenant>>,
     pub(super) files: BTreeMap<PathBuf, File>,
     /// Mistakes by tenant.
-    problems: BTreeMap<String, String>,
+    pub(super) problems: BTreeMap<String, String>,
     /// Tenants whose file is being loaded for long, or waits for its turn.
-    loading: BTreeSet<String>,
+    pub(super) loading: BTreeSet<String>,
     /// Since when files of tenants are away.
     absent: BTreeMap<String, Instant>,
     /// What is wrong with all tenants at once.
@@ -128,13 +127,24 @@ impl LiveTenants {
         of_host.chain(of_files).chain(loading).chain(of_parts).collect()
     }
 
+    /// [`LiveTenants::look`] and [`LiveTenants::settle`], once.
+    ///
+    /// # Errors
+    ///
+    /// As [`LiveTenants::look`].
+    pub async fn refresh(&self) -> anyhow::Result<()> {
+        self.look().await?;
+        self.settle().await;
+        Ok(())
+    }
+
     /// Looks at the files and loads what has changed. One caller at a time. What takes long to load is not waited for, and
-    /// taken by a later look.
+    /// taken by a later look. The journal is not asked: what a file takes back counts, whatever the database does.
     ///
     /// # Errors
     ///
     /// The folder of tenants cannot be read; nothing has changed then but what the host's file takes back.
-    pub async fn refresh(&self) -> anyhow::Result<()> {
+    pub async fn look(&self) -> anyhow::Result<()> {
         let mut loads = self.loads.lock().await;
         let before = self.live.load_full();
         let now = Instant::now();
@@ -144,7 +154,6 @@ impl LiveTenants {
         };
         self.sweep().await;
         if is_quiet(&before, &found) && loads.is_empty() {
-            self.chores.run(&self.journal, |lane| self.is_ready(lane)).await;
             return Ok(());
         }
         let mut next = Live::clone(&before);
@@ -170,7 +179,7 @@ impl LiveTenants {
                 next.tenants.insert(name, Arc::new(begun));
             }
         }
-        self.drain(&mut next, &found.files, now).await;
+        self.drain(&mut next, &found.files, now);
         withhold(&mut next);
         next.problems.retain(|tenant, _| {
             let file = next.host.server.tenant_file(tenant);
@@ -184,8 +193,40 @@ impl LiveTenants {
         } else {
             self.runtime.forget_failures();
         }
-        self.chores.run(&self.journal, |lane| self.is_ready(lane)).await;
         Ok(())
+    }
+
+    /// Does what the files ask of the journal: lanes that may run again, caps, and tenants whose jobs are done.
+    pub async fn settle(&self) {
+        self.chores.run(&self.journal, |lane| self.is_ready(lane)).await;
+        let draining: Vec<String> = {
+            let live = self.live.load();
+            let draining = live.tenants.iter().filter(|(_, live)| live.draining);
+            draining.map(|(name, _)| name.clone()).collect()
+        };
+        let mut done = Vec::new();
+        for name in draining {
+            if self.is_done(&name).await {
+                done.push(name);
+            }
+        }
+        if !done.is_empty() {
+            self.forget(&done).await;
+        }
+    }
+
+    /// Forgets tenants whose jobs are done, unless their files have come back meanwhile.
+    async fn forget(&self, done: &[String]) {
+        let _one_at_a_time = self.loads.lock().await;
+        let mut next = Live::clone(&self.live.load_full());
+        for name in done {
+            if next.tenants.get(name).is_some_and(|live| live.draining) {
+                tracing::info!(tenant = name, "its file is gone and its jobs are done");
+                next.tenants.remove(name);
+                next.absent.remove(name);
+            }
+        }
+        self.live.store(Arc::new(next));
     }
 
     /// Deletes plugins that nobody uses, now and then.
@@ -261,8 +302,8 @@ impl LiveTenants {
         }
     }
 
-    /// Tenants without a file take no events, and are forgotten when their jobs are done.
-    async fn drain(&self, next: &mut Live, files: &[PathBuf], now: Instant) {
+    /// Tenants without a file take no events, until they are forgotten.
+    fn drain(&self, next: &mut Live, files: &[PathBuf], now: Instant) {
         let (gone, all) = gone(next, files);
         next.absent.retain(|name, _| gone.binary_search(name).is_ok());
         // A folder that lost all of its files at once is a mount that failed more often than a host without customers.
@@ -282,13 +323,7 @@ impl LiveTenants {
             let Some(live) = next.tenants.get(&name).cloned() else {
                 continue;
             };
-            if live.draining {
-                if self.is_done(&name).await {
-                    tracing::info!(tenant = name, "its file is gone and its jobs are done");
-                    next.tenants.remove(&name);
-                    next.absent.remove(&name);
-                }
-            } else if next.folder_problem.is_none() {
+            if !live.draining && next.folder_problem.is_none() {
                 let since = *next.absent.entry(name.clone()).or_insert(now);
                 if now.duration_since(since) >= ABSENT_FOR {
                     tracing::warn!(tenant = name, "its file is gone; it takes no events, its jobs go on");
@@ -327,67 +362,6 @@ impl LiveTenants {
         self.tenant(lane.tenant())
             .is_some_and(|live| live.is_ready(lane.connector()))
     }
-}
-
-impl Directory for LiveTenants {
-    fn source(&self, tenant: &str, source: &str) -> Option<Arc<OpenSource>> {
-        self.tenant(tenant)?.sources.get(source).cloned()
-    }
-
-    fn connectors(&self, tenant: &str) -> Option<Arc<[String]>> {
-        self.tenant(tenant)
-            .map(|live| live.tenant.connectors.keys().cloned().collect())
-    }
-}
-
-impl Connectors for LiveTenants {
-    fn connector(&self, tenant: &str, connector: &str) -> Lookup {
-        let live = self.live.load();
-        let Some(known) = live.tenants.get(tenant) else {
-            return match live.problems.get(tenant) {
-                Some(problem) => Lookup::Unready(format!("the tenant `{tenant}` cannot be loaded: {problem}")),
-                None if live.loading.contains(tenant) => Lookup::Absent(still_loading(&live.host, tenant)),
-                None => Lookup::Absent(format!(
-                    "there is no tenant `{tenant}`; put {} back, or cancel its jobs: {}",
-                    live.host.server.tenant_file(tenant).display(),
-                    cancelling(tenant, None)
-                )),
-            };
-        };
-        known.connectors.get(connector).cloned().unwrap_or_else(|| {
-            Lookup::Absent(if live.loading.contains(tenant) {
-                still_loading(&live.host, tenant)
-            } else {
-                format!(
-                    "{} has no [connectors.{connector}]; add it, or cancel its jobs: {}",
-                    live.host.server.tenant_file(tenant).display(),
-                    cancelling(tenant, Some(connector))
-                )
-            })
-        })
-    }
-
-    fn max_age(&self, tenant: &str, source: &str) -> Duration {
-        let live = self.live.load();
-        let config = live
-            .tenants
-            .get(tenant)
-            .and_then(|live| live.tenant.sources.get(source));
-        config.map_or(DEFAULT_MAX_AGE, |source| source.max_age)
-    }
-}
-
-fn still_loading(host: &HostConfig, tenant: &str) -> String {
-    format!(
-        "{} is still being loaded: its registry does not answer, or its plugin takes long to compile",
-        host.server.tenant_file(tenant).display()
-    )
-}
-
-/// The command that ends the jobs of a tenant, or of one of its connectors, that wait.
-fn cancelling(tenant: &str, connector: Option<&str>) -> String {
-    let connector = connector.map_or_else(String::new, |connector| format!(" --connector {connector}"));
-    format!("exeunt jobs cancel --waiting --tenant {tenant}{connector} --reason …")
 }
 
 /// Stops the connectors of tenants that go on as they were loaded before, where the host's file no longer grants what they

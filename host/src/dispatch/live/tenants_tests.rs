@@ -1,13 +1,16 @@
 use std::fs;
 use std::time::Duration;
 
+use sqlx::{Connection as _, Executor as _};
 use tempfile::TempDir;
 use tokio::time::advance;
 
 use super::super::changes::RETRY_AFTER;
 use super::*;
 use crate::clock::SystemClock;
-use crate::dispatch::{History, Ran};
+use crate::dispatch::{Connectors as _, History, Lookup, Ran};
+use crate::intake::http::Directory as _;
+use crate::journal::testing::leaver;
 use crate::journal::{Lane, Options};
 use crate::sandbox::{PluginCache, Sandbox, SandboxLimits};
 
@@ -30,11 +33,15 @@ struct Place {
 
 impl Place {
     async fn with(names: &[&str]) -> Self {
-        let root = tempfile::tempdir().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", folder.path().join("j.db").display());
+        Self::on(&url, folder, names).await
+    }
+
+    async fn on(url: &str, root: TempDir, names: &[&str]) -> Self {
         fs::create_dir(root.path().join("tenants")).unwrap();
         fs::write(root.path().join("exeunt.toml"), "").unwrap();
-        let url = format!("sqlite:{}", root.path().join("j.db").display());
-        let journal = Journal::open(&url, Options::default()).await.unwrap();
+        let journal = Journal::open(url, Options::default()).await.unwrap();
         let cache = PluginCache::open(&root.path().join("cache")).unwrap();
         let sandbox = Sandbox::new(SandboxLimits::default()).unwrap().with_cache(cache);
         let runtime = Arc::new(Runtime::new(sandbox, Arc::new(SystemClock)));
@@ -351,4 +358,33 @@ async fn a_plugin_that_nobody_has_run_is_deleted_where_there_are_many_and_one_to
     assert_eq!(there(), [true; 4], "not at each look");
     place.look_after(10).await;
     assert_eq!(there(), [true, true, false, false]);
+}
+
+/// A database that does not answer must not keep a grant in force that was taken back.
+#[tokio::test]
+async fn files_count_while_the_journal_keeps_us_waiting() {
+    let url = kit::PrivatePostgres::shared().database();
+    let place = Place::on(&url, tempfile::tempdir().unwrap(), &["acme"]).await;
+    let event = leaver("acme", "docusign", jiff::Timestamp::UNIX_EPOCH);
+    place.tenants.journal.accept(event).await.unwrap();
+    let mut other = sqlx::AnyConnection::connect(&url).await.unwrap();
+    other.execute("BEGIN").await.unwrap();
+    other.execute("SELECT id FROM lane FOR UPDATE").await.unwrap();
+    place.write("tenants/acme.toml", &format!("{TENANT}concurrency = 2\n"));
+    place.tenants.look().await.unwrap();
+    let mut settling = std::pin::pin!(place.tenants.settle());
+    let early = tokio::time::timeout(Duration::from_millis(200), &mut settling).await;
+    assert!(early.is_err(), "its lane's cap cannot be written yet");
+    place.write("tenants/acme.toml", "nonsense");
+    let looked = tokio::time::timeout(Duration::from_secs(10), place.tenants.look()).await;
+    looked.expect("it does not wait").unwrap();
+    assert_eq!(
+        place.tenants.problems().len(),
+        2,
+        "the connector's, and that of the file"
+    );
+    other.execute("COMMIT").await.unwrap();
+    settling.await;
+    let lanes = place.tenants.journal.lanes(None).await.unwrap();
+    assert_eq!(lanes[0].cap, 2);
 }

@@ -490,7 +490,7 @@ async fn without_a_journal_the_answer_is_503_and_never_200() {
     let house = House::open().await;
     house.journal.close().await;
     let reply = house.event("hr", &native_change("ann")).await;
-    assert!(reply.problem(503).contains("was not recorded"));
+    assert!(reply.problem(503).contains("send it again"));
     assert!(reply.header("retry-after").is_some());
 }
 

@@ -104,7 +104,9 @@ impl From<JournalError> for Problem {
             JournalError::Busy => Self::busy(error.to_string()),
             JournalError::Unavailable(_) | JournalError::Broken(_) => {
                 tracing::warn!(%error, "an event could not be recorded");
-                let detail = "the event was not recorded: the journal cannot be reached at the moment";
+                // A commit may have been made whose answer was lost.
+                let detail = "the journal does not answer at the moment, so nobody knows whether the event was recorded: \
+                              send it again, with the same id or `Idempotency-Key` where it has one";
                 Self::later(StatusCode::SERVICE_UNAVAILABLE, AFTER_OUTAGE, detail)
             }
             _ => {
