@@ -160,7 +160,7 @@ fn run<'c>(tx: &'c mut AnyConnection, context: &'c Context, claim: &'c Claim) ->
         }
         let mut unit = Unit::lock(tx, context, candidates.iter().cloned()).await?;
         let shares = share(&candidates, &unit, context, claim, now);
-        let found = due(tx, &shares).await?;
+        let found = due(tx, &unit, &shares).await?;
         let lease_until = context
             .dialect
             .lease_time(tx, &*context.options.clock)
@@ -298,7 +298,14 @@ fn share(candidates: &[String], unit: &Unit, context: &Context, claim: &Claim, n
 }
 
 /// The heads of the lanes' queues: at least one more than each may give, which tells when the lane is due next.
-async fn due(tx: &mut AnyConnection, shares: &[(String, usize)]) -> Result<HashMap<String, Vec<JobRow>>, JournalError> {
+///
+/// Each begins where the lane's row says that its first job is. From the index's own beginning PostgreSQL would walk over
+/// all that were claimed since somebody began a long dump, since their entries stay until it ends.
+async fn due(
+    tx: &mut AnyConnection,
+    unit: &Unit,
+    shares: &[(String, usize)],
+) -> Result<HashMap<String, Vec<JobRow>>, JournalError> {
     let mut found: HashMap<String, Vec<JobRow>> = HashMap::new();
     // Both numbers are powers of two, and the lanes filled up with none, so that few texts fill the statement cache. Lanes
     // that give many have a statement of their own, or as many rows would be read of each.
@@ -309,10 +316,11 @@ async fn due(tx: &mut AnyConnection, shares: &[(String, usize)]) -> Result<HashM
     for (limit, lanes) in by_limit {
         let (mut selects, mut bind) = (Vec::new(), Bind::new());
         for index in 0..lanes.len().next_power_of_two() {
-            bind = bind.text(lanes.get(index).copied().unwrap_or_default());
-            let lane = index + 1;
+            let lane = lanes.get(index).copied().unwrap_or_default();
+            bind = bind.text(lane).int(unit.lane(lane).map_or(NEVER, |row| row.due_at));
+            let (lane, from) = (2 * index + 1, 2 * index + 2);
             selects.push(format!(
-                "SELECT * FROM (SELECT {JOB_COLUMNS} FROM job WHERE lane = ${lane} AND state = 0 \
+                "SELECT * FROM (SELECT {JOB_COLUMNS} FROM job WHERE lane = ${lane} AND state = 0 AND run_at >= ${from} \
                  ORDER BY run_at, id LIMIT {limit}) AS l{index}"
             ));
         }

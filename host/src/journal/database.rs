@@ -28,6 +28,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// packets the kernel would wait a quarter of an hour.
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(40);
 
+/// How long extending leases may take: it waits for a lane for 4 s, and a second try on a new connection must come in time.
+const LEASE_TIMEOUT: Duration = Duration::from_secs(8);
+
 /// How often a transaction is run again that PostgreSQL ended to break a deadlock.
 const CONTENTION_RETRIES: u32 = 5;
 
@@ -242,7 +245,9 @@ impl Database {
             // place, waiting for the old one for as long as for a transaction would cost this host its leases.
             let mut tx = match limit {
                 None => begin.await?,
-                Some(_) => timeout(CONNECT_TIMEOUT, begin).await.map_err(|_| silent())??,
+                Some(_) => timeout(CONNECT_TIMEOUT, begin)
+                    .await
+                    .map_err(|_| no_answer(CONNECT_TIMEOUT))??,
             };
             *began = true;
             match body(&mut tx, &self.context, arguments).await {
@@ -257,7 +262,7 @@ impl Database {
         };
         match limit {
             None => run.await,
-            Some(limit) => timeout(limit, run).await.unwrap_or_else(|_| Err(no_answer())),
+            Some(limit) => timeout(limit, run).await.unwrap_or_else(|_| Err(no_answer(limit))),
         }
     }
 
@@ -265,6 +270,7 @@ impl Database {
     fn limit(&self, writer: Writer) -> Option<Duration> {
         match (self.context.dialect, writer) {
             (Dialect::Sqlite, _) | (_, Writer::Long) => None,
+            (Dialect::Postgres, Writer::Lease) => Some(LEASE_TIMEOUT),
             (Dialect::Postgres, _) => Some(TRANSACTION_TIMEOUT),
         }
     }
@@ -306,7 +312,7 @@ impl Database {
         let run = body(&mut connection, &self.context, arguments);
         let result = match self.limit(Writer::Operator) {
             None => run.await,
-            Some(limit) => timeout(limit, run).await.unwrap_or_else(|_| Err(no_answer())),
+            Some(limit) => timeout(limit, run).await.unwrap_or_else(|_| Err(no_answer(limit))),
         };
         if matches!(&result, Err(error) if error.is_about_connection()) {
             drop(connection.detach());
@@ -367,14 +373,8 @@ impl Database {
     }
 }
 
-/// The error where a kept connection does not answer within [`CONNECT_TIMEOUT`].
-fn silent() -> JournalError {
-    JournalError::unavailable("no answer within 5 s")
-}
-
-/// The error where [`TRANSACTION_TIMEOUT`] is over.
-fn no_answer() -> JournalError {
-    JournalError::unavailable("no answer within 40 s")
+fn no_answer(limit: Duration) -> JournalError {
+    JournalError::unavailable(format!("no answer within {} s", limit.as_secs()))
 }
 
 /// The error for a transaction that could not even be rolled back.

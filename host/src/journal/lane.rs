@@ -334,10 +334,11 @@ fn pauses<'c>(tx: &'c mut AnyConnection, _: &'c Context, (): &'c ()) -> Step<'c,
 
 fn lanes<'c>(tx: &'c mut AnyConnection, context: &'c Context, tenant: &'c Option<String>) -> Step<'c, Vec<LaneStatus>> {
     Box::pin(async move {
-        // The head of the partial index on queued jobs: one step down the tree for each lane.
+        // The head of the partial index on queued jobs: one step down the tree for each lane. It is not before `due_at`,
+        // where old entries may be that nobody can take away while somebody's dump goes on.
         let sql = format!(
-            "SELECT {LANE_COLUMNS}, (SELECT min(job.run_at) FROM job WHERE job.lane = lane.id AND job.state = 0) FROM lane \
-             WHERE tenant = COALESCE($1, tenant) ORDER BY id"
+            "SELECT {LANE_COLUMNS}, (SELECT min(job.run_at) FROM job WHERE job.lane = lane.id AND job.state = 0 \
+             AND job.run_at >= lane.due_at) FROM lane WHERE tenant = COALESCE($1, tenant) ORDER BY id"
         );
         let bind = Bind::new().maybe_text(tenant.as_deref());
         let rows = fetch(tx, sqlx::AssertSqlSafe(sql), bind).await?;

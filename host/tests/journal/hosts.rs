@@ -265,7 +265,9 @@ fn hosts_that_change_the_same_lanes_do_not_stand_in_each_others_way() {
 
 /// Passes connections on to a server, until it says nothing more on those that are open: as where a machine loses its power
 /// and another takes its address.
-async fn stalling(url: &str, stalls: Arc<AtomicBool>) -> String {
+///
+/// `passing` counts the connections on which something is passed on.
+async fn stalling(url: &str, stalls: Arc<AtomicBool>, passing: Arc<AtomicUsize>) -> String {
     let value = |name: &str| {
         let (_, rest) = url.split_once(name).expect("it is there");
         rest.split('&').next().unwrap_or_default().to_owned()
@@ -282,17 +284,23 @@ async fn stalling(url: &str, stalls: Arc<AtomicBool>) -> String {
         while let Ok((mut client, _)) = listener.accept().await {
             let server = tokio::net::UnixStream::connect(format!("{folder}/.s.PGSQL.5432")).await;
             let (mut server, stalls) = (server.expect("a connection"), Arc::clone(&stalls));
+            let passing = Arc::clone(&passing);
             let is_old = !stalls.load(Ordering::SeqCst);
             tokio::spawn(async move {
-                let passing = tokio::io::copy_bidirectional(&mut client, &mut server);
+                passing.fetch_add(1, Ordering::SeqCst);
+                let both = tokio::io::copy_bidirectional(&mut client, &mut server);
                 let stalled = async {
                     while !is_old || !stalls.load(Ordering::SeqCst) {
                         tokio::time::sleep(Duration::from_millis(10)).await;
                     }
                 };
                 tokio::select! {
-                    _ = passing => {}
-                    () = stalled => std::future::pending::<()>().await,
+                    _ = both => {}
+                    () = stalled => {}
+                }
+                passing.fetch_sub(1, Ordering::SeqCst);
+                if is_old {
+                    std::future::pending::<()>().await;
                 }
             });
         }
@@ -303,8 +311,9 @@ async fn stalling(url: &str, stalls: Arc<AtomicBool>) -> String {
 #[test]
 fn a_server_that_falls_silent_costs_no_lease_where_another_takes_its_place() {
     block_on(async {
-        let stalls = Arc::new(AtomicBool::new(false));
-        let url = stalling(&PrivatePostgres::shared().database(), Arc::clone(&stalls)).await;
+        let (stalls, passing) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let url = PrivatePostgres::shared().database();
+        let url = stalling(&url, Arc::clone(&stalls), Arc::clone(&passing)).await;
         let journal = Journal::open(&url, Options::default()).await.expect("it opens");
         journal.accept(with_id(1)).await.expect("accepted");
         let lease = Duration::from_secs(30);
@@ -315,6 +324,7 @@ fn a_server_that_falls_silent_costs_no_lease_where_another_takes_its_place() {
             Ok(vec![])
         );
         stalls.store(true, Ordering::SeqCst);
+        until("all are silent", async || passing.load(Ordering::SeqCst) == 0).await;
         let beats = async {
             let accepted = journal.accept(with_id(2)).await;
             let lost = journal.heartbeat(std::slice::from_ref(&job.fence), lease).await;
