@@ -23,6 +23,7 @@ pub mod evidence;
 pub mod intake;
 pub mod journal;
 mod per_tenant;
+mod problem_details;
 pub mod sandbox;
 pub mod step;
 pub mod tenant;

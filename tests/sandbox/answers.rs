@@ -2,13 +2,13 @@
 
 use exeunt::capability::Verb;
 use exeunt::dispatch::{Gate, Stop, attempt, run_job};
-use exeunt::evidence::{JobRecord, Outcome};
+use exeunt::evidence::{JobReport, Outcome};
 use exeunt::sandbox::SandboxLimits;
 
 use crate::attacks::Attack;
 use crate::house::{House, leaver};
 
-async fn job(house: &House, attack: Attack, kind: &str, amount: usize) -> JobRecord {
+async fn job(house: &House, attack: Attack, kind: &str, amount: usize) -> JobReport {
     house.api.reset();
     let connector = house.attack(attack).kind(kind).amount(amount).connector().await;
     run_job(&connector, &leaver(), false).await
@@ -102,7 +102,7 @@ pub(crate) async fn an_account_id_is_neither_empty_nor_endless() {
 
 /// Reads go on for half a minute before the job fails. This plugin touches the network in none of its verbs, so the
 /// time may be skipped.
-async fn job_without_network(attack: Attack, kind: &str) -> JobRecord {
+async fn job_without_network(attack: Attack, kind: &str) -> JobReport {
     let house = House::new().await;
     let connector = house.attack(attack).kind(kind).connector().await;
     tokio::time::pause();

@@ -13,7 +13,7 @@ use super::jobs::pretty;
 use super::table::show;
 use super::{Exit, runtime, timeline};
 use crate::dispatch::{Connector, Runtime, run_job};
-use crate::evidence::{CallTranscript, JobRecord, JobState, Outcome};
+use crate::evidence::{CallTranscript, JobReport, JobState, Outcome};
 use crate::intake::{Decision, MAX_EVENT_BYTES, Person, Source};
 use crate::tenant::{ConfigError, HostConfig, Location, Tenant, did_you_mean};
 
@@ -52,7 +52,7 @@ pub(super) struct Run {
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
     pub(super) event: EventReport,
-    pub(super) jobs: Vec<JobRecord>,
+    pub(super) jobs: Vec<JobReport>,
 }
 
 /// What is decided about an event whose person's accounts are to be closed.
@@ -221,7 +221,7 @@ fn open_transcript(path: &Path) -> anyhow::Result<File> {
         .with_context(|| format!("cannot write the transcript {}", path.display()))
 }
 
-fn write_transcript(file: File, jobs: &[JobRecord]) -> std::io::Result<()> {
+fn write_transcript(file: File, jobs: &[JobReport]) -> std::io::Result<()> {
     #[derive(Serialize)]
     struct Line<'a> {
         connector: &'a str,
@@ -244,7 +244,7 @@ pub(super) fn exit(report: &Report) -> Exit {
     if [HELD, REFUSED].contains(&report.event.decision) {
         return Exit::Withheld;
     }
-    let of_job = |job: &JobRecord| match (job.state, job.outcome) {
+    let of_job = |job: &JobReport| match (job.state, job.outcome) {
         (JobState::Held, _) | (_, Some(Outcome::Refused | Outcome::Cancelled)) => Exit::Withheld,
         (JobState::Parked, _) | (_, Some(Outcome::Failed)) | (JobState::Done, None) => Exit::Failed,
         (JobState::Done, Some(Outcome::Closed | Outcome::AlreadyClosed | Outcome::NoAccount | Outcome::Planned)) => {

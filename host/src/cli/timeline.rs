@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::run::Report;
-use crate::evidence::{AccountChange, CallLine, JobRecord, JobState, Outcome, PluginIdentity};
+use crate::evidence::{AccountChange, CallLine, JobReport, JobState, Outcome, PluginIdentity};
 use crate::text::printable;
 
 /// One block for the event, one for each job.
@@ -33,7 +33,7 @@ pub(super) fn report(report: &Report) -> String {
     text
 }
 
-fn write_job(text: &mut String, job: &JobRecord) {
+fn write_job(text: &mut String, job: &JobReport) {
     let plugin = identity(&job.plugin);
     let _ = writeln!(text, "job      {} with {plugin}", job.connector);
     write_calls(text, &job.calls());

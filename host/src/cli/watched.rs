@@ -19,6 +19,9 @@ use crate::tenant::{HostConfig, TlsConfig, Tokens};
 /// How often files are looked at. A secret that was rotated counts within this time.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
+/// How often plugins that nobody uses are looked for: every minute. In that time a tenant can pull some gigabytes.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
+
 /// How long one look may take before it is said that something hangs: 90 seconds, more than a thousand tenants take on a
 /// slow disk.
 const LOOK_WITHIN: Duration = Duration::from_secs(90);
@@ -147,8 +150,7 @@ impl Watched {
 
     /// Looks every few seconds, and when it is rung for.
     async fn look_again(&self, part: Part, mut rung: watch::Receiver<()>) {
-        let mut ticker = tokio::time::interval(LOOK_EVERY);
-        ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut ticker = ticker(LOOK_EVERY);
         loop {
             tokio::select! {
                 Ok(()) = rung.changed() => {}
@@ -160,11 +162,19 @@ impl Watched {
 
     /// Does what files ask of the journal. Apart from the looks, which must not wait for a database that does not answer.
     async fn settle_again(&self) {
-        let mut ticker = tokio::time::interval(LOOK_EVERY);
-        ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut ticker = ticker(LOOK_EVERY);
         loop {
             ticker.tick().await;
             self.tenants.settle().await;
+        }
+    }
+
+    /// Deletes plugins that nobody uses. Apart from the looks, which must not wait for the disk that they are on.
+    async fn sweep_again(&self) {
+        let mut ticker = ticker(SWEEP_EVERY);
+        loop {
+            ticker.tick().await;
+            self.tenants.sweep().await;
         }
     }
 
@@ -214,7 +224,8 @@ pub(super) async fn look(watched: Watched, mut hangup: Signal, mut stopped: watc
             look(Part::Tenants),
             look(Part::Tokens),
             look(Part::Certificate),
-            watched.settle_again()
+            watched.settle_again(),
+            watched.sweep_again()
         )
     };
     // Files that hang, or a registry, must not hold up the end.
@@ -222,6 +233,12 @@ pub(super) async fn look(watched: Watched, mut hangup: Signal, mut stopped: watc
         () = stop(&mut stopped) => {}
         _ = looks => {}
     }
+}
+
+fn ticker(period: Duration) -> tokio::time::Interval {
+    let mut ticker = tokio::time::interval(period);
+    ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticker
 }
 
 /// Where certificate and key are: either may be what is wrong.

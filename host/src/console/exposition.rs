@@ -64,9 +64,10 @@ pub(super) fn write(text: &mut String, snapshot: Option<&Snapshot>, problems: us
     out.line("exeunt_problems", &[], problems);
     out.family(
         "exeunt_journal_up",
-        "Whether the journal could be read for this scrape.",
+        "Whether the journal could be read for this scrape, and be written.",
     );
-    out.line("exeunt_journal_up", &[], u8::from(snapshot.is_some()));
+    let is_up = snapshot.is_some_and(|snapshot| snapshot.is_writable);
+    out.line("exeunt_journal_up", &[], u8::from(is_up));
     let Some(snapshot) = snapshot else { return };
     write_lanes(&mut out, &snapshot.lanes, now);
     out.family(
@@ -179,7 +180,19 @@ mod tests {
             1,
             "an empty lane has no age"
         );
-        assert!(text.contains("exeunt_journal_up 1\n"));
+    }
+
+    #[test]
+    fn a_journal_is_up_where_it_can_be_read_and_written() {
+        let snapshot = |is_writable| Snapshot {
+            is_writable,
+            ..Snapshot::default()
+        };
+        for (snapshot, up) in [(Some(snapshot(true)), 1), (Some(snapshot(false)), 0), (None, 0)] {
+            let mut text = String::new();
+            write(&mut text, snapshot.as_ref(), 0, Timestamp::UNIX_EPOCH);
+            assert!(text.contains(&format!("exeunt_journal_up {up}\n")), "{text}");
+        }
     }
 
     #[test]

@@ -73,15 +73,18 @@ pub(super) struct Snapshot {
     pub(super) lanes: Vec<LaneStatus>,
     pub(super) pauses: Vec<Pause>,
     pub(super) tallies: Vec<Tally>,
+    /// Whether the journal can be written, too.
+    pub(super) is_writable: bool,
 }
 
 impl Snapshot {
     pub(super) async fn read(journal: &Journal) -> Result<Self, JournalError> {
-        journal.check_writable().await?;
+        let writable = journal.check_writable();
         Ok(Self {
             lanes: journal.lanes(None).await?,
             pauses: journal.pauses().await?,
             tallies: journal.tallies().await?,
+            is_writable: writable.await.is_ok(),
         })
     }
 }
@@ -98,7 +101,12 @@ pub(super) async fn ready(State(shared): State<Arc<Shared>>, Anyone(caller): Any
     let snapshot = shared.snapshot().await;
     let report = shared.report(&snapshot).await;
     let phase = shared.console.health.phase();
-    let ready = phase == Phase::Serving && snapshot.is_ok();
+    let journal = match &*snapshot {
+        Ok(snapshot) if snapshot.is_writable => "reachable",
+        Ok(_) => "read only",
+        Err(_) => "unreachable",
+    };
+    let ready = phase == Phase::Serving && journal == "reachable";
     let lanes = snapshot
         .as_ref()
         .as_ref()
@@ -107,7 +115,7 @@ pub(super) async fn ready(State(shared): State<Arc<Shared>>, Anyone(caller): Any
     let mut body = json!({
         "ready": ready,
         "phase": phase,
-        "journal": if snapshot.is_ok() { "reachable" } else { "unreachable" },
+        "journal": journal,
         "tenants": report.tenants,
         "problems": report.problems.len(),
         "parked": count(|lane| lane.parked.is_some()),

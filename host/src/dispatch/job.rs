@@ -8,7 +8,7 @@ use super::gate::Gate;
 use super::live::Connector;
 use super::procedure::attempt;
 use super::stop::Stop;
-use crate::evidence::{AccountChange, JobRecord, JobState, Outcome};
+use crate::evidence::{AccountChange, JobReport, JobState, Outcome};
 use crate::intake::Person;
 
 /// Attempts of a job that runs without a journal: someone waits at the terminal, and can start it again.
@@ -21,7 +21,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// What would park a job in a service ends here as [`JobState::Parked`], with the time where it is known.
 ///
 /// Cancelling it is safe for the target as it is for [`attempt`], but nothing remembers what was tried.
-pub async fn run_job(connector: &Connector, person: &Person, dry_run: bool) -> JobRecord {
+pub async fn run_job(connector: &Connector, person: &Person, dry_run: bool) -> JobReport {
     let started = Instant::now();
     let mut gate = Gate::in_memory();
     let mut transcript = Vec::new();
@@ -62,7 +62,7 @@ pub async fn run_job(connector: &Connector, person: &Person, dry_run: bool) -> J
         Err(stop @ Stop::LeaseLost) => (JobState::Done, Some(Outcome::Failed), None, stop.reason().to_owned()),
         Err(Stop::Limited { until, reason }) => (JobState::Parked, None, Some(until), reason),
     };
-    JobRecord {
+    JobReport {
         connector: connector.name.clone(),
         state,
         outcome,

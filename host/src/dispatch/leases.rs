@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use tokio::task::{AbortHandle, Id};
 use tokio::time::Instant;
 
-use crate::journal::{Fence, Journal, JournalError, Lane};
+use crate::journal::{Fence, Journal};
 
 /// One job in our hands.
 #[derive(Debug)]
@@ -114,46 +114,29 @@ impl Leases {
 
     /// Extends all leases, and ends the tasks of those that are lost.
     pub(super) async fn extend(&self, journal: &Journal) {
-        let mine: Vec<(Id, Fence)> = {
+        let (tasks, fences): (Vec<Id>, Vec<Fence>) = {
             let held = self.held();
             held.iter()
                 .map(|(task, held)| (*task, held.lease.fence.clone()))
-                .collect()
+                .unzip()
         };
-        match self.extend_some(journal, mine.clone()).await {
-            Err(error) if error.is_locked() => self.extend_by_lane(journal, mine).await,
-            Err(error) => tracing::error!("cannot extend leases: {error}"),
-            Ok(()) => {}
-        }
-    }
-
-    /// One lane after the other, so that one that somebody keeps locked costs only its own jobs.
-    async fn extend_by_lane(&self, journal: &Journal, mine: Vec<(Id, Fence)>) {
-        let mut lanes: HashMap<Lane, Vec<(Id, Fence)>> = HashMap::new();
-        for one in mine {
-            lanes.entry(one.1.lane().clone()).or_default().push(one);
-        }
-        for (lane, some) in lanes {
-            if let Err(error) = self.extend_some(journal, some).await {
-                tracing::error!(%lane, "cannot extend leases: {error}");
-            }
-        }
-    }
-
-    async fn extend_some(&self, journal: &Journal, mine: Vec<(Id, Fence)>) -> Result<(), JournalError> {
-        let (tasks, fences): (Vec<Id>, Vec<Fence>) = mine.into_iter().unzip();
         let asked = Instant::now();
-        let lost = journal.heartbeat(&fences, self.length).await?;
+        let extended = match journal.heartbeat(&fences, self.length).await {
+            Ok(extended) => extended,
+            Err(error) => return tracing::error!("cannot extend leases: {error}"),
+        };
+        for fence in &extended.locked {
+            tracing::error!(lane = %fence.lane(), job = %fence.job(), "cannot extend a lease: somebody has locked the lane");
+        }
         let mut held = self.held();
         for task in tasks {
             let Some(held) = held.get_mut(&task) else { continue };
-            if lost.contains(&held.lease.fence) {
+            if extended.lost.contains(&held.lease.fence) {
                 end(held, "the lease was lost");
-            } else {
+            } else if !extended.locked.contains(&held.lease.fence) {
                 held.until = asked + self.length;
             }
         }
-        Ok(())
     }
 
     /// Ends the tasks of leases that are nearly over.

@@ -14,7 +14,7 @@ use super::procedure::{Attempt, attempt};
 use super::service::Connectors;
 use super::stop::Stop;
 use crate::capability::Verb;
-use crate::evidence::{Answer, JobRecord, JobState, Outcome};
+use crate::evidence::{Answer, JobReport, JobState, Outcome};
 use crate::intake::{OLD_HOLD, Person, too_old};
 use crate::journal::{ClaimedJob, ClosureLimit, Engine, Finish, Finished, Journal, JournalError, Lane};
 use crate::step;
@@ -183,7 +183,7 @@ fn finish(
         accounts,
         transcript,
     } = tried;
-    let mut record = JobRecord {
+    let mut record = JobReport {
         connector: connector.name.clone(),
         state: JobState::Done,
         outcome: None,

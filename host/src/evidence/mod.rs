@@ -9,4 +9,4 @@ mod record;
 pub use crate::journal::Outcome;
 pub use answer::{AccountAnswer, Answer, Answers, FailureAnswer, Question};
 pub(crate) use record::small;
-pub use record::{AccountChange, CallLine, CallTranscript, JobRecord, JobState, PluginIdentity};
+pub use record::{AccountChange, CallLine, CallTranscript, JobReport, JobState, PluginIdentity};

@@ -120,7 +120,7 @@ impl std::io::Write for Room {
 
 /// The record of a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct JobRecord {
+pub struct JobReport {
     /// Connector name.
     pub connector: String,
     /// Where it stands.
@@ -164,10 +164,10 @@ pub struct CallLine<'a> {
 }
 
 /// The JSON form leaves bodies to the transcript.
-impl Serialize for JobRecord {
+impl Serialize for JobReport {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         use serde::ser::SerializeStruct;
-        let mut record = serializer.serialize_struct("JobRecord", 9)?;
+        let mut record = serializer.serialize_struct("JobReport", 9)?;
         record.serialize_field("connector", &self.connector)?;
         record.serialize_field("state", &self.state)?;
         record.serialize_field("outcome", &self.outcome)?;
@@ -181,7 +181,7 @@ impl Serialize for JobRecord {
     }
 }
 
-impl JobRecord {
+impl JobReport {
     /// All exchanges in order.
     #[must_use]
     pub fn calls(&self) -> Vec<CallLine<'_>> {

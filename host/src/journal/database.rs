@@ -21,14 +21,15 @@ use super::error::JournalError;
 use super::open::Options;
 use super::random::Ids;
 
-/// How long a connection may take. A client of the intake waits meanwhile, and gets 503 afterwards.
+/// How long a connection may take, or the first answer of one that was kept. A client of the intake waits meanwhile, and
+/// gets 503 afterwards.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a transaction on PostgreSQL may take, above the server's own 30 s for a statement. Where a network swallows
 /// packets the kernel would wait a quarter of an hour.
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(40);
 
-/// How long extending leases may take: it waits for a lane for 4 s, and a second try on a new connection must come in time.
+/// How long extending leases may take: it waits for lanes for 6 s at most, and the next one must come in time.
 const LEASE_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// How often a transaction is run again that PostgreSQL ended to break a deadlock.
@@ -71,7 +72,8 @@ pub(super) enum Writer {
     Work,
     Operator,
     Lease,
-    /// Migration and import: one transaction that may take its time.
+    Probe,
+    /// Migration and import, which may take their time.
     Long,
 }
 
@@ -102,7 +104,7 @@ pub(super) struct Database {
 impl Database {
     pub(super) fn new(connect: AnyConnectOptions, dialect: Dialect, options: Options) -> Self {
         let connect = connect.disable_statement_logging();
-        let slots = if dialect == Dialect::Sqlite { 1 } else { 5 };
+        let slots = if dialect == Dialect::Sqlite { 1 } else { 6 };
         let readers = AnyPoolOptions::new()
             .max_connections(READERS)
             .acquire_timeout(CONNECT_TIMEOUT)

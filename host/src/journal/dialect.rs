@@ -48,6 +48,14 @@ impl Dialect {
         }
     }
 
+    /// Locks the rows of a `SELECT` that nobody else has locked, and leaves the others out.
+    pub(super) fn for_update_of_free(self) -> &'static str {
+        match self {
+            Self::Sqlite => "",
+            Self::Postgres => "FOR UPDATE SKIP LOCKED",
+        }
+    }
+
     /// Opens a transaction that will write. SQLite must say so at once: a reader that becomes a writer fails where
     /// somebody else wrote in between.
     pub(super) fn begin(self) -> &'static str {
@@ -113,11 +121,12 @@ impl Dialect {
         Ok(())
     }
 
-    /// Waits for no row for longer than 4 s in this transaction, well within the shortest usual lease. SQLite has no locks
-    /// on rows.
-    pub(super) async fn wait_briefly(self, tx: &mut AnyConnection) -> Result<(), JournalError> {
+    /// Waits for a lock on a row for so many milliseconds in this transaction, or twice as long where others wait, too.
+    /// SQLite has no locks on rows.
+    pub(super) async fn wait_for_locks(self, tx: &mut AnyConnection, milliseconds: i64) -> Result<(), JournalError> {
         if self == Self::Postgres {
-            execute(tx, "SET LOCAL lock_timeout = '4s'", Bind::new()).await?;
+            let set = format!("SET LOCAL lock_timeout = {}", milliseconds.max(1));
+            execute(tx, AssertSqlSafe(set), Bind::new()).await?;
         }
         Ok(())
     }

@@ -90,8 +90,8 @@ impl JournalError {
 
     /// True where somebody else has a table or a row for longer than is waited for. For callers it is as if the database
     /// were away.
-    pub(crate) fn is_locked(&self) -> bool {
-        matches!(self, Self::Unavailable(why) if why.ends_with("(SQLSTATE 55P03)"))
+    pub(super) fn is_locked(&self) -> bool {
+        matches!(self, Self::Unavailable(why) if why.ends_with(LOCK_NOT_AVAILABLE))
     }
 
     /// True where one command of a group may have spoilt it for the others.
@@ -156,6 +156,9 @@ fn from_sqlite(code: Option<String>, message: &str) -> JournalError {
         JournalError::Database { message, code }
     }
 }
+
+/// How the message ends where a lock was not given in time. What is told callers needs no more than that it passes.
+const LOCK_NOT_AVAILABLE: &str = "(SQLSTATE 55P03)";
 
 /// Classes of SQLSTATE that pass: 08 connection, 53 resources (also disk full), 57 operator intervention, 58 system
 /// error; 25006 is a server that became a standby, 55P03 and 55006 a lock that was not given in time, 28 and 3D a

@@ -1,7 +1,7 @@
 //! Keeping the leases of jobs that are worked on.
 //!
-//! On a connection of its own: together with what else is written, a lane that somebody keeps locked would cost this host
-//! the leases of all its jobs.
+//! On a connection of its own, and without the lanes that somebody keeps locked: together with what else is written, one
+//! of them would cost this host the leases of all its jobs.
 
 use std::time::Duration;
 
@@ -13,6 +13,18 @@ use super::open::Journal;
 use super::types::{Fence, State, milliseconds};
 use super::unit::Unit;
 
+/// Longest wait for a lane that somebody has locked: 3 seconds, or an eighth of the lease. Usually it is for a commit.
+const LONGEST_WAIT: i64 = 3_000;
+
+/// What became of leases that were to be extended. All others were.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Extended {
+    /// Somebody else has these jobs by now, or had them: stop working on them.
+    pub lost: Vec<Fence>,
+    /// Their lanes are locked by somebody, and their leases are what they were.
+    pub locked: Vec<Fence>,
+}
+
 #[derive(Debug)]
 struct Heartbeat {
     fences: Vec<Fence>,
@@ -20,39 +32,69 @@ struct Heartbeat {
 }
 
 impl Journal {
-    /// Extends the leases of jobs that are still being worked on, and returns those that are lost: stop working on
-    /// them. A claim may be lost whose job this host has in a later one. One that was put down meanwhile is not lost.
+    /// Extends the leases of jobs that are still being worked on. A claim may be lost whose job this host has in a later
+    /// one. One that was put down meanwhile is not lost.
     ///
     /// Send it at a third of the lease, so that one may get lost.
     ///
     /// # Errors
-    /// None of its own. Where one lane cannot be had for some seconds ([`JournalError::is_locked`]), none is extended.
-    pub async fn heartbeat(&self, fences: &[Fence], lease: Duration) -> Result<Vec<Fence>, JournalError> {
+    /// None of its own.
+    pub async fn heartbeat(&self, fences: &[Fence], lease: Duration) -> Result<Extended, JournalError> {
         if fences.is_empty() {
-            return Ok(Vec::new());
+            return Ok(Extended::default());
         }
-        let heartbeat = Heartbeat {
+        let heartbeat = || Heartbeat {
             fences: fences.to_vec(),
             lease: milliseconds(lease),
         };
-        self.write_if(Writer::Lease, heartbeat, run, |_| false).await
+        let all = self.write_if(Writer::Lease, heartbeat(), all, |_| false).await;
+        match all {
+            Err(error) if error.is_locked() => self.write_if(Writer::Lease, heartbeat(), free, |_| false).await,
+            all => all,
+        }
     }
 }
 
-fn run<'c>(tx: &'c mut AnyConnection, context: &'c Context, heartbeat: &'c Heartbeat) -> Step<'c, Vec<Fence>> {
+fn all<'c>(tx: &'c mut AnyConnection, context: &'c Context, heartbeat: &'c Heartbeat) -> Step<'c, Extended> {
     Box::pin(async move {
-        let Heartbeat { fences, lease } = heartbeat;
-        context.dialect.wait_briefly(tx).await?;
-        let mut unit = Unit::lock(tx, context, fences.iter().map(|fence| fence.lane.key())).await?;
-        unit.load(tx, fences.iter().map(|fence| fence.job.0)).await?;
-        let now = context.dialect.lease_time(tx, &*context.options.clock).await?;
-        let lost = extend(&mut unit, fences, now.saturating_add(*lease));
+        let wait = LONGEST_WAIT.min(heartbeat.lease / 8);
+        context.dialect.wait_for_locks(tx, wait).await?;
+        let mut unit = Unit::lock(tx, context, heartbeat.lanes()).await?;
+        let lost = extend(tx, context, &mut unit, &heartbeat.fences, heartbeat.lease).await?;
         unit.store(tx).await?;
-        Ok(lost)
+        let locked = Vec::new();
+        Ok(Extended { lost, locked })
     })
 }
 
-fn extend(unit: &mut Unit, fences: &[Fence], until: i64) -> Vec<Fence> {
+fn free<'c>(tx: &'c mut AnyConnection, context: &'c Context, heartbeat: &'c Heartbeat) -> Step<'c, Extended> {
+    Box::pin(async move {
+        let mut unit = Unit::lock_free(tx, context, heartbeat.lanes()).await?;
+        let is_free = |fence: &Fence| unit.lane(&fence.lane.key()).is_some();
+        let (free, locked): (Vec<Fence>, Vec<Fence>) = heartbeat.fences.iter().cloned().partition(is_free);
+        let lost = extend(tx, context, &mut unit, &free, heartbeat.lease).await?;
+        unit.store(tx).await?;
+        Ok(Extended { lost, locked })
+    })
+}
+
+impl Heartbeat {
+    fn lanes(&self) -> impl Iterator<Item = String> {
+        self.fences.iter().map(|fence| fence.lane.key())
+    }
+}
+
+/// Extends what is running, and returns what is lost.
+async fn extend(
+    tx: &mut AnyConnection,
+    context: &Context,
+    unit: &mut Unit,
+    fences: &[Fence],
+    lease: i64,
+) -> Result<Vec<Fence>, JournalError> {
+    unit.load(tx, fences.iter().map(|fence| fence.job.0)).await?;
+    let now = context.dialect.lease_time(tx, &*context.options.clock).await?;
+    let until = now.saturating_add(lease);
     let mut lost = Vec::new();
     for fence in fences {
         match unit.job(fence.job.0) {
@@ -64,5 +106,5 @@ fn extend(unit: &mut Unit, fences: &[Fence], until: i64) -> Vec<Fence> {
             _ => lost.push(fence.clone()),
         }
     }
-    lost
+    Ok(lost)
 }

@@ -38,8 +38,8 @@ pub struct Options {
     /// Attempts after which a job is a dead letter. Default 50: with the default backoff a target may be away for about
     /// five hours before somebody has to replay what it missed.
     pub max_attempts: u32,
-    /// Lost leases after which a job is a dead letter, since a try of it last came to an end. Default 5: whatever takes
-    /// its host down each time must stop doing so, and a few restarts of the host must not kill a job.
+    /// Lost leases after which a job is a dead letter, since its target was last asked and the host lived. Default 5:
+    /// whatever takes its host down each time must stop doing so, and a few restarts of the host must not kill a job.
     pub max_lapses: u32,
     /// When to try again.
     pub backoff: Backoff,
@@ -162,7 +162,7 @@ impl Journal {
     pub async fn check_writable(&self) -> Result<(), JournalError> {
         match self.engine() {
             Engine::Sqlite => Ok(()),
-            Engine::Postgres => self.write_if(Writer::Operator, (), lock_something, |()| false).await,
+            Engine::Postgres => self.write_if(Writer::Probe, (), lock_something, |()| false).await,
         }
     }
 

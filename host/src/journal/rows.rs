@@ -21,7 +21,7 @@ pub(super) struct JobRow {
     pub(super) run_at: i64,
     /// Claims that were not given back, since it was queued by an event or an operator.
     pub(super) attempts: i64,
-    /// Leases that ran out, since the same.
+    /// Leases that ran out, since its target was last asked and the host lived.
     pub(super) lapses: i64,
     /// Counts every claim and every lost lease. A finish with another number is late.
     pub(super) fence: i64,

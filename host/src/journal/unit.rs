@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use sqlx::AnyConnection;
 use uuid::Uuid;
 
-use super::claim::intents;
+use super::claimed::intents;
 use super::database::Context;
 use super::error::JournalError;
 use super::finish::UNSETTLED_HOLD;
@@ -94,10 +94,27 @@ impl Unit {
         context: &Context,
         lanes: impl IntoIterator<Item = String>,
     ) -> Result<Self, JournalError> {
+        Self::lock_by(tx, context.dialect.for_update(), lanes).await
+    }
+
+    /// Locks those of these lanes that nobody else has locked.
+    pub(super) async fn lock_free(
+        tx: &mut AnyConnection,
+        context: &Context,
+        lanes: impl IntoIterator<Item = String>,
+    ) -> Result<Self, JournalError> {
+        Self::lock_by(tx, context.dialect.for_update_of_free(), lanes).await
+    }
+
+    async fn lock_by(
+        tx: &mut AnyConnection,
+        locking: &'static str,
+        lanes: impl IntoIterator<Item = String>,
+    ) -> Result<Self, JournalError> {
         let keys: Vec<String> = lanes.into_iter().collect::<BTreeSet<_>>().into_iter().collect();
         let before = format!("SELECT {LANE_COLUMNS} FROM lane WHERE id IN");
         // By the database's own order of text, whatever its collation.
-        let after = format!("ORDER BY id {}", context.dialect.for_update());
+        let after = format!("ORDER BY id {locking}");
         let mut unit = Self::default();
         for row in select_in(tx, (&before, &after), &keys, |bind, key| bind.text(key)).await? {
             let lane = LaneRow::from_cells(&mut Cells::of(&row))?;

@@ -173,6 +173,7 @@ impl Sandbox {
     /// Where the component of a digest is kept that was admitted before. What is there is to be checked.
     pub(crate) fn kept(&self, digest: &str) -> Option<PathBuf> {
         let path = self.cache.as_ref()?.component(digest);
+        PluginCache::touch(&path);
         path.exists().then_some(path)
     }
 

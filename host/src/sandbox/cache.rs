@@ -119,7 +119,9 @@ impl PluginCache {
     pub(super) fn keep(&self, digest: &str, bytes: &[u8]) {
         // One that a power cut has left short is written again.
         let is_whole = |file: std::fs::Metadata| file.len() == bytes.len() as u64;
-        if self.component(digest).metadata().is_ok_and(is_whole) {
+        let path = self.component(digest);
+        if path.metadata().is_ok_and(is_whole) {
+            Self::touch(&path);
             return;
         }
         if let Err(error) = self.put(digest, bytes) {
@@ -167,12 +169,29 @@ impl PluginCache {
 
     /// A manifest that is kept, if it is the one of this digest.
     pub(crate) fn manifest(&self, digest: &str) -> Option<Vec<u8>> {
-        let manifest = std::fs::read(self.manifest_path(digest)).ok()?;
+        let path = self.manifest_path(digest);
+        let manifest = std::fs::read(&path).ok()?;
+        Self::touch(&path);
+        Self::touch(&self.pulled_signatures(digest));
         (Plugin::digest_of(&manifest) == digest).then_some(manifest)
     }
 
     fn manifest_path(&self, digest: &str) -> PathBuf {
         self.folder.join(format!("{}.manifest", digits(digest)))
+    }
+
+    /// Notes that somebody is about to use a file, which then counts as new. Best effort: without it, it may have to be made
+    /// or pulled again.
+    pub(super) fn touch(path: &Path) {
+        let now = rustix::fs::Timespec {
+            tv_sec: 0,
+            tv_nsec: rustix::fs::UTIME_NOW,
+        };
+        let times = rustix::fs::Timestamps {
+            last_access: now,
+            last_modification: now,
+        };
+        let _ = rustix::fs::utimensat(rustix::fs::CWD, path, &times, rustix::fs::AtFlags::empty());
     }
 
     /// Where the component of a digest is kept.

@@ -54,7 +54,7 @@ on_both! {
         assert_eq!((lost.id(), job.id()), (id, id));
         let refused = standby.journal.finish(&lost.fence, end(Outcome::Failed), None).await;
         assert_eq!(refused, Err(JournalError::LeaseLost(id)));
-        assert_eq!(standby.journal.heartbeat(std::slice::from_ref(&lost.fence), LEASE).await, Ok(vec![lost.fence]));
+        assert_eq!(standby.beat(std::slice::from_ref(&lost.fence), LEASE).await, vec![lost.fence]);
         assert_eq!(standby.finish(&job.fence, end(Outcome::Closed)).await, Finished::Ended);
     }
 

@@ -39,7 +39,7 @@ on_both! {
             assert!(is_lost(&rig.journal.finish(&late.fence, finish, Some(vec![1])).await, id), "another has it");
         }
         assert!(rig.journal.intend(&late.fence, "1", 0, NO_LIMIT, None).await.is_err());
-        assert_eq!(rig.journal.heartbeat(&[late.fence.clone(), job.fence.clone()], LEASE).await, Ok(vec![late.fence.clone()]));
+        assert_eq!(rig.beat(&[late.fence.clone(), job.fence.clone()], LEASE).await, vec![late.fence.clone()]);
         assert_eq!(rig.finish(&job.fence, end(Outcome::NoAccount)).await, Finished::Ended);
         assert!(is_lost(&rig.journal.finish(&late.fence, end(Outcome::Closed), None).await, id), "it ended");
         let record = rig.journal.job(id).await.expect("a query").expect("the job");
@@ -115,9 +115,9 @@ on_both! {
         rig.finish(&jobs[0].fence, end(Outcome::Closed)).await;
         rig.finish(&jobs[1].fence, release()).await;
         let fences = [jobs[0].fence.clone(), jobs[1].fence.clone()];
-        assert_eq!(rig.journal.heartbeat(&fences, LEASE).await, Ok(vec![]));
+        assert_eq!(rig.beat(&fences, LEASE).await, vec![]);
         rig.claim_one().await;
-        assert_eq!(rig.journal.heartbeat(&fences, LEASE).await, Ok(vec![jobs[1].fence.clone()]), "somebody has it again");
+        assert_eq!(rig.beat(&fences, LEASE).await, vec![jobs[1].fence.clone()], "somebody has it again");
     }
 
     async fn a_rate_limit_stops_the_lane_and_costs_no_attempt(rig: Rig) {

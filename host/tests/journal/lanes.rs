@@ -123,7 +123,7 @@ on_both! {
         assert_eq!(rig.claim(10).await, []);
         assert_eq!(rig.journal.reclaim().await, Ok(vec![]));
         assert_eq!(rig.journal.reconcile().await, Ok(vec![]));
-        assert_eq!(rig.journal.heartbeat(std::slice::from_ref(&job.fence), LEASE).await, Ok(vec![]));
+        assert_eq!(rig.beat(std::slice::from_ref(&job.fence), LEASE).await, vec![]);
         assert_eq!(rig.journal.intend(&job.fence, "1", 0, NO_LIMIT, None).await, Ok(Reservation::Reserved));
         assert_eq!(rig.journal.expire_transcripts(rig.now()).await, Ok(0));
         assert!(changes.next().now_or_never().is_none(), "a dispatcher would claim again, without end");

@@ -162,6 +162,11 @@ fn a_migration_that_waits_for_a_table_holds_up_no_host_that_runs() {
         }
         let id = rig.queue(&lane("acme", "docusign")).await;
         assert_eq!(rig.claim_one().await.id(), id);
+        // The others get the table between its tries.
+        let mut other = sqlx::AnyConnection::connect(&rig.url).await.expect("a connection");
+        let reads = other.execute("SELECT job_id FROM intent");
+        let read = tokio::time::timeout(std::time::Duration::from_secs(60), reads).await;
+        read.expect("it gets its turn").expect("a query");
         assert!(!upgrading.is_finished());
         dump.execute("COMMIT").await.expect("a commit");
         assert_eq!(upgrading.await.expect("no panic"), Ok(()));

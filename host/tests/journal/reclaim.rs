@@ -86,9 +86,8 @@ on_both! {
         rig.queue(&lane("acme", "docusign")).await;
         let jobs = rig.journal.claim("host-1", Duration::from_secs(1), 2).await.expect("a claim");
         // One is kept for long, the other is lost to show that leases were over.
-        let lost = rig.journal.heartbeat(&[jobs[0].fence.clone()], LEASE).await;
-        assert_eq!(lost, Ok(vec![]));
-        assert_eq!(rig.journal.heartbeat(&[jobs[1].fence.clone()], Duration::ZERO).await, Ok(vec![]));
+        assert_eq!(rig.beat(&[jobs[0].fence.clone()], LEASE).await, vec![]);
+        assert_eq!(rig.beat(&[jobs[1].fence.clone()], Duration::ZERO).await, vec![]);
         let reclaimed = loop {
             rig.clock.advance(Duration::from_secs(2));
             let reclaimed = rig.journal.reclaim().await.expect("a reclaim");
@@ -108,7 +107,7 @@ on_both! {
         let job = rig.claim_one().await;
         clock.date.advance(HOUR * 24);
         assert_eq!(rig.journal.reclaim().await, Ok(vec![]));
-        assert_eq!(rig.journal.heartbeat(std::slice::from_ref(&job.fence), LEASE).await, Ok(vec![]));
+        assert_eq!(rig.beat(std::slice::from_ref(&job.fence), LEASE).await, vec![]);
         clock.steady.advance(LEASE - Duration::from_millis(1));
         assert_eq!(rig.journal.reclaim().await, Ok(vec![]));
         clock.steady.advance(Duration::from_secs(1));
@@ -163,7 +162,7 @@ on_both! {
         let job = rig.claim_one().await;
         assert_eq!(rig.journal.intend(&job.fence, "7", 0, NO_LIMIT, None).await, Ok(Reservation::Reserved));
         // Over at once, on SQLite as on PostgreSQL.
-        assert_eq!(rig.journal.heartbeat(std::slice::from_ref(&job.fence), Duration::ZERO).await, Ok(vec![]));
+        assert_eq!(rig.beat(std::slice::from_ref(&job.fence), Duration::ZERO).await, vec![]);
         let reclaimed = loop {
             rig.clock.advance(Duration::from_millis(1));
             let reclaimed = rig.journal.reclaim().await.expect("a reclaim");

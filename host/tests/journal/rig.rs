@@ -137,6 +137,13 @@ impl Rig {
         }
     }
 
+    /// Extends leases, and returns those that are lost. No lane is locked by anybody.
+    pub(crate) async fn beat(&self, fences: &[Fence], lease: Duration) -> Vec<Fence> {
+        let extended = self.journal.heartbeat(fences, lease).await.expect("a heartbeat works");
+        assert_eq!(extended.locked, []);
+        extended.lost
+    }
+
     pub(crate) async fn finish(&self, fence: &Fence, finish: Finish) -> Finished {
         self.journal.finish(fence, finish, None).await.expect("a finish works")
     }

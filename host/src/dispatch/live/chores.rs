@@ -67,15 +67,19 @@ impl Chores {
         if self.left().unpark.is_empty() && !is_hour {
             return;
         }
+        // Before the lanes are read: one that is named meanwhile may have parked meanwhile.
+        let mut unpark = std::mem::take(&mut self.left().unpark);
         let parked: BTreeSet<Lane> = match journal.lanes(None).await {
             Ok(lanes) => lanes
                 .into_iter()
                 .filter(|status| status.parked.is_some())
                 .map(|status| status.lane)
                 .collect(),
-            Err(error) => return tracing::warn!("lanes cannot be read, so none is let go yet: {error}"),
+            Err(error) => {
+                self.left().unpark.append(&mut unpark);
+                return tracing::warn!("lanes cannot be read, so none is let go yet: {error}");
+            }
         };
-        let mut unpark = std::mem::take(&mut self.left().unpark);
         if is_hour {
             self.left().all_at = now + LET_GO_EVERY;
             unpark.extend(parked.iter().filter(|lane| is_ready(lane)).cloned());

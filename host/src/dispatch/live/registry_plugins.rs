@@ -35,7 +35,12 @@ impl RegistryPlugins {
     pub(super) async fn fetch(&self, sandbox: &Sandbox, plugin: &RegistryPlugin) -> Fetched {
         let cell = {
             let mut pulls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(pulls.entry(plugin.to_string()).or_default())
+            let cell = pulls.entry(plugin.to_string()).or_default();
+            let is_gone = |fetched: &Fetched| fetched.as_ref().is_ok_and(|kept| !kept.component.exists());
+            if cell.get().is_some_and(is_gone) {
+                *cell = Arc::default();
+            }
+            Arc::clone(cell)
         };
         let fetched = cell.get_or_init(|| fetch(sandbox, plugin)).await.clone();
         fetched.map_err(|text| format!("cannot pull {plugin}: {text}"))

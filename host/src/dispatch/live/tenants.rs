@@ -31,10 +31,6 @@ use crate::tenant::HostConfig;
 /// taking them away for a moment.
 const ABSENT_FOR: Duration = Duration::from_secs(10);
 
-/// How often what nobody uses is looked for in the folder of compiled plugins: every minute. In that time a tenant can
-/// pull some gigabytes.
-const SWEEP_EVERY: Duration = Duration::from_secs(60);
-
 /// All tenants that are live.
 #[derive(Debug)]
 pub struct LiveTenants {
@@ -46,7 +42,6 @@ pub struct LiveTenants {
     pub(super) live: ArcSwap<Live>,
     loads: Mutex<Loads>,
     chores: Chores,
-    swept: Mutex<Instant>,
 }
 
 #[derive(Debug, Clone)]
@@ -87,7 +82,6 @@ impl LiveTenants {
             }),
             loads: Mutex::default(),
             chores: Chores::new(),
-            swept: Mutex::new(Instant::now()),
         }
     }
 
@@ -152,7 +146,6 @@ impl LiveTenants {
             Ok(found) => found,
             Err(without) => return Err(self.go_on_without(&before, *without)),
         };
-        self.sweep().await;
         if is_quiet(&before, &found) && loads.is_empty() {
             return Ok(());
         }
@@ -199,43 +192,32 @@ impl LiveTenants {
     /// Does what the files ask of the journal: lanes that may run again, caps, and tenants whose jobs are done.
     pub async fn settle(&self) {
         self.chores.run(&self.journal, |lane| self.is_ready(lane)).await;
-        let draining: Vec<String> = {
+        let draining: Vec<(String, Arc<LiveTenant>)> = {
             let live = self.live.load();
             let draining = live.tenants.iter().filter(|(_, live)| live.draining);
-            draining.map(|(name, _)| name.clone()).collect()
+            draining.map(|(name, live)| (name.clone(), Arc::clone(live))).collect()
         };
-        let mut done = Vec::new();
-        for name in draining {
+        for (name, live) in draining {
             if self.is_done(&name).await {
-                done.push(name);
+                self.forget(&name, &live).await;
             }
-        }
-        if !done.is_empty() {
-            self.forget(&done).await;
         }
     }
 
-    /// Forgets tenants whose jobs are done, unless their files have come back meanwhile.
-    async fn forget(&self, done: &[String]) {
+    /// Forgets a tenant whose jobs are done, unless its file has come back meanwhile.
+    async fn forget(&self, name: &str, done: &Arc<LiveTenant>) {
         let _one_at_a_time = self.loads.lock().await;
         let mut next = Live::clone(&self.live.load_full());
-        for name in done {
-            if next.tenants.get(name).is_some_and(|live| live.draining) {
-                tracing::info!(tenant = name, "its file is gone and its jobs are done");
-                next.tenants.remove(name);
-                next.absent.remove(name);
-            }
+        if next.tenants.get(name).is_some_and(|live| Arc::ptr_eq(live, done)) {
+            tracing::info!(tenant = name, "its file is gone and its jobs are done");
+            next.tenants.remove(name);
+            next.absent.remove(name);
+            self.live.store(Arc::new(next));
         }
-        self.live.store(Arc::new(next));
     }
 
-    /// Deletes plugins that nobody uses, now and then.
-    async fn sweep(&self) {
-        let mut swept = self.swept.lock().await;
-        if swept.elapsed() < SWEEP_EVERY {
-            return;
-        }
-        *swept = Instant::now();
+    /// Deletes plugins that nobody uses, where they are too many.
+    pub async fn sweep(&self) {
         let (runtime, live) = (Arc::clone(&self.runtime), self.live.load_full());
         if let Err(error) = tokio::task::spawn_blocking(move || runtime.sweep(&live.tenants)).await {
             tracing::error!("looking for plugins that nobody uses failed: {error}");

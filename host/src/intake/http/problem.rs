@@ -2,9 +2,9 @@
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
 
 use crate::journal::JournalError;
+use crate::problem_details::problem_details;
 
 /// Seconds after which to try again where the journal is busy. A group commit takes milliseconds.
 const AFTER_BUSY: u64 = 1;
@@ -63,15 +63,8 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let title = self.status.canonical_reason().unwrap_or("Error");
-        let body = json!({ "title": title, "status": self.status.as_u16(), "detail": self.detail });
-        let mut response = (self.status, body.to_string()).into_response();
+        let mut response = problem_details(self.status, &self.detail);
         let headers = response.headers_mut();
-        headers.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/problem+json"),
-        );
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if self.status == StatusCode::UNAUTHORIZED {
             for scheme in ["Bearer realm=\"exeunt\"", "Basic realm=\"exeunt\""] {
                 headers.append(header::WWW_AUTHENTICATE, HeaderValue::from_static(scheme));

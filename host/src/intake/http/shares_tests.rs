@@ -11,7 +11,9 @@ use super::IntakeLimits;
 use super::events::judge;
 use super::limits::INLINE_BYTES;
 use super::router;
-use super::testing::{ACME, House, NEW, events, native_change, open_source, read_reply, request};
+use super::testing::{
+    ACME, House, NEW, SIGN_NEW, events, native_change, open_source, read_reply, request, seconds_from_now, send_signed,
+};
 
 /// A source whose filter compares each value with each other.
 const LABORIOUS: &str = "kind = 'webhook'\nauth = { bearer = 'file:new' }\nfilter = '$.a[?count($.a[?@ == 1]) > 0]'\n\
@@ -79,4 +81,45 @@ async fn who_waits_to_be_judged_waits_behind_its_own_and_not_for_ever() {
     let _all = Arc::clone(&shared.judges).acquire_many_owned(2).await.unwrap();
     let late = judge(&shared, &other, &plain, body(over).await).await.unwrap_err();
     assert_eq!(late.status, StatusCode::SERVICE_UNAVAILABLE);
+}
+
+#[tokio::test]
+async fn bodies_of_all_tenants_have_their_room_together() {
+    let (ann, bob) = (native_change("ann"), native_change("bob"));
+    let limits = IntakeLimits {
+        // Of the first nearly all has come when the second comes, which then has a byte too little.
+        buffered_bytes: ann.to_string().len() - 1 + bob.to_string().len() - 1,
+        ..IntakeLimits::default()
+    };
+    let house = House::with(limits).await;
+    let bearer = format!("Bearer {NEW}");
+    let bytes = request(&events("hr"), &[("authorization", &bearer)], ann.to_string().as_bytes());
+    let mut first = TcpStream::connect(house.address).await.unwrap();
+    first.write_all(&bytes[..bytes.len() - 1]).await.unwrap();
+    let refused = loop {
+        let reply = house.event("hr", &bob).await;
+        if reply.status != 200 {
+            break reply;
+        }
+    };
+    assert!(refused.problem(503).contains("too many large bodies"), "{refused:?}");
+    first.write_all(&bytes[bytes.len() - 1..]).await.unwrap();
+    assert_eq!(read_reply(&mut first).await.status, 200);
+    assert_eq!(house.event("hr", &bob).await.status, 200);
+}
+
+/// A sixteenth of the room is one stranger's.
+#[tokio::test]
+async fn bodies_that_claim_to_be_signed_have_a_smaller_room() {
+    let leaver = serde_json::json!({"type": "left", "email": "ann@acme.example"});
+    let whole = 16 * leaver.to_string().len();
+    for (unproven_bytes, status) in [(whole - 1, 503), (whole, 202)] {
+        let house = House::with(IntakeLimits {
+            unproven_bytes,
+            ..IntakeLimits::default()
+        })
+        .await;
+        let reply = send_signed(&house, SIGN_NEW, "msg_1", seconds_from_now(0), &leaver).await;
+        assert_eq!(reply.status, status, "{reply:?}");
+    }
 }

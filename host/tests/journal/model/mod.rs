@@ -115,7 +115,7 @@ async fn apply(rig: &Rig, model: &mut Model, step: &Step) {
         }
         Step::Heartbeat => {
             let fences: Vec<_> = model.claims.iter().map(|claim| claim.fence.clone()).collect();
-            let lost = rig.journal.heartbeat(&fences, LEASE).await.expect("a heartbeat");
+            let lost = rig.beat(&fences, LEASE).await;
             // What was put down and not claimed since is not lost.
             let moved_on = |index: &usize| model.jobs[&model.claims[*index].id()].fence != model.fences[*index];
             let dropped = (0..model.claims.len()).filter(moved_on);

@@ -165,7 +165,11 @@ async fn a_host_whose_database_only_reads_is_not_ready_and_comes_back_by_itself(
     let is_ready = async || client.get("/readyz").await.expect("an answer").0 == 200;
     assert!(is_ready().await);
     tokio::task::block_in_place(|| database.only_reads(true));
-    crate::until("the balancer is told", async || !is_ready().await).await;
+    crate::until("the balancer is told", async || {
+        let (status, said) = client.get("/readyz").await.expect("an answer");
+        status == 503 && said["journal"] == "read only"
+    })
+    .await;
     let event = end_to_end::event("ann@acme.example");
     assert_eq!(client.event("acme", &event).await.expect("an answer").0, 503);
     tokio::task::block_in_place(|| database.only_reads(false));

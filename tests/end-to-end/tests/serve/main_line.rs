@@ -233,6 +233,8 @@ async fn a_second_process_on_one_sqlite_file_is_turned_away() {
 async fn the_numbers_that_rules_ask_for_are_there() {
     let house = House::sqlite().await;
     let _ = house.world.user("ann@acme.example");
+    let slow = Fault::new(FaultKind::Latency { ms: 300 }).on(Origin::Esign);
+    house.world.simulator.fault(slow.forever());
     let (host, client) = begin(&house).await;
     let event = client.accepted("acme", &end_to_end::event("ann@acme.example")).await;
     client.job_is(&event, "closed").await;
@@ -243,7 +245,9 @@ async fn the_numbers_that_rules_ask_for_are_there() {
         "exeunt_tokens_minted_total{tenant=\"acme\",connector=\"docusign\",result=\"minted\"} 1",
         "exeunt_accept_seconds_count 1",
         "exeunt_accept_to_verified_seconds_bucket{outcome=\"closed\",le=\"+Inf\"} 1",
+        "exeunt_accept_to_verified_seconds_bucket{outcome=\"closed\",le=\"0.25\"} 0",
         "exeunt_verb_seconds_count{verb=\"close\"} 1",
+        "exeunt_sandbox_seconds_count{verb=\"close\"} 1",
         "exeunt_lane_jobs{",
         "exeunt_lane_oldest_seconds",
         "exeunt_lane_parked{",
@@ -263,5 +267,18 @@ async fn the_numbers_that_rules_ask_for_are_there() {
         missing.is_empty()
     })
     .await;
+    // It was searched for, closed and read, and each took the target's time, which is none of the sandbox.
+    let text = client.see("/metrics").await;
+    let value = |series: &str| -> f64 {
+        let mut lines = text.as_str().expect("text").lines();
+        let value = lines.find_map(|line| line.strip_prefix(series));
+        value.expect(series).trim().parse().expect("a number")
+    };
+    assert!(value("exeunt_accept_to_verified_seconds_sum{outcome=\"closed\"}") >= 0.9);
+    let (verb, sandbox) = (
+        value("exeunt_verb_seconds_sum{verb=\"close\"}"),
+        value("exeunt_sandbox_seconds_sum{verb=\"close\"}"),
+    );
+    assert!(verb >= 0.3 && sandbox < verb - 0.29, "{sandbox} of {verb}");
     host.stop().await;
 }
