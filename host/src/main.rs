@@ -31,7 +31,7 @@ fn main() -> ExitCode {
         Ok(exit) => exit.into(),
         Err(error) => {
             eprintln!("error: {error:#}");
-            Exit::Usage.into()
+            Exit::of(&error).into()
         }
     }
 }

@@ -107,6 +107,8 @@ async fn check_connector(connector: &Connector) -> anyhow::Result<Exit> {
     };
     if connector.mode == Mode::DryRun {
         say("           mode is dry-run: nothing will be closed until the file says mode = \"enforce\"")?;
+    } else {
+        say("           mode is enforce: leavers' accounts are closed")?;
     }
     Ok(exit)
 }

@@ -173,10 +173,10 @@ impl Client {
         if status == StatusCode::UNAUTHORIZED {
             let _ = write!(said, "; it came from --token-file, or else from {TOKEN_VARIABLE}");
         }
-        if status.is_client_error() {
+        if status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS {
             return Err(Refused(said).into());
         }
-        bail!(said);
+        Err(Unfinished(said).into())
     }
 
     async fn send(
@@ -243,7 +243,10 @@ fn no_answer(error: reqwest::Error, server: &Url) -> anyhow::Error {
         None if server.scheme() == "http" && is_no_http(&error) => {
             format!("{server} does not answer in HTTP; write https:// where `exeunt serve` has a certificate")
         }
-        None => format!("no answer from {server}; is `exeunt serve` running there?"),
+        None => {
+            let advice = format!("no answer from {server}; is `exeunt serve` running there?");
+            return anyhow::Error::new(error).context(Unfinished(advice));
+        }
     };
     anyhow::Error::new(error).context(advice)
 }
@@ -258,6 +261,11 @@ fn is_no_http(error: &reqwest::Error) -> bool {
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct Refused(String);
+
+/// A request, or some of several, that may go well later as it is.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Unfinished(pub(super) String);
 
 /// Whether nothing was done after this error: the server said no, or was never reached. After an answer that got lost,
 /// cannot be read, or says that the server failed, it may have been.
@@ -283,6 +291,7 @@ pub(super) fn read<T: DeserializeOwned>(answer: Value) -> anyhow::Result<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::Exit;
 
     #[test]
     fn a_token_does_not_leave_the_machine_in_clear_by_accident() {
@@ -321,6 +330,11 @@ mod tests {
     fn only_a_refusal_says_that_nothing_was_done() {
         let token = SecretString::from("exeunt_x");
         let client = Client::new("http://127.0.0.1:1".parse().unwrap(), &token, None).unwrap();
+        let exit = |status| Exit::of(&client.accept(status, Value::Null).unwrap_err());
+        assert_eq!(exit(StatusCode::CONFLICT), Exit::Usage);
+        for later in [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE] {
+            assert_eq!(exit(later), Exit::Problem);
+        }
         let refused = |status| was_refused(&client.accept(status, Value::Null).unwrap_err());
         assert!(refused(StatusCode::FORBIDDEN) && refused(StatusCode::CONFLICT));
         assert!(!refused(StatusCode::INTERNAL_SERVER_ERROR) && !refused(StatusCode::GATEWAY_TIMEOUT));

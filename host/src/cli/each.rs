@@ -1,6 +1,8 @@
 //! The same request for one id after another.
 
-use super::client::{Refused, was_refused};
+use anyhow::bail;
+
+use super::client::{Refused, Unfinished, was_refused};
 use super::table::show;
 use crate::text::printable;
 
@@ -18,6 +20,7 @@ pub(super) async fn each(
     ask: impl AsyncFn(&str) -> anyhow::Result<String>,
 ) -> anyhow::Result<String> {
     let (mut done, mut failed) = (String::new(), Vec::new());
+    let mut is_all_refused = true;
     for (number, id) in ids.iter().enumerate() {
         let error = match ask(id).await {
             Ok(line) => {
@@ -33,6 +36,7 @@ pub(super) async fn each(
             failed.push(format!("{what} {id} {}: {error:#}", lost(&id)));
         }
         if !error.is::<Refused>() {
+            is_all_refused = false;
             let rest = ids.iter().skip(number + 1);
             failed.extend(rest.map(|id| format!("{what} {} was not tried", printable(id))));
             break;
@@ -50,5 +54,9 @@ pub(super) async fn each(
     if let Err(error) = show(&done) {
         failed.push(format!("{error:#}"));
     }
-    anyhow::bail!(failed.join("\n"))
+    let failed = failed.join("\n");
+    if is_all_refused && done.is_empty() {
+        bail!(failed);
+    }
+    Err(Unfinished(failed).into())
 }

@@ -10,7 +10,7 @@ use super::client::{Client, ServerArgs, read};
 use super::each::each;
 use super::jobs::{pretty, who};
 use super::page::{PageArgs, more};
-use super::table::{show, table};
+use super::table::{moment, show, table};
 use crate::console::EventPage;
 use crate::text::printable;
 
@@ -87,7 +87,7 @@ impl List {
         let rows = page.events.iter().map(|event| {
             [
                 event.id.to_string(),
-                event.received_at.strftime("%Y-%m-%d %H:%M:%SZ").to_string(),
+                moment(event.received_at),
                 format!("{}/{}", event.tenant, event.source),
                 event.decision.clone(),
                 who(event.person.as_ref()),

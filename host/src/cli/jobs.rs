@@ -12,7 +12,7 @@ use super::Exit;
 use super::client::{Client, ServerArgs, read};
 use super::each::each;
 use super::page::{PageArgs, more};
-use super::table::{or_dash, show, table};
+use super::table::{moment, or_dash, show, table};
 use super::timeline;
 use crate::console::{JobDetail, JobPage, JobView, Released};
 use crate::text::{is_odd, printable};
@@ -176,14 +176,13 @@ impl List {
         let page: JobPage = read(answer)?;
         let rows = page.jobs.iter().map(|job| {
             let lane = format!("{}/{}", job.tenant, job.connector);
-            let received = job.received_at.strftime("%Y-%m-%d %H:%M:%SZ").to_string();
             [
                 job.id.to_string(),
-                received,
+                moment(job.received_at),
                 lane,
                 who(job.person.as_ref()),
                 state(job),
-                or_dash(job.reason.as_ref()),
+                reason(job),
             ]
         });
         let text = table(["JOB", "RECEIVED", "CONNECTOR", "PERSON", "STATE", "REASON"], rows);
@@ -309,7 +308,7 @@ fn describe(detail: &JobDetail) -> anyhow::Result<String> {
         ("received", job.received_at.to_string()),
         ("person", who(job.person.as_ref())),
         ("state", state(job)),
-        ("reason", or_dash(job.reason.as_ref())),
+        ("reason", reason(job)),
         (
             "tries",
             format!("{}, and {} leases that ran out", job.attempts, job.lapses),
@@ -317,6 +316,9 @@ fn describe(detail: &JobDetail) -> anyhow::Result<String> {
     ];
     for (what, value) in lines {
         let _ = writeln!(text, "{what:<10} {}", printable(&value));
+    }
+    if let Some(command) = to_go_on(job) {
+        let _ = writeln!(text, "to go on   {command}");
     }
     for try_ in &detail.history {
         let words = format!("{} on {}: {}", try_.result, try_.owner, try_.reason);
@@ -352,9 +354,28 @@ fn state(job: &JobView) -> String {
     match (&job.outcome, &job.why, job.until) {
         (Some(outcome), ..) if job.dead => format!("{outcome} (given up)"),
         (Some(outcome), ..) => outcome.clone(),
-        (None, _, Some(until)) if job.state == "parked" => format!("parked until {}", until.strftime("%H:%M:%SZ")),
+        (None, _, Some(until)) if job.state == "parked" => format!("parked until {}", moment(until)),
         (None, Some(why), _) if job.state == "held" => format!("held ({why})"),
         _ => job.state.clone(),
+    }
+}
+
+/// Why it stands as it does: its own reason, or that of its connector, which rests or is parked.
+fn reason(job: &JobView) -> String {
+    let of_connector = job.why.as_ref().filter(|_| job.state == "parked");
+    or_dash(job.reason.as_ref().or(of_connector))
+}
+
+/// The command that lets a job go on which waits for somebody to decide.
+fn to_go_on(job: &JobView) -> Option<String> {
+    let (tenant, connector) = (&job.tenant, &job.connector);
+    match (job.state.as_str(), job.why.as_deref()?) {
+        ("held", "breaker") => Some(format!("exeunt breaker release {tenant} {connector} --reason …")),
+        ("held", _) => Some(format!("exeunt jobs release {} --reason …", job.id)),
+        ("parked", _) if job.until.is_none() => Some(format!(
+            "exeunt resume {tenant} {connector} --reason …, once what it says is mended"
+        )),
+        _ => None,
     }
 }
 

@@ -80,12 +80,38 @@ async fn a_job_is_shown_with_its_history() {
 }
 
 #[tokio::test]
+async fn a_job_that_waits_with_its_connector_says_what_for() {
+    let stand = Stand::new().await;
+    let id = stand
+        .leaver("acme", "a@acme.example", NewState::Queued)
+        .await
+        .to_string();
+    let other = stand
+        .leaver("acme", "b@acme.example", NewState::Queued)
+        .await
+        .to_string();
+    let job = stand.claim().await;
+    let reason = "consent is missing".to_owned();
+    let park = crate::journal::Finish::Park { reason };
+    stand.journal.finish(&job.fence, park, None).await.unwrap();
+    for id in [id, other] {
+        let shown = print(&stand, "ops", &["show", &id]).await.unwrap();
+        assert!(shown.contains("reason     consent is missing"), "{shown}");
+        assert!(shown.contains("to go on   exeunt resume acme docusign"), "{shown}");
+    }
+}
+
+#[tokio::test]
 async fn acts_say_where_the_job_is_now_and_refusals_say_why() {
     let stand = Stand::new().await;
     let id = stand.leaver("acme", "a@acme.example", held()).await.to_string();
+    let shown = print(&stand, "ops", &["show", &id]).await.unwrap();
+    let command = format!("to go on   exeunt jobs release {id} --reason …\n");
+    assert!(shown.contains(&command), "{shown}");
     let error = print(&stand, "ops", &["release", &id, "--reason", "x"])
         .await
         .unwrap_err();
+    assert_eq!(Exit::of(&error), Exit::Usage);
     let error = format!("{error:#}");
     assert!(
         error.contains("was left as it is") && error.contains("403") && error.contains("`approve`"),
@@ -120,7 +146,9 @@ async fn one_that_is_refused_keeps_no_other_from_its_turn() {
         ids.push(stand.leaver("acme", person, held()).await.to_string());
     }
     let words = ["cancel", &ids[0], "nonsense", "..", &ids[1], "--reason", "x"];
-    let error = format!("{:#}", print(&stand, "ops", &words).await.unwrap_err());
+    let error = print(&stand, "ops", &words).await.unwrap_err();
+    assert_eq!(Exit::of(&error), Exit::Problem, "some of it was done");
+    let error = format!("{error:#}");
     let lines: Vec<&str> = error.lines().collect();
     assert_eq!(lines[0], "2 of 4 were not done, as far as is known", "{error}");
     assert!(

@@ -5,7 +5,7 @@ use clap::Args;
 use super::Exit;
 use super::client::{Client, ServerArgs, read};
 use super::jobs::pretty;
-use super::table::{show, table, whole_table};
+use super::table::{moment, show, table, whole_table};
 use crate::console::{LaneView, Lanes as Answer};
 
 /// Shows what waits at each connector, and what is paused, parked or withheld.
@@ -57,7 +57,7 @@ impl Lanes {
                 } else {
                     scope
                 };
-                [scope, pause.at.to_string(), pause.actor, pause.reason]
+                [scope, moment(pause.at), pause.actor, pause.reason]
             });
             text = format!("{text}\n{}", table(["PAUSED", "SINCE", "BY", "REASON"], rows));
         }
@@ -67,18 +67,21 @@ impl Lanes {
 
 fn note(lane: &LaneView) -> String {
     let parked = lane.parked.as_ref().map(|parked| format!("parked: {}", parked.why));
-    let breaker = lane
-        .breaker
-        .as_ref()
-        .map(|breaker| format!("breaker open: {}", breaker.why));
+    let (tenant, connector) = (&lane.tenant, &lane.connector);
+    let breaker = lane.breaker.as_ref().map(|breaker| {
+        format!(
+            "breaker open: {}; `exeunt breaker release {tenant} {connector} --reason …` lets them go on",
+            breaker.why
+        )
+    });
     let resting = lane
         .resting
         .as_ref()
-        .map(|rest| format!("rests until {}: {}", rest.until, rest.why));
+        .map(|rest| format!("rests until {}: {}", moment(rest.until), rest.why));
     let notes: Vec<_> = [parked, breaker, resting].into_iter().flatten().collect();
     match lane.next_try {
         // What stands still tries nothing.
-        Some(at) if notes.is_empty() => format!("next try at {at}"),
+        Some(at) if notes.is_empty() => format!("next try at {}", moment(at)),
         _ => notes.join("; "),
     }
 }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use clap::Args;
+use jiff::Timestamp;
 use reqwest::StatusCode;
 use reqwest::header::HeaderName;
 use serde::Deserialize;
@@ -12,7 +13,7 @@ use serde_json::{Value, json};
 use super::Exit;
 use super::client::{Client, ServerArgs, read};
 use super::jobs::pretty;
-use super::table::{show, whole_table};
+use super::table::{moment, show, whole_table};
 use crate::text::printable;
 
 /// Reports a leaver to the server.
@@ -81,6 +82,8 @@ struct Job {
     state: String,
     outcome: Option<String>,
     reason: Option<String>,
+    #[serde(default)]
+    until: Option<Timestamp>,
 }
 
 impl Leaver {
@@ -153,6 +156,7 @@ fn waited(status: StatusCode, answer: &Answer) -> Exit {
     let of_job = |job: &Job| match (job.state.as_str(), job.outcome.as_deref()) {
         (_, Some("closed" | "already_closed" | "no_account" | "planned")) => Exit::Success,
         ("held", _) | (_, Some("refused" | "cancelled")) => Exit::Withheld,
+        ("parked", None) if job.until.is_some() => Exit::Problem,
         ("parked", _) | (_, Some(_)) => Exit::Failed,
         _ => Exit::Problem,
     };
@@ -176,7 +180,10 @@ fn describe(answer: &Answer) -> String {
     }
     if !answer.jobs.is_empty() {
         let rows = answer.jobs.iter().map(|job| {
-            let state = job.outcome.as_ref().unwrap_or(&job.state).clone();
+            let state = match job.until {
+                Some(until) => format!("parked until {}", moment(until)),
+                None => job.outcome.as_ref().unwrap_or(&job.state).clone(),
+            };
             let reason = job.reason.clone().unwrap_or_default();
             [job.connector.clone(), job.id.clone(), state, reason]
         });

@@ -104,6 +104,12 @@ async fn after_a_wait_the_worst_job_decides_the_exit_code() {
         assert_eq!(exit, expected, "{jobs:?}: {text}");
         assert_eq!(text.contains("docusign"), !jobs.is_empty(), "{text}");
     }
+    // It goes on by itself.
+    let mut rests = with_jobs(&[("parked", None)]);
+    rests["jobs"][0]["until"] = json!("2026-01-02T03:04:05Z");
+    let (text, exit) = report(&["--email", "a", "--wait"], 202, rests).await.unwrap();
+    assert_eq!(exit, Exit::Problem);
+    assert!(text.contains("parked until 2026-01-02 03:04:05Z"), "{text}");
     let (_, exit) = report(&["--email", "a"], 202, with_jobs(&[("held", None)]))
         .await
         .unwrap();

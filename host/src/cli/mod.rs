@@ -101,6 +101,18 @@ pub enum Exit {
     Failed = 4,
 }
 
+impl Exit {
+    /// How a command ends with an error: [`Exit::Problem`] where the same may go well later, or some of it was done.
+    #[must_use]
+    pub fn of(error: &anyhow::Error) -> Self {
+        if error.is::<client::Unfinished>() {
+            Self::Problem
+        } else {
+            Self::Usage
+        }
+    }
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit as u8)
@@ -111,7 +123,7 @@ impl From<Exit> for ExitCode {
 ///
 /// # Errors
 ///
-/// What the operator has to change; the process ends with [`Exit::Usage`].
+/// What the operator has to change, or to repeat; the process ends as [`Exit::of`] says.
 pub async fn main(cli: Cli) -> anyhow::Result<Exit> {
     // Before anything secret is read.
     core_dumps::off()?;

@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::io::{self, ErrorKind, Write as _};
 
 use anyhow::Context as _;
+use jiff::Timestamp;
 
 use super::Exit;
 use crate::text::printable;
@@ -42,6 +43,11 @@ fn columns<const N: usize>(head: [&str; N], rows: impl Iterator<Item = [String; 
         text.push('\n');
     }
     text
+}
+
+/// A time as all tables show it.
+pub(super) fn moment(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
 }
 
 /// Writes a command's result.

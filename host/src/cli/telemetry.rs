@@ -56,7 +56,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// For all commands but `serve`: plain lines on standard error, warnings and up.
 pub(super) fn commands() -> anyhow::Result<()> {
-    start(is_json_by_environment(), None)
+    start(is_json_by_environment()?, None)
 }
 
 /// For `serve`: what its file says. The exporter is one of the service's parts.
@@ -69,11 +69,15 @@ pub(super) fn serve(
         .otlp
         .as_ref()
         .map(|collector| Traces::to(collector, parts, stopped));
-    start(config.json_logs || is_json_by_environment(), traces.transpose()?)
+    start(config.json_logs || is_json_by_environment()?, traces.transpose()?)
 }
 
-fn is_json_by_environment() -> bool {
-    std::env::var_os("EXEUNT_LOG_FORMAT").is_some_and(|format| format == "json")
+fn is_json_by_environment() -> anyhow::Result<bool> {
+    match std::env::var("EXEUNT_LOG_FORMAT").unwrap_or_default().trim() {
+        "" | "text" => Ok(false),
+        "json" => Ok(true),
+        other => bail!("EXEUNT_LOG_FORMAT is `{other}`; write json, or text"),
+    }
 }
 
 fn start(json: bool, traces: Option<Traces>) -> anyhow::Result<()> {

@@ -12,7 +12,7 @@ use super::access::Caller;
 use super::body::{Body, Id, Reason};
 use super::lane_view::Released;
 use super::lanes::{check_empty, check_known};
-use super::list::{JobQuery, lane, query_text};
+use super::list::{JobQuery, known_hold, lane, query_text};
 use super::problem::Problem;
 use super::router::Shared;
 use super::view::{JobDetail, JobPage};
@@ -142,7 +142,7 @@ pub(super) async fn release_held(
     let filter = HeldFilter {
         tenant,
         lane,
-        why: wanted.why,
+        why: wanted.why.map(known_hold).transpose()?,
     };
     if filter.why.as_deref().is_none_or(|why| why == BREAKER_HOLD) {
         refuse_open_breaker(&shared, filter.tenant.as_deref(), filter.lane.as_ref()).await?;
@@ -159,7 +159,16 @@ pub(super) async fn release_held(
             check_known(&shared, &scope).await?;
         }
     }
-    tracing::info!(actor = caller.name(), ?filter, released, "held jobs were released");
+    let (tenant, why) = (filter.tenant.as_deref(), filter.why.as_deref());
+    let connector = filter.lane.as_ref().map(Lane::connector);
+    tracing::info!(
+        actor = caller.name(),
+        tenant,
+        connector,
+        why,
+        released,
+        "held jobs were released"
+    );
     Ok(Json(Released { released }))
 }
 

@@ -9,7 +9,11 @@ use super::access::Caller;
 use super::problem::Problem;
 use super::router::Shared;
 use super::view::{JobPage, JobView, state_word};
-use crate::journal::{EventId, JobFilter, JobId, Lane, Listed, MAX_PAGE, Outcome, Page, Scope, State};
+use crate::dispatch::{HOLD_ADMINISTRATOR, HOLD_SEVERAL};
+use crate::intake::{AGE_HOLD, OLD_HOLD, SAMPLE_HOLD};
+use crate::journal::{
+    BREAKER_HOLD, EventId, JobFilter, JobId, Lane, Listed, MAX_PAGE, Outcome, Page, Scope, State, UNSETTLED_HOLD,
+};
 use crate::tenant::did_you_mean;
 
 /// Most looks at the journal for one page of an answer. A look may end before the page is full: the journal does not tell
@@ -110,7 +114,7 @@ impl JobQuery {
             state: state.map(journal_state),
             outcome,
             dead,
-            why: written.why,
+            why: written.why.map(known_hold).transpose()?,
             person: written.person,
             tenant,
         };
@@ -231,6 +235,28 @@ fn parse_outcome(text: &str) -> Result<Outcome, Problem> {
     let known = Outcome::ALL.iter().map(|outcome| outcome.as_str());
     text.parse()
         .map_err(|_| Problem::invalid(format!("unknown `outcome`; {}", did_you_mean(text, known))))
+}
+
+/// The words for which jobs are held.
+const HOLDS: [&str; 7] = [
+    HOLD_ADMINISTRATOR,
+    HOLD_SEVERAL,
+    OLD_HOLD,
+    AGE_HOLD,
+    SAMPLE_HOLD,
+    UNSETTLED_HOLD,
+    BREAKER_HOLD,
+];
+
+/// One of them. A mistyped one would fit nothing, and look as if nothing were held.
+pub(super) fn known_hold(why: String) -> Result<String, Problem> {
+    if HOLDS.contains(&why.as_str()) {
+        return Ok(why);
+    }
+    Err(Problem::invalid(format!(
+        "unknown `why`; {}",
+        did_you_mean(&why, HOLDS.into_iter())
+    )))
 }
 
 fn parse_cursor(text: &str) -> Result<JobId, Problem> {

@@ -3,13 +3,13 @@
 use super::gate::Gate;
 use super::live::Connector;
 use super::stop::Stop;
-use crate::intake;
+use crate::intake::{self, folded_address};
 use crate::sandbox::{Account, Fault, Standing};
 
 /// Why an administrator's account is held.
-const HOLD_ADMINISTRATOR: &str = "administrator";
+pub const HOLD_ADMINISTRATOR: &str = "administrator";
 /// Why several open accounts are held.
-const HOLD_SEVERAL: &str = "several-accounts";
+pub const HOLD_SEVERAL: &str = "several-accounts";
 
 /// Checks what was found against policy.
 ///
@@ -127,21 +127,8 @@ pub(super) fn recheck(person: &intake::Person, accounts: &[Account]) -> Result<(
     Ok(())
 }
 
-/// Addresses are compared without case in both parts, as DocuSign and SailPoint treat them, and in nothing else: a
-/// plus-tag or a dot makes another address.
-///
-/// A letter outside ASCII never equals one inside: Unicode lower-cases the Kelvin sign to `k`, which would let one
-/// person's address name another's account.
 fn same_address(one: &str, other: &str) -> bool {
-    let (mut one, mut other) = (one.trim().chars(), other.trim().chars());
-    loop {
-        match (one.next(), other.next()) {
-            (None, None) => return true,
-            (Some(a), Some(b)) if a.eq_ignore_ascii_case(&b) => {}
-            (Some(a), Some(b)) if !a.is_ascii() && !b.is_ascii() && a.to_lowercase().eq(b.to_lowercase()) => {}
-            _ => return false,
-        }
-    }
+    folded_address(one) == folded_address(other)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! before its lease does where nothing was heard from the database: a host that is cut off must not close accounts that
 //! another host has taken over by then.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -125,8 +125,9 @@ impl Leases {
             Ok(extended) => extended,
             Err(error) => return tracing::error!("cannot extend leases: {error}"),
         };
-        for fence in &extended.locked {
-            tracing::error!(lane = %fence.lane(), job = %fence.job(), "cannot extend a lease: somebody has locked the lane");
+        let locked: BTreeSet<_> = extended.locked.iter().map(Fence::lane).collect();
+        for lane in locked {
+            tracing::error!(%lane, "cannot extend leases: somebody has locked the lane in the database");
         }
         let mut held = self.held();
         for task in tasks {

@@ -22,6 +22,7 @@ mod worker;
 
 pub use ask::{Asked, ask, by_hand};
 pub use gate::Gate;
+pub use guard::{HOLD_ADMINISTRATOR, HOLD_SEVERAL};
 pub use job::run_job;
 pub use live::{Connector, History, LiveTenant, LiveTenants, Lookup, Ran, Runtime};
 pub use probe::{Probe, probe};

@@ -7,13 +7,13 @@
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::person::Person;
+use super::person::{Person, folded_address};
 use super::sailpoint::Event;
 
 /// The content of a SailPoint event.
 ///
 /// SHA-256 of the canonical JSON of `["sailpoint/1", type, source.id, account.id, identity.id, person, changes]`. `type`
-/// is the event's own word for what it is; `person` is `[id, target_id, email]` as mapped, the address in lower case;
+/// is the event's own word for what it is; `person` is `[id, target_id, email]` as mapped, the address as it is compared;
 /// `changes` are `[attribute, [new values]]`, sorted. Missing ids are null. Old values, names, owners and entitlements
 /// are left out: they say nothing about who leaves which account.
 pub(super) fn of_sailpoint(event: &Event<'_>, whole: &Value, person: &Person) -> [u8; 32] {
@@ -24,7 +24,7 @@ pub(super) fn of_sailpoint(event: &Event<'_>, whole: &Value, person: &Person) ->
         .map(|change| canonical(&json!([change.attribute, change.now])))
         .collect();
     changes.sort();
-    let email = person.email.as_ref().map(|email| email.to_lowercase());
+    let email = person.email.as_deref().map(folded_address);
     let who = json!([
         "sailpoint/1",
         event.kind(whole),

@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
+use super::jsonpath::MAX_PATH_BYTES;
 use super::lexer::{Kind, Text};
 use super::rephrase::{Right, say};
 
@@ -60,8 +61,9 @@ pub(crate) fn diagnose(text: &str) -> Option<Diagnosis> {
             what.push(found.what);
         }
         match found.rewritten {
-            Some(rewritten) => current = rewritten,
-            None => break,
+            // What would be refused once it is written need not be worked on: each step can say its operands many times.
+            Some(rewritten) if rewritten.len() <= MAX_PATH_BYTES => current = rewritten,
+            _ => break,
         }
     }
     Some(Diagnosis { what, instead: None })

@@ -46,6 +46,16 @@ pub(crate) struct PathError {
     pub(crate) instead: Option<String>,
 }
 
+/// Most selectors between two brackets: 16, such as names of members.
+const MAX_SELECTORS: usize = 16;
+
+/// Most brackets with several selectors: one. Each may lead to the same values several times, and with each further one
+/// all of them are multiplied.
+const MAX_SELECTOR_LISTS: usize = 1;
+
+/// Most calls of `match` and `search`: 4. Each compiles its pattern for each value.
+const MAX_PATTERN_CALLS: usize = 4;
+
 /// Above this, 2 to the power of 53, a number that was read with a fraction or an exponent may have lost digits.
 const EXACT: f64 = 9_007_199_254_740_992.0;
 
@@ -114,6 +124,7 @@ impl Path {
         check_limits(text)?;
         let path = JsonPath::parse(text).map_err(|error| unreadable(text, &error))?;
         let split = Text::new(text);
+        check_selectors(&split)?;
         check_patterns(&split)?;
         Ok(Self {
             text: text.to_owned(),
@@ -191,15 +202,54 @@ fn check_limits(text: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// Not of Jayway's dialect, in which brackets may hold a list.
+fn check_selectors(text: &Text<'_>) -> Result<(), String> {
+    // Of each bracket that is open; none for a parenthesis.
+    let mut selectors: Vec<Option<usize>> = Vec::new();
+    let mut lists = 0;
+    for token in &text.tokens {
+        match token.kind {
+            Kind::Open => selectors.push(Some(1)),
+            Kind::ParenOpen => selectors.push(None),
+            Kind::Close | Kind::ParenClose => drop(selectors.pop()),
+            Kind::Comma => {
+                let Some(Some(count)) = selectors.last_mut() else {
+                    continue;
+                };
+                *count += 1;
+                lists += usize::from(*count == 2);
+                if *count > MAX_SELECTORS {
+                    return Err(format!("has over {MAX_SELECTORS} selectors in one `[…]`, the limit"));
+                }
+            }
+            _ => {}
+        }
+    }
+    if lists > MAX_SELECTOR_LISTS {
+        return Err(format!(
+            "has over {MAX_SELECTOR_LISTS} `[…, …]` with several selectors, the limit; write a path for each"
+        ));
+    }
+    Ok(())
+}
+
 // A pattern that does not compile is no error to the library, it never matches; one taken from the event would let
 // its sender choose the work.
 fn check_patterns(text: &Text<'_>) -> Result<(), String> {
+    let mut calls = 0;
     for at in 0..text.tokens.len() {
         let function = text.word(at);
         let after_dot = at > 0 && matches!(text.kind(at - 1), Some(Kind::Dot | Kind::Descend));
         let called = text.kind(at) == Some(Kind::Name) && text.kind(at + 1) == Some(Kind::ParenOpen);
         if after_dot || !called || !["match", "search"].contains(&function) {
             continue;
+        }
+        calls += 1;
+        if calls > MAX_PATTERN_CALLS {
+            return Err(format!(
+                "calls match() or search() over {MAX_PATTERN_CALLS} times, the limit; put the variants into one pattern, \
+                 with `|`"
+            ));
         }
         let pattern =
             second_argument(&text.tokens[at + 2..]).and_then(|token| unquoted(&text.text[token.span.clone()]));

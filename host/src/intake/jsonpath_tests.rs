@@ -428,6 +428,35 @@ fn limits_hold_at_and_one_past() {
     );
     assert!(Path::compile("$..a").is_ok());
     assert!(Path::compile("$..a..b").unwrap_err().message.contains("`..`"));
+    let selectors = |count: usize| format!("$[{}]", vec!["*"; count].join(","));
+    assert!(Path::compile(&selectors(MAX_SELECTORS)).is_ok());
+    let refused = Path::compile(&selectors(MAX_SELECTORS + 1)).unwrap_err();
+    assert!(refused.message.contains("selectors in one"), "{refused:?}");
+    let calls = |count: usize| format!("$.a[?{}]", vec!["match(@, 'x')"; count].join(" || "));
+    assert!(Path::compile(&calls(MAX_PATTERN_CALLS)).is_ok());
+    let refused = Path::compile(&calls(MAX_PATTERN_CALLS + 1)).unwrap_err();
+    assert!(refused.message.contains("over 4 times"), "{refused:?}");
+}
+
+/// Each further list of selectors would multiply what the ones before lead to.
+#[test]
+fn no_path_leads_to_the_same_values_again_and_again() {
+    for text in ["$[*,*][*,*]", "$['a','a']['a','a']", "$[0,0][0,0]", "$.x[*,*].y[0,1]"] {
+        let refused = Path::compile(text).unwrap_err();
+        assert!(refused.message.contains("several selectors"), "{text}: {refused:?}");
+    }
+    assert!(Path::compile("$.changes[?match(@.a, 'x')]['old','new']").is_ok());
+}
+
+/// Saying it in RFC 9535 would take gigabytes, and nobody would be told the result.
+#[test]
+fn what_a_rewrite_would_blow_up_is_refused_without_it() {
+    let list = format!("[{}]", vec!["1"; 650].join(","));
+    let text = format!("$.x[?@.y[?@.z all {list}] all {list}] all {list}");
+    assert!(text.len() <= MAX_PATH_BYTES);
+    let refused = Path::compile(&text).unwrap_err();
+    assert!(refused.message.contains("no direct way to say it"), "{refused:?}");
+    assert!(refused.message.len() < 1000);
 }
 
 proptest! {

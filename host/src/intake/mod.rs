@@ -28,5 +28,6 @@ pub use decision::{Decision, Mark, Reading, Source, sources};
 pub(crate) use json::PLACEHOLDER;
 pub use json::{MAX_EVENT_BYTES, MAX_EVENT_DEPTH, MAX_EVENT_MEMBERS, MAX_EVENT_VALUES};
 pub use jsonpath::{MAX_PATH_BYTES, MAX_PATH_NESTING};
+pub(crate) use person::folded_address;
 pub use person::{MAX_PERSON_FIELD_BYTES, Person};
 pub use sailpoint::{SAMPLE_HOLD, is_documented_sample};

@@ -10,6 +10,24 @@ use crate::tenant::{ConfigError, PersonMapping, SourceConfig};
 /// Longest field of a person: 1 KiB. An address has at most 320 bytes, a distinguished name rarely over 500.
 pub const MAX_PERSON_FIELD_BYTES: usize = 1024;
 
+/// An address as it is compared: without case in both parts, as DocuSign and SailPoint treat them, and in nothing else: a
+/// plus-tag or a dot makes another address.
+///
+/// A letter outside ASCII never becomes one inside: Unicode lower-cases the Kelvin sign to `k`, which would let one
+/// person's address name another's account.
+pub(crate) fn folded_address(address: &str) -> String {
+    let mut folded = String::with_capacity(address.len());
+    for letter in address.trim().chars() {
+        let small: String = letter.to_lowercase().collect();
+        if small.is_ascii() && !letter.is_ascii() {
+            folded.push(letter);
+        } else {
+            folded.push_str(&small);
+        }
+    }
+    folded
+}
+
 /// Who left. The contract's `person` has the same fields.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Person {

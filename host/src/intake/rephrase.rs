@@ -1,5 +1,6 @@
 //! Says one comparison of Jayway's in RFC 9535.
 
+use super::jsonpath::MAX_PATH_BYTES;
 use super::regexp;
 
 /// What stands right of an operator, each as it is written.
@@ -18,6 +19,11 @@ pub(crate) fn say(left: &str, operator: &str, right: &Right<'_>) -> Option<Strin
             .collect::<Vec<_>>()
             .join(joint)
     };
+    if let Right::List(list) = right
+        && list.iter().map(|value| left.len() + value.len()).sum::<usize>() > MAX_PATH_BYTES
+    {
+        return None;
+    }
     let is_path = left.starts_with(['$', '@']);
     // Inside a filter that a rewrite adds, a relative path would start from somewhere else.
     let stays = |operand: &str| !operand.starts_with('@');

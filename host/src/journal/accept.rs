@@ -239,7 +239,8 @@ impl Command for AcceptCommand {
     fn weight(&self) -> usize {
         // What rows and indexes cost beside the text, roughly.
         const OVERHEAD: usize = 512;
-        self.event.body.len() + self.event.person.as_ref().map_or(0, String::len) + OVERHEAD * (1 + self.jobs.len())
+        let person = self.event.person.as_ref().map_or(0, String::len);
+        self.event.body.len() + self.event.reason.len() + person + OVERHEAD * (1 + self.jobs.len())
     }
 }
 

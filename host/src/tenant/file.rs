@@ -43,9 +43,15 @@ impl Tenant {
     /// Reads a tenant file. Secrets are not resolved, plugins not loaded, filters not compiled.
     ///
     /// # Errors
-    /// All mistakes in the file, each with its line.
+    /// All mistakes in the file, each with its line. One without connectors is a mistake: a file that was emptied, or is
+    /// just being written, must not take the tenant's events from it.
     pub fn load(file: &Path, host: &HostConfig) -> Result<Self, ConfigError> {
-        Self::parse(&read_text(file)?, file, host)
+        let tenant = Self::parse(&read_text(file)?, file, host)?;
+        if tenant.connectors.is_empty() {
+            return Err(Location::file_only(file)
+                .error("has no [connectors.NAME]; write one, or remove the file where the tenant is to go"));
+        }
+        Ok(tenant)
     }
 
     /// As [`Tenant::load`], with the text in hand; `file` gives the name and the place of secrets.

@@ -453,6 +453,14 @@ fn sources_say_what_they_lack() {
             "leaver.attribute: is empty",
         ),
         ("leaver = { attribute = 'a', becomes = [] }", "nobody would ever leave"),
+        (
+            &format!("leaver = {{ attribute = 'a', becomes = ['{}'] }}", "x".repeat(1025)),
+            "becomes.0: is over 1024 bytes",
+        ),
+        (
+            &format!("leaver = {{ attribute = '{}', becomes = ['x'] }}", "x".repeat(1025)),
+            "attribute: is over 1024 bytes",
+        ),
         ("leaver = { attribute = 'a', becomes = [''] }", "becomes.0: is empty"),
         (
             "leaver = { attribute = 'a', becomes = [[1]] }",
@@ -574,10 +582,17 @@ fn files_that_cannot_be_read_say_so() {
     assert!(load().unwrap_err().contains("acme.toml: cannot be read"));
     std::fs::write(&file, b"a = \"\xff\"").unwrap();
     assert!(load().unwrap_err().contains("not UTF-8"));
+    // As one is for a moment that is just being written.
+    std::fs::write(&file, b"").unwrap();
+    assert!(load().unwrap_err().contains("has no [connectors.NAME]"));
     let limit = usize::try_from(MAX_CONFIG_BYTES).unwrap();
-    std::fs::write(&file, "\n".repeat(limit)).unwrap();
-    assert!(load().is_ok());
-    std::fs::write(&file, "\n".repeat(limit + 1)).unwrap();
+    let whole = |bytes: usize| {
+        let connector = "[connectors.docusign]\nplugin = 'p'\n";
+        connector.to_owned() + &"\n".repeat(bytes - connector.len())
+    };
+    std::fs::write(&file, whole(limit)).unwrap();
+    load().unwrap();
+    std::fs::write(&file, whole(limit + 1)).unwrap();
     assert!(load().unwrap_err().contains("over 2097152 bytes"));
 }
 

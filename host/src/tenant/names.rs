@@ -24,12 +24,19 @@ fn has_name_shape(name: &str) -> bool {
             .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }
 
+/// Longest word that is compared with known ones: 128 bytes. No known one is as long.
+const LONGEST_MISTYPED: usize = 128;
+
 /// The known word that `word` was probably meant to be.
 ///
 /// Case and the choice between `-` and `_` do not count. Near means: at most a third of the letters are different,
 /// at least two are allowed, and never all of them.
 #[must_use]
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    // Comparing takes as many steps as one has letters for each of the other.
+    if word.len() > LONGEST_MISTYPED {
+        return None;
+    }
     let plain = |text: &str| text.to_lowercase().replace('-', "_");
     let word = plain(word);
     let letters = word.chars().count();
@@ -81,6 +88,14 @@ mod tests {
     fn short_words_are_not_near_to_everything() {
         assert_eq!(nearest("ca", ["id", "to"]), None);
         assert_eq!(nearest("", ["id"]), None);
+    }
+
+    #[test]
+    fn a_word_that_nobody_mistyped_is_compared_with_nothing() {
+        let unread = || std::iter::once_with(|| panic!("it is looked at"));
+        assert_eq!(nearest(&"y".repeat(LONGEST_MISTYPED + 1), unread()), None);
+        let known = "y".repeat(LONGEST_MISTYPED);
+        assert_eq!(nearest(&known, [known.as_str()]), Some(known.as_str()));
     }
 
     #[test]

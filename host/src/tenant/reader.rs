@@ -76,7 +76,8 @@ pub(crate) fn read<T>(
             return Err(error);
         }
     };
-    let syntax = errors.iter().take(MAX_PROBLEMS).map(|error| {
+    // The first alone: what comes after it is mostly what the parser took the rest for.
+    let syntax = errors.iter().take(1).map(|error| {
         let position = error.span().map(|span| lines.position(span.start));
         let message = error.message().replace('\n', ", ");
         Location::new(places.file.clone(), position, String::new()).problem(format!("not valid TOML: {message}"))

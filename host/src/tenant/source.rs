@@ -15,6 +15,9 @@ use super::source_auth::SourceAuth;
 /// Most values in `becomes`: 100. A longer list is a sign that a filter is meant.
 const MAX_BECOMES: usize = 100;
 
+/// Longest name of an attribute, and longest value that it becomes: 1 KiB. They stand in the reason of each event.
+const MAX_RULE_BYTES: usize = 1024;
+
 /// Most mapped attributes of a person: 32; they go into every sandbox call and into evidence.
 const MAX_ATTRIBUTES: usize = 32;
 
@@ -204,6 +207,11 @@ fn read_attribute(mut table: Table<'_>) -> Option<LeaverRule> {
     if let (Some(item), Some("")) = (&name_item, name.map(str::trim)) {
         item.note("is empty; write the attribute's name as the event spells it");
     }
+    if let (Some(item), Some(name)) = (&name_item, name)
+        && name.len() > MAX_RULE_BYTES
+    {
+        item.note(format!("is over {MAX_RULE_BYTES} bytes, the limit"));
+    }
     let becomes = table
         .require("becomes", "becomes = [\"inactive\"]")
         .map(|item| read_becomes(&item));
@@ -228,6 +236,10 @@ fn read_value(item: &Item<'_>) -> Option<Becomes> {
     match item.value() {
         DeValue::String(text) if text.trim().is_empty() => {
             item.note("is empty, and an attribute that was cleared is not a leaver; write a value, or a filter");
+            None
+        }
+        DeValue::String(text) if text.len() > MAX_RULE_BYTES => {
+            item.note(format!("is over {MAX_RULE_BYTES} bytes, the limit"));
             None
         }
         DeValue::String(text) => Some(Becomes::Text(text.clone().into_owned())),

@@ -10,7 +10,7 @@ use anyhow::{Context as _, anyhow, bail};
 use clap::Args;
 use toml_edit::{DocumentMut, value};
 
-use crate::cli::table::{show, table};
+use crate::cli::table::{moment, show, table};
 use crate::cli::{Exit, host_here};
 use crate::dispatch::{History, Ran};
 use crate::tenant::{Tenant, did_you_mean, replace};
@@ -50,7 +50,7 @@ impl List {
         let all = all.with_context(|| format!("cannot read what is kept in {}", host.server.cache.display()))?;
         let rows = all.into_iter().flat_map(|(tenant, connector, ran)| {
             ran.into_iter().rev().map(move |ran| {
-                let since = ran.since.strftime("%Y-%m-%d %H:%M:%SZ").to_string();
+                let since = moment(ran.since);
                 [
                     tenant.clone(),
                     connector.clone(),

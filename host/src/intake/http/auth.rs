@@ -63,6 +63,17 @@ impl Auth {
 }
 
 impl Auth {
+    /// What it asks for, for the log.
+    pub(super) fn words(&self) -> &'static str {
+        match self {
+            Self::Bearer(_) => "the source asks for one of its bearer tokens",
+            Self::Basic(_) => "the source asks for its user and one of its passwords",
+            Self::Webhook(_) => {
+                "the source asks for a signature with one of its webhook secrets, of the last five minutes"
+            }
+        }
+    }
+
     /// Whether messages are signed, so that their id is the sender's word.
     pub(super) fn is_signature(&self) -> bool {
         matches!(self, Self::Webhook(_))
@@ -138,6 +149,16 @@ impl Presented {
     /// The sender's id of a signed message.
     pub(super) fn signed_id(&self) -> Option<&str> {
         self.signed.as_ref().map(Signed::id)
+    }
+
+    /// What it is, for the log, without anything of it.
+    pub(super) fn words(&self, now: Timestamp) -> String {
+        match (&self.signed, &self.authorization) {
+            (Some(signed), _) => format!("a webhook signature made {} s ago", signed.age(now)),
+            (None, Some(Authorization::Bearer(_))) => "a bearer token".to_owned(),
+            (None, Some(Authorization::Basic(_))) => "a user and a password".to_owned(),
+            (None, None) => "no credentials that can be read".to_owned(),
+        }
     }
 
     /// Whether this is what `auth` asks for. Without one it never is, in the same time.

@@ -32,12 +32,18 @@ pub(super) struct Buffers {
     room: Arc<Semaphore>,
     /// One body may have one part in so many of the room that is left.
     parts: usize,
+    /// Bytes of each body that take no room.
+    free: usize,
     time: Duration,
 }
 
 /// Of the room for senders whom nobody knows. The more of it is taken, the smaller is what still finds some: whoever
-/// holds megabytes there keeps out others with megabytes, and events of usual size come in beside ten thousand of them.
+/// holds megabytes there keeps out others with megabytes.
 const PARTS_FOR_STRANGERS: usize = 16;
+
+/// How much of each body of theirs takes none of that room: 8 KiB, twice an event of usual size, which finds its way
+/// beside any number of larger ones. There are no more of them than connections: 80 MiB.
+const FREE_FOR_STRANGERS: usize = 8 * 1024;
 
 impl Buffers {
     /// `bytes` for all, `time` for each.
@@ -45,6 +51,7 @@ impl Buffers {
         Self {
             room: Arc::new(Semaphore::new(bytes.clamp(1, u32::MAX as usize))),
             parts: 1,
+            free: 0,
             time,
         }
     }
@@ -53,6 +60,7 @@ impl Buffers {
     pub(super) fn of_strangers(bytes: usize, time: Duration) -> Self {
         Self {
             parts: PARTS_FOR_STRANGERS,
+            free: FREE_FOR_STRANGERS,
             ..Self::new(bytes, time)
         }
     }
@@ -120,11 +128,12 @@ impl Buffers {
             place.grow(bytes)?;
         }
         let busy = || Problem::busy("too many large bodies at the moment");
-        let others_left = self.room.available_permits() + (length - bytes);
-        if length > others_left / self.parts {
+        let taken = (length - bytes).saturating_sub(self.free);
+        let wanted = length.saturating_sub(self.free);
+        if wanted > (self.room.available_permits() + taken) / self.parts {
             return Err(busy());
         }
-        let permits = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let permits = u32::try_from(wanted - taken).unwrap_or(u32::MAX);
         let room = Arc::clone(&self.room).try_acquire_many_owned(permits);
         room.map_err(|_| busy())
     }
@@ -233,13 +242,18 @@ mod tests {
     async fn whoever_holds_most_of_the_room_for_strangers_leaves_some_for_small_bodies() {
         let buffers = Buffers::of_strangers(64 * 1024, Duration::from_secs(1));
         let none = HeaderMap::new();
+        // What each has beyond what is free.
         let endless = |length: usize| {
-            let piece = Ok::<_, std::io::Error>(Bytes::from(vec![b'1'; length]));
+            let piece = Ok::<_, std::io::Error>(Bytes::from(vec![b'1'; FREE_FOR_STRANGERS + length]));
             let body = futures_util::stream::iter([piece]).chain(futures_util::stream::pending());
-            Box::pin(buffers.receive(&none, Body::from_stream(body), 8192, None))
+            Box::pin(buffers.receive(&none, Body::from_stream(body), 1 << 20, None))
         };
-        let take = |length: usize| buffers.receive(&none, Body::from("1".repeat(length)), 8192, None);
-        assert_eq!(take(4096).await.unwrap().bytes.len(), 4096);
+        let take = async |length: usize| {
+            let body = Body::from("1".repeat(FREE_FOR_STRANGERS + length));
+            let taken = buffers.receive(&none, body, 1 << 20, None).await;
+            taken.map(|received| received.bytes.len() - FREE_FOR_STRANGERS)
+        };
+        assert_eq!(take(4096).await.unwrap(), 4096);
         assert_eq!(take(4097).await.unwrap_err().status, StatusCode::SERVICE_UNAVAILABLE);
         let mut held: Vec<_> = (0..100).map(|_| endless(4096)).collect();
         held.extend((0..100).map(|_| endless(2048)));
@@ -247,9 +261,18 @@ mod tests {
             assert!(futures_util::poll!(body).is_pending());
         }
         assert!(take(4096).await.is_err() && take(2048).await.is_err());
-        assert_eq!(take(1024).await.unwrap().bytes.len(), 1024);
+        assert_eq!(take(1024).await.unwrap(), 1024);
+        // Whoever takes as much as there is, again and again, leaves no more than what is free.
+        for length in (1..4096).rev() {
+            let mut greedy = endless(length);
+            if futures_util::poll!(&mut greedy).is_pending() {
+                held.push(greedy);
+            }
+        }
+        assert!(take(16).await.is_err());
+        assert_eq!(take(0).await.unwrap(), 0);
         drop(held);
-        assert_eq!(take(4096).await.unwrap().bytes.len(), 4096);
+        assert_eq!(take(4096).await.unwrap(), 4096);
     }
 
     #[tokio::test]

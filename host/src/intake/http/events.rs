@@ -18,9 +18,10 @@ use super::problem::Problem;
 use super::router::Shared;
 use super::shares::Place;
 use super::source::OpenSource;
-use crate::intake::{Decision, Mark, Occurred, Person, Reading};
+use crate::intake::{Decision, Mark, Occurred, Person, Reading, folded_address};
 use crate::journal::{self, Dedupe, NewEvent};
 use crate::tenant::SourceKind;
+use crate::text::excerpt;
 
 /// Takes one event.
 pub(super) async fn handle(shared: &Shared, tenant: &str, source: &str, request: Request) -> Result<Response, Problem> {
@@ -48,7 +49,7 @@ async fn take(
     let mut place = None;
     if !presented.is_signed() {
         if !fits(&[]) {
-            return Err(Problem::unauthorized());
+            return Err(turned_away(shared, found.as_deref(), &presented, now));
         }
         place = Some(shared.shares.enter(tenant)?);
     }
@@ -63,7 +64,7 @@ async fn take(
         .receive(&parts.headers, body, shared.intake.limits.event_bytes, place.as_mut())
         .await?;
     if presented.is_signed() && !fits(&received.bytes) {
-        return Err(Problem::unauthorized());
+        return Err(turned_away(shared, found.as_deref(), &presented, now));
     }
     let Some(source) = found else {
         return Err(Problem::unauthorized());
@@ -84,6 +85,20 @@ async fn take(
         SourceKind::Webhook => StatusCode::ACCEPTED,
     };
     accept::answer(shared, (tenant, &parts.headers), answer, (started, at_once)).await
+}
+
+/// The refusal, which says nothing, and now and then a line in the log, which does: whoever has the wrong secret, or a
+/// clock that is wrong, is found by nobody else. Whether the address exists makes no difference outside, not in time
+/// either.
+fn turned_away(shared: &Shared, source: Option<&OpenSource>, presented: &Presented, now: Timestamp) -> Problem {
+    if shared.rates.may_complain() {
+        let asked = source.map_or("there is no such source", |source| source.auth().words());
+        tracing::warn!(
+            "a sender was turned away with 401: it sent {}; {asked}",
+            presented.words(now)
+        );
+    }
+    Problem::unauthorized()
 }
 
 /// What the source's rule says of a body.
@@ -143,11 +158,14 @@ pub(super) fn event(
         person_key: None,
         jobs: Vec::new(),
     };
+    let cut = |reason: String| excerpt(&reason, MAX_REASON);
     match reading.decision {
-        Decision::NotALeaver { reason } => (event.decision, event.reason) = (journal::Decision::NotALeaver, reason),
-        Decision::Refused { reason } => (event.decision, event.reason) = (journal::Decision::Refused, reason),
+        Decision::NotALeaver { reason } => {
+            (event.decision, event.reason) = (journal::Decision::NotALeaver, cut(reason))
+        }
+        Decision::Refused { reason } => (event.decision, event.reason) = (journal::Decision::Refused, cut(reason)),
         Decision::Leaver { person, reason } => {
-            event.reason = reason;
+            event.reason = cut(reason);
             event.dedupe = dedupe(reading.mark, signed_id, &person);
             event.person_key = person_key(&person);
             event.person = serde_json::to_string(&person).ok();
@@ -156,6 +174,9 @@ pub(super) fn event(
     }
     event
 }
+
+/// Longest reason for a decision: 2,000 characters. It may list what a source's rule asks for.
+const MAX_REASON: usize = 2_000;
 
 /// A repetition is told by the id that the operator mapped, else by that of the signed message, else by content.
 fn dedupe(mark: Option<Mark>, signed_id: Option<&str>, person: &Person) -> Dedupe {
@@ -171,9 +192,9 @@ fn dedupe(mark: Option<Mark>, signed_id: Option<&str>, person: &Person) -> Dedup
     }
 }
 
-/// What makes somebody another person for the target: the address without its case, and the ids.
+/// What makes somebody another person for the target: the address as it is compared, and the ids.
 fn identity(person: &Person) -> String {
-    let email = person.email.as_ref().map(|email| email.to_lowercase());
+    let email = person.email.as_deref().map(folded_address);
     serde_json::json!([email, person.target_id, person.id]).to_string()
 }
 

@@ -537,3 +537,39 @@ fn what_is_wrong_with_a_source_is_said_at_once_and_no_secret_with_it() {
     );
     assert!(!shown.contains(NEW), "{shown}");
 }
+
+/// Lower-cased by Unicode, the Kelvin sign is a `k`.
+#[tokio::test]
+async fn somebody_whose_address_only_looks_alike_is_somebody_else() {
+    let house = House::open().await;
+    let send = async |email: &str| {
+        let leaver = json!({"type": "left", "email": email, "id": "message-1"});
+        let reply = send_signed(&house, SIGN_NEW, "msg_1", seconds_from_now(0), &leaver).await;
+        reply.json()["duplicate"].clone()
+    };
+    assert_eq!(send("\u{212a}atja@acme.example").await, json!(false));
+    assert_eq!(send("katja@acme.example").await, json!(false));
+    assert_eq!(send("Katja@ACME.example").await, json!(true));
+}
+
+#[tokio::test]
+async fn a_reason_is_cut_where_it_would_be_as_long_as_what_the_rule_lists() {
+    let values: Vec<String> = (0..100).map(|number| format!("{number:0>1000}")).collect();
+    let lines = format!(
+        "kind = 'sailpoint'\nauth = {{ bearer = 'file:new' }}\nleaver = {{ attribute = 'userStatus', becomes = {values:?} }}"
+    );
+    let mut house = House::open().await;
+    house
+        .reopen(&format!(
+            "[sources.hr]\n{lines}\n[connectors.docusign]\nplugin = 'p.wasm'"
+        ))
+        .await;
+    let reply = house.event("hr", &native_change("ann")).await;
+    let answer = reply.json();
+    assert_eq!(answer["decision"], "not_a_leaver");
+    assert_eq!(
+        answer["reason"].as_str().unwrap().chars().count(),
+        2001,
+        "with a mark that it goes on"
+    );
+}

@@ -52,7 +52,7 @@ pub struct IntakeLimits {
     /// Time for a body to arrive. Default 10 seconds, as long as SailPoint itself waits.
     pub body_time: Duration,
     /// Large events that are judged at a time, of one tenant one. Default half of the processors, so that the other half
-    /// stays free for small events, whatever a tenant sends.
+    /// stays free for small events, whatever a tenant sends; and two at least, so that one tenant leaves one to others.
     pub judges: usize,
     /// Requests that wait for an outcome at a time; more are answered at once. Default 256: each asks the journal up to
     /// twice a second.
@@ -73,18 +73,22 @@ impl Default for IntakeLimits {
             tenant_bytes: 32 << 20,
             unproven_bytes: 32 << 20,
             body_time: Duration::from_secs(10),
-            judges: (processors / 2).max(1),
+            judges: (processors / 2).max(2),
             waiters: 256,
             tenant_waiters: 64,
         }
     }
 }
 
+/// Log lines about senders that are turned away: one a second, and a few at once. Anybody can be turned away.
+const COMPLAINTS: Quota = Quota::per_second(NonZeroU32::MIN).allow_burst(NonZeroU32::new(5).unwrap());
+
 /// Counts requests. Time is the process's own, since only differences matter here.
 #[derive(Debug)]
 pub(super) struct Rates {
     all: DefaultDirectRateLimiter,
     tenants: DefaultKeyedRateLimiter<String>,
+    complaints: DefaultDirectRateLimiter,
     clock: DefaultClock,
 }
 
@@ -93,8 +97,14 @@ impl Rates {
         Self {
             all: RateLimiter::direct(quota(limits.requests_per_second, 1)),
             tenants: RateLimiter::keyed(quota(limits.events_per_second, 2)),
+            complaints: RateLimiter::direct(COMPLAINTS),
             clock: DefaultClock::default(),
         }
+    }
+
+    /// Whether a sender that is turned away may be logged.
+    pub(super) fn may_complain(&self) -> bool {
+        self.complaints.check().is_ok()
     }
 
     /// Counts a request of anybody.

@@ -108,11 +108,13 @@ async fn bodies_of_all_tenants_have_their_room_together() {
     assert_eq!(house.event("hr", &bob).await.status, 200);
 }
 
-/// A sixteenth of the room is one stranger's.
+/// A sixteenth of the room is one stranger's, beyond what is free.
 #[tokio::test]
 async fn bodies_that_claim_to_be_signed_have_a_smaller_room() {
-    let leaver = serde_json::json!({"type": "left", "email": "ann@acme.example"});
-    let whole = 16 * leaver.to_string().len();
+    const BEYOND: usize = 100;
+    let mut leaver = serde_json::json!({"type": "left", "email": "ann@acme.example", "pad": ""});
+    leaver["pad"] = "x".repeat(8 * 1024 + BEYOND - leaver.to_string().len()).into();
+    let whole = 16 * BEYOND;
     for (unproven_bytes, status) in [(whole - 1, 503), (whole, 202)] {
         let house = House::with(IntakeLimits {
             unproven_bytes,

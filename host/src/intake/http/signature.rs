@@ -119,6 +119,11 @@ impl Signed {
         &self.id
     }
 
+    /// For how long it has been signed, in seconds; negative where the sender's clock is ahead.
+    pub(super) fn age(&self, now: Timestamp) -> i64 {
+        now.as_second().saturating_sub(self.seconds)
+    }
+
     /// Whether the message is signed with one of the secrets, and of now. Always tries all of them.
     pub(super) fn verify<'s>(
         &self,

@@ -32,6 +32,9 @@ pub(super) struct JobAnswer {
     state: &'static str,
     outcome: Option<Outcome>,
     reason: Option<String>,
+    /// Until when it is parked, where time alone lets it go on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until: Option<Timestamp>,
     #[serde(skip)]
     end: End,
 }
@@ -133,6 +136,10 @@ async fn look(shared: &Shared, event: EventId, deadline: Instant) -> Result<Stan
 }
 
 fn describe(job: JobSummary, end: Timestamp) -> JobAnswer {
+    let until = match job.state {
+        JobState::Parked { until, .. } => until,
+        _ => None,
+    };
     let (state, outcome, why, end) = match job.state {
         JobState::Queued => ("queued", None, None, End::Open),
         JobState::Running { .. } => ("running", None, None, End::Open),
@@ -151,6 +158,7 @@ fn describe(job: JobSummary, end: Timestamp) -> JobAnswer {
         state,
         outcome,
         reason: job.reason.or(why),
+        until,
         end,
     }
 }

@@ -216,6 +216,14 @@ async fn an_unknown_tenant_and_a_wrong_token_look_the_same() {
     let wrong = client.event_with("acme", &event, "wrong").await;
     assert_eq!(wrong.as_ref().expect("an answer").0, 401);
     assert_eq!(client.event("nobody", &event).await, wrong);
+    // Outside; whoever has the wrong secret is found by the log.
+    end_to_end::says(
+        &host.said(),
+        &[
+            "turned away with 401: it sent a bearer token; the source asks for one of its bearer tokens",
+            "turned away with 401: it sent a bearer token; there is no such source",
+        ],
+    );
     assert!(client.jobs("").await.is_empty());
     host.stop().await;
 }
