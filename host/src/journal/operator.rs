@@ -268,14 +268,16 @@ async fn held(tx: &mut AnyConnection, filter: &HeldFilter, after: Uuid) -> Resul
 /// The statement of [`held`], for the test that looks at its plan too.
 pub(super) fn select_held(filter: &HeldFilter, after: Uuid) -> (String, Bind) {
     let lane = filter.lane.as_ref().map(Lane::key);
-    let wanted = [("tenant", &filter.tenant), ("lane", &lane), ("why", &filter.why)];
+    let of_lane = || filter.lane.as_ref().map(|lane| lane.tenant().to_owned());
+    let tenant = filter.tenant.clone().or_else(of_lane);
+    // Looked for among what the tenant has held: by a bare lane, SQLite would walk all jobs that it ever had.
+    let wanted = [("tenant", &tenant), ("lane || ''", &lane), ("why", &filter.why)];
     let mut sql = "SELECT id, lane FROM job WHERE state = 2 AND id > $1".to_owned();
     let (mut bind, mut number) = (Bind::new().id(after), 1);
     for (column, value) in wanted {
         let Some(value) = value else { continue };
         number += 1;
-        // Looked for among what is held: by a bare column, SQLite would walk all jobs that the tenant ever had.
-        sql = format!("{sql} AND {column} || '' = ${number}");
+        sql = format!("{sql} AND {column} = ${number}");
         bind = bind.text(value);
     }
     (format!("{sql} ORDER BY id LIMIT ${}", number + 1), bind.int(STEP))

@@ -353,6 +353,7 @@ impl JobFilter {
         let mut rows = Conditions::default();
         if self.state == Some(State::Held) || self.why.is_some() {
             rows.sql += " AND state = 2";
+            rows.maybe("tenant =", self.tenant(), |bind, tenant| bind.text(&tenant));
         } else if let Some(tenant) = self.tenant() {
             rows.maybe("tenant =", Some(tenant), |bind, tenant| bind.text(&tenant));
         } else if let Some(outcome) = self.ended_as().next() {
@@ -426,10 +427,6 @@ impl JobFilter {
         // As an expression, since the lane's own index would need a sort.
         query.maybe("job.lane || '' =", self.lane.as_ref().map(Lane::key), text);
         match &self.person {
-            // What is held is few beside what a tenant has had.
-            None if self.state == Some(State::Held) || self.why.is_some() => {
-                query.maybe("job.tenant || '' =", tenant, text);
-            }
             None => query.maybe("job.tenant =", tenant, text),
             Some(person) => {
                 let people = query.people(person, tenant);

@@ -96,7 +96,7 @@ async fn each_list_is_found_by_an_index_that_gives_its_order() {
                 tenant: acme(),
                 ..state(State::Held)
             },
-            "job_held",
+            "job_held_tenant",
         ),
         (approvals(), "job_held"),
         (
@@ -104,7 +104,7 @@ async fn each_list_is_found_by_an_index_that_gives_its_order() {
                 tenant: acme(),
                 ..approvals()
             },
-            "job_held",
+            "job_held_tenant",
         ),
         (
             JobFilter {
@@ -173,7 +173,10 @@ async fn each_list_is_found_by_an_index_that_gives_its_order() {
     };
     let (sql, bind) = select_held(&held, Uuid::nil());
     let plan = explain(&mut connection, sql, bind).await;
-    assert!(plan.contains("job_held") && !plan.contains("TEMP B-TREE"), "{plan}");
+    assert!(
+        plan.contains("job_held_tenant (tenant=? AND id>?)") && !plan.contains("TEMP B-TREE"),
+        "{plan}"
+    );
     let (sql, bind) = look("event", event::of_tenant("acme"), None);
     let plan = explain(&mut connection, sql, bind).await;
     assert!(plan.contains("COVERING INDEX event_tenant"), "{plan}");

@@ -12,7 +12,13 @@ use super::dialect::Dialect;
 pub const SCHEMA_VERSION: i64 = MIGRATIONS.len() as i64;
 
 /// Steps from an empty database to the present one. A released step is never edited.
-pub(super) const MIGRATIONS: &[&str] = &[FIRST, INTENTS_BY_ACCOUNT, EVENTS_BY_TENANT, INTENTS_AS_SPELLED];
+pub(super) const MIGRATIONS: &[&str] = &[
+    FIRST,
+    INTENTS_BY_ACCOUNT,
+    EVENTS_BY_TENANT,
+    INTENTS_AS_SPELLED,
+    HELD_BY_TENANT,
+];
 
 /// `BYTES` stands for the database's own type. `KEYED` is for tables of short rows that are found by their key: SQLite
 /// then keeps the rows in the key's own tree, and an insert writes one tree less.
@@ -81,6 +87,9 @@ DROP INDEX job_open;";
 /// `account` is what accounts are told apart by, in small letters. Some targets' ids differ by case only, and must be read
 /// as they were written; null where that is the same.
 const INTENTS_AS_SPELLED: &str = "ALTER TABLE intent ADD COLUMN spelled TEXT;";
+
+/// A tenant looks through what of its own is held, and releases it: not through what all others have held.
+const HELD_BY_TENANT: &str = "CREATE INDEX job_held_tenant ON job(tenant, id) WHERE state = 2;";
 
 /// The statements of one step, in the database's words.
 pub(super) fn statements(step: &str, dialect: Dialect) -> Vec<String> {

@@ -9,7 +9,8 @@ use crate::on_both;
 use crate::rig::{Rig, block_on, lane};
 
 /// Makes tables of the first schema of present ones.
-const UNDO: [&str; 4] = [
+const UNDO: [&str; 5] = [
+    "DROP INDEX job_held_tenant",
     "DROP INDEX intent_account",
     "DROP INDEX event_tenant",
     "CREATE INDEX job_open ON job(id)",
