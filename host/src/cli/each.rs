@@ -20,7 +20,7 @@ pub(super) async fn each(
     ask: impl AsyncFn(&str) -> anyhow::Result<String>,
 ) -> anyhow::Result<String> {
     let (mut done, mut failed) = (String::new(), Vec::new());
-    let mut is_all_refused = true;
+    let mut is_later = false;
     for (number, id) in ids.iter().enumerate() {
         let error = match ask(id).await {
             Ok(line) => {
@@ -35,8 +35,8 @@ pub(super) async fn each(
         } else {
             failed.push(format!("{what} {id} {}: {error:#}", lost(&id)));
         }
+        is_later |= error.is::<Unfinished>();
         if !error.is::<Refused>() {
-            is_all_refused = false;
             let rest = ids.iter().skip(number + 1);
             failed.extend(rest.map(|id| format!("{what} {} was not tried", printable(id))));
             break;
@@ -55,7 +55,7 @@ pub(super) async fn each(
         failed.push(format!("{error:#}"));
     }
     let failed = failed.join("\n");
-    if is_all_refused && done.is_empty() {
+    if done.is_empty() && !is_later {
         bail!(failed);
     }
     Err(Unfinished(failed).into())

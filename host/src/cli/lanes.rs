@@ -70,7 +70,7 @@ fn note(lane: &LaneView) -> String {
     let (tenant, connector) = (&lane.tenant, &lane.connector);
     let breaker = lane.breaker.as_ref().map(|breaker| {
         format!(
-            "breaker open: {}; `exeunt breaker release {tenant} {connector} --reason …` lets them go on",
+            "breaker open: {}; `exeunt breaker release {tenant} {connector} --reason …` lets the withheld jobs go on",
             breaker.why
         )
     });

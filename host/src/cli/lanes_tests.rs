@@ -37,7 +37,7 @@ async fn lanes_and_pauses_are_shown_as_tables() {
         "{text}"
     );
     assert!(
-        text.contains("`exeunt breaker release acme docusign --reason …` lets them go on"),
+        text.contains("`exeunt breaker release acme docusign --reason …` lets the withheld jobs go on"),
         "{text}"
     );
     assert!(

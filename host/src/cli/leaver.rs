@@ -19,7 +19,8 @@ use crate::text::printable;
 /// Reports a leaver to the server.
 ///
 /// Exit code 0: accepted, or with --wait: every job is closed, already closed, without account or planned. 3: a job is
-/// held or refused. 4: a job failed or is parked. 1: the wait was over before the jobs were. 2: not accepted.
+/// held or refused. 4: a job failed, or is parked until somebody changes something. 1: not over yet, since the wait was
+/// over first or a connector rests until a time. 2: not accepted.
 #[derive(Debug, Args)]
 pub(super) struct Leaver {
     #[command(flatten)]

@@ -91,7 +91,7 @@ enum Command {
 pub enum Exit {
     /// Every job is closed, already closed, without account or planned; or the event is not a leaver's.
     Success = 0,
-    /// A check found something, or a demonstration did not go as it should.
+    /// A check found something, something was done in part, or it may go well later as it is.
     Problem = 1,
     /// Usage or configuration.
     Usage = 2,

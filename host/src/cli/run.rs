@@ -15,7 +15,7 @@ use super::{Exit, runtime, timeline};
 use crate::dispatch::{Connector, Runtime, run_job};
 use crate::evidence::{CallTranscript, JobReport, JobState, Outcome};
 use crate::intake::{Decision, MAX_EVENT_BYTES, Person, Source};
-use crate::tenant::{ConfigError, HostConfig, Location, Tenant, did_you_mean};
+use crate::tenant::{ConfigError, HostConfig, Tenant, did_you_mean};
 
 /// Handles one event in this process, without a server.
 ///
@@ -141,9 +141,8 @@ pub(super) async fn handle(
 }
 
 /// The connectors that a source feeds. All are loaded before the first job runs: a mistake in the second one must not
-/// leave half an event done. None at all is a mistake too: an event that closes nothing must not look well.
+/// leave half an event done.
 pub(super) async fn connectors(runtime: &Runtime, tenant: &Tenant, source: &Source) -> anyhow::Result<Vec<Connector>> {
-    feeds_one(tenant, source)?;
     let mut connectors = Vec::new();
     let mut errors = Vec::new();
     for name in source.connectors() {
@@ -158,22 +157,6 @@ pub(super) async fn connectors(runtime: &Runtime, tenant: &Tenant, source: &Sour
     }
     ConfigError::collect(errors)?;
     Ok(connectors)
-}
-
-/// A source feeds the connectors that it names, all of the tenant's by default; so none means that there are none.
-///
-/// # Errors
-///
-/// It feeds none.
-pub(super) fn feeds_one(tenant: &Tenant, source: &Source) -> Result<(), ConfigError> {
-    if source.connectors().is_empty() {
-        let text = format!(
-            "has no [connectors.NAME], so [sources.{}] feeds none and nothing would ever be closed; write one",
-            source.name()
-        );
-        return Err(Location::file_only(&tenant.file).error(text));
-    }
-    Ok(())
 }
 
 /// A source of the tenant, by name.

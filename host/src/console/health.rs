@@ -79,12 +79,15 @@ pub(super) struct Snapshot {
 
 impl Snapshot {
     pub(super) async fn read(journal: &Journal) -> Result<Self, JournalError> {
-        let writable = journal.check_writable();
+        let writable = journal.check_writable().await;
+        if let Err(error) = &writable {
+            tracing::warn!("the journal cannot be written: {error}");
+        }
         Ok(Self {
             lanes: journal.lanes(None).await?,
             pauses: journal.pauses().await?,
             tallies: journal.tallies().await?,
-            is_writable: writable.await.is_ok(),
+            is_writable: writable.is_ok(),
         })
     }
 }
@@ -103,7 +106,7 @@ pub(super) async fn ready(State(shared): State<Arc<Shared>>, Anyone(caller): Any
     let phase = shared.console.health.phase();
     let journal = match &*snapshot {
         Ok(snapshot) if snapshot.is_writable => "reachable",
-        Ok(_) => "read only",
+        Ok(_) => "cannot be written",
         Err(_) => "unreachable",
     };
     let ready = phase == Phase::Serving && journal == "reachable";

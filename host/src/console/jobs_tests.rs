@@ -316,6 +316,8 @@ async fn held_jobs_are_released_by_filter_and_never_all_by_accident() {
     };
     assert_eq!(release("boss", json!({"reason": "x"})).await.0, 400);
     assert_eq!(release("ops", json!({"why": "old-event", "reason": "x"})).await.0, 403);
+    let (status, problem) = release("boss", json!({"why": "old", "reason": "x"})).await;
+    assert_eq!(status, 400, "{problem}");
     assert_eq!(
         release("boss", json!({"connector": "docusign", "reason": "x"})).await.0,
         400

@@ -142,5 +142,6 @@ mod tests {
         assert!(!same_address("ann+x@example.com", "ann@example.com"));
         assert!(!same_address("annenglish@example.com", "ann.english@example.com"));
         assert!(!same_address("\u{212a}atja@example.com", "katja@example.com"));
+        assert!(!same_address("\u{130}nci@example.com", "i\u{307}nci@example.com"));
     }
 }

@@ -127,7 +127,7 @@ impl Leases {
         };
         let locked: BTreeSet<_> = extended.locked.iter().map(Fence::lane).collect();
         for lane in locked {
-            tracing::error!(%lane, "cannot extend leases: somebody has locked the lane in the database");
+            tracing::error!(%lane, "cannot extend leases: somebody has locked the lane or its jobs in the database");
         }
         let mut held = self.held();
         for task in tasks {
@@ -221,7 +221,7 @@ mod tests {
         settled.abort();
     }
 
-    /// One lane is locked by somebody at a terminal.
+    /// A lane, or its jobs, are locked by somebody at a terminal.
     #[tokio::test]
     async fn a_lane_that_cannot_be_had_costs_its_own_jobs_alone() {
         let url = kit::PrivatePostgres::shared().database();
@@ -238,18 +238,23 @@ mod tests {
             leases.add(Arc::new(Lease::new(job.fence)), task, begun);
         }
         let mut other = sqlx::AnyConnection::connect(&url).await.unwrap();
-        other.execute("BEGIN").await.unwrap();
-        let lock = "SELECT id FROM lane WHERE tenant = 'acme' FOR UPDATE";
-        other.execute(lock).await.unwrap();
-        leases.extend(&journal).await;
-        other.execute("COMMIT").await.unwrap();
-        let held = leases.held();
-        let extended: Vec<&str> = held
-            .values()
-            .filter(|held| held.until > begun + LENGTH)
-            .map(|held| held.lease.fence.lane().tenant())
-            .collect();
-        assert_eq!(extended, ["beta"]);
+        for lock in [
+            "SELECT id FROM lane WHERE tenant = 'acme' FOR UPDATE",
+            "SELECT id FROM job WHERE tenant = 'acme' FOR UPDATE",
+        ] {
+            other.execute("BEGIN").await.unwrap();
+            other.execute(lock).await.unwrap();
+            let before = Instant::now();
+            leases.extend(&journal).await;
+            other.execute("COMMIT").await.unwrap();
+            let held = leases.held();
+            let extended: Vec<&str> = held
+                .values()
+                .filter(|held| held.until >= before + LENGTH)
+                .map(|held| held.lease.fence.lane().tenant())
+                .collect();
+            assert_eq!(extended, ["beta"], "{lock}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

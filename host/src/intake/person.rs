@@ -19,7 +19,7 @@ pub(crate) fn folded_address(address: &str) -> String {
     let mut folded = String::with_capacity(address.len());
     for letter in address.trim().chars() {
         let small: String = letter.to_lowercase().collect();
-        if small.is_ascii() && !letter.is_ascii() {
+        if !letter.is_ascii() && small.contains(|c: char| c.is_ascii()) {
             folded.push(letter);
         } else {
             folded.push_str(&small);

@@ -3,8 +3,9 @@
 //! I-Regexp has no flags, no anchors, no look-around and no `\d`. What cannot be said in it gives `None`: then the
 //! operator writes the variants out.
 
-/// Largest compiled pattern: 64 KiB. Patterns are compiled again for every value compared, so they must be small.
-const MAX_COMPILED_BYTES: usize = 64 * 1024;
+/// Largest compiled pattern: 256 KiB, such as `.{1,200}` has. Patterns are compiled again for every value compared, so they
+/// must be small.
+const MAX_COMPILED_BYTES: usize = 256 * 1024;
 
 /// Checks a pattern of `match` or `search`, which would otherwise never match, without a word.
 pub(crate) fn check(pattern: &str) -> Result<(), String> {
@@ -13,7 +14,7 @@ pub(crate) fn check(pattern: &str) -> Result<(), String> {
         .build()
         .map(|_| ())
         .map_err(|error| match error {
-            regex::Error::CompiledTooBig(_) => "it is too large".to_owned(),
+            regex::Error::CompiledTooBig(_) => "it is too large once compiled; shorten `{…}` or `\\p{…}`".to_owned(),
             // The library draws the pattern over several lines; its last line says what is wrong.
             other => other
                 .to_string()

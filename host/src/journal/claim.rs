@@ -132,7 +132,7 @@ fn run<'c>(tx: &'c mut AnyConnection, context: &'c Context, claim: &'c Claim) ->
                 row.due_at = rows
                     .get(ready)
                     .map_or(if is_all { NEVER } else { 0 }, |next| next.run_at);
-                row.served = if ready > 0 { served } else { row.served };
+                row.served = if ready > 0 || !is_all { served } else { row.served };
             });
             for job in &rows[..ready] {
                 unit.take(job.clone());

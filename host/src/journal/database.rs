@@ -29,8 +29,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// packets the kernel would wait a quarter of an hour.
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(40);
 
-/// How long extending leases may take: it waits for lanes for 6 s at most, and the next one must come in time.
-const LEASE_TIMEOUT: Duration = Duration::from_secs(8);
+/// How long extending leases may take: twice this is less than a third of a usual lease, when the next one is sent.
+const LEASE_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// How often a transaction is run again that PostgreSQL ended to break a deadlock.
 const CONTENTION_RETRIES: u32 = 5;

@@ -3,25 +3,28 @@
 //! On a connection of its own, and without the lanes that somebody keeps locked: together with what else is written, one
 //! of them would cost this host the leases of all its jobs.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use sqlx::AnyConnection;
+use uuid::Uuid;
 
 use super::database::{Context, Step, Writer};
 use super::error::JournalError;
 use super::open::Journal;
+use super::sql::{Cells, select_in};
 use super::types::{Fence, State, milliseconds};
 use super::unit::Unit;
 
-/// Longest wait for a lane that somebody has locked: 3 seconds, or an eighth of the lease. Usually it is for a commit.
-const LONGEST_WAIT: i64 = 3_000;
+/// Longest wait for something that somebody has locked: 2 seconds, or an eighth of the lease. Usually it is for a commit.
+const LONGEST_WAIT: i64 = 2_000;
 
 /// What became of leases that were to be extended. All others were.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Extended {
     /// Somebody else has these jobs by now, or had them: stop working on them.
     pub lost: Vec<Fence>,
-    /// Their lanes are locked by somebody, and their leases are what they were.
+    /// Somebody has locked them or their lanes in the database, and their leases are what they were.
     pub locked: Vec<Fence>,
 }
 
@@ -49,7 +52,8 @@ impl Journal {
         };
         let all = self.write_if(Writer::Lease, heartbeat(), all, |_| false).await;
         match all {
-            Err(error) if error.is_locked() => self.write_if(Writer::Lease, heartbeat(), free, |_| false).await,
+            // For one lock it waited too long, or for several together.
+            Err(JournalError::Unavailable(_)) => self.write_if(Writer::Lease, heartbeat(), free, |_| false).await,
             all => all,
         }
     }
@@ -69,8 +73,10 @@ fn all<'c>(tx: &'c mut AnyConnection, context: &'c Context, heartbeat: &'c Heart
 
 fn free<'c>(tx: &'c mut AnyConnection, context: &'c Context, heartbeat: &'c Heartbeat) -> Step<'c, Extended> {
     Box::pin(async move {
+        context.dialect.wait_for_locks(tx, LONGEST_WAIT).await?;
         let mut unit = Unit::lock_free(tx, context, heartbeat.lanes()).await?;
-        let is_free = |fence: &Fence| unit.lane(&fence.lane.key()).is_some();
+        let jobs = lock_free(tx, context, &heartbeat.fences).await?;
+        let is_free = |fence: &Fence| jobs.contains(&fence.job.0) && unit.lane(&fence.lane.key()).is_some();
         let (free, locked): (Vec<Fence>, Vec<Fence>) = heartbeat.fences.iter().cloned().partition(is_free);
         let lost = extend(tx, context, &mut unit, &free, heartbeat.lease).await?;
         unit.store(tx).await?;
@@ -82,6 +88,14 @@ impl Heartbeat {
     fn lanes(&self) -> impl Iterator<Item = String> {
         self.fences.iter().map(|fence| fence.lane.key())
     }
+}
+
+/// Locks those of these jobs that nobody else has locked.
+async fn lock_free(tx: &mut AnyConnection, context: &Context, fences: &[Fence]) -> Result<HashSet<Uuid>, JournalError> {
+    let ids: Vec<Uuid> = fences.iter().map(|fence| fence.job.0).collect();
+    let select = ("SELECT id FROM job WHERE id IN", context.dialect.for_update_of_free());
+    let rows = select_in(tx, select, &ids, |bind, id| bind.id(*id)).await?;
+    rows.iter().map(|row| Cells::of(row).id()).collect()
 }
 
 /// Extends what is running, and returns what is lost.

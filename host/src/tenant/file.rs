@@ -54,7 +54,7 @@ impl Tenant {
         Ok(tenant)
     }
 
-    /// As [`Tenant::load`], with the text in hand; `file` gives the name and the place of secrets.
+    /// As [`Tenant::load`], with the text in hand, and maybe without connectors; `file` gives the name and the place of secrets.
     ///
     /// # Errors
     /// All mistakes in the text, each with its line.

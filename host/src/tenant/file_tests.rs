@@ -597,6 +597,19 @@ fn files_that_cannot_be_read_say_so() {
 }
 
 #[test]
+fn names_and_values_of_a_rule_have_their_length() {
+    let text = |bytes: usize| {
+        let long = "x".repeat(bytes);
+        format!(
+            "[sources.hr]\nkind = 'sailpoint'\nleaver = {{ attribute = '{long}', becomes = ['{long}'] }}\n\
+             [connectors.c]\nplugin = 'p'"
+        )
+    };
+    parse(&text(1024)).unwrap();
+    assert_eq!(parse(&text(1025)).unwrap_err().matches("is over 1024 bytes").count(), 2);
+}
+
+#[test]
 fn of_very_many_unknown_keys_a_hundred_are_told() {
     let text: String = (0..150).map(|number| format!("key{number} = 1\n")).collect();
     assert_eq!(parse(&text).unwrap_err().lines().count(), 100);

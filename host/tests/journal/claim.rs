@@ -31,6 +31,16 @@ on_both! {
         assert_eq!(rig.claim(10).await, [], "nobody gets it twice");
     }
 
+    async fn a_lane_that_says_that_its_first_job_is_later_than_it_is_is_set_right(rig: Rig) {
+        let id = rig.queue(&lane("acme", "docusign")).await;
+        let url = rig.url.replacen("sqlite:/", "sqlite:///", 1);
+        let mut connection = sqlx::AnyConnection::connect(&url).await.expect("a connection");
+        connection.execute("UPDATE lane SET due_at = due_at + 500").await.expect("an update");
+        rig.clock.advance(Duration::from_secs(1));
+        assert_eq!(rig.claim(10).await, []);
+        assert_eq!(rig.claim_one().await.id(), id);
+    }
+
     async fn a_job_whose_event_somebody_has_deleted_ends_and_holds_up_nobody(rig: Rig) {
         let gone = rig.queue(&lane("acme", "docusign")).await;
         let url = rig.url.replacen("sqlite:/", "sqlite:///", 1);

@@ -6,7 +6,7 @@ use exeunt::journal::{Engine, Journal, JournalError, Options, SCHEMA_VERSION};
 use sqlx::{Connection as _, Executor as _, Row as _};
 
 use crate::on_both;
-use crate::rig::{Rig, block_on, lane};
+use crate::rig::{Rig, block_on, lane, until_somebody_waits};
 
 /// Makes tables of the first schema of present ones.
 const UNDO: [&str; 5] = [
@@ -157,10 +157,7 @@ fn a_migration_that_waits_for_a_table_holds_up_no_host_that_runs() {
         dump.execute("SELECT job_id FROM intent").await.expect("a query");
         let (url, options) = (rig.url.clone(), rig.options());
         let upgrading = tokio::spawn(async move { Journal::open(&url, options).await.map(drop) });
-        let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted";
-        while connection.fetch_one(waiting).await.expect("a count").get::<i64, _>(0) == 0 {
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        }
+        until_somebody_waits(&rig.url).await;
         let id = rig.queue(&lane("acme", "docusign")).await;
         assert_eq!(rig.claim_one().await.id(), id);
         // The others get the table between its tries.

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use exeunt::journal::{Finish, HeldFilter, JobId, JobState, JournalError, Outcome, Reservation, approval};
-use sqlx::{Connection as _, Executor as _, Row as _};
+use sqlx::{Connection as _, Executor as _};
 use uuid::Uuid;
 
 use crate::on_both;
-use crate::rig::{Rig, block_on, end, event, held, lane};
+use crate::rig::{Rig, block_on, end, event, held, lane, until_somebody_waits};
 
 fn refused(result: Result<(), JournalError>) -> String {
     match result {
@@ -184,11 +184,7 @@ fn a_job_that_another_operator_takes_meanwhile_does_not_end_the_release() {
                 .await
                 .expect("released")
         });
-        let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted";
-        let mut watching = sqlx::AnyConnection::connect(&rig.url).await.expect("a connection");
-        while watching.fetch_one(waiting).await.expect("a count").get::<i64, _>(0) == 0 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        until_somebody_waits(&rig.url).await;
         let taken = "UPDATE job SET state = 3, outcome = 5 WHERE id = (SELECT min(id::text)::bytea FROM job)";
         other.execute(taken).await.expect("an update");
         other.execute("COMMIT").await.expect("a commit");

@@ -6,10 +6,10 @@ use std::time::Duration;
 use exeunt::clock::{Clock, ManualClock};
 use exeunt::journal::{ClaimedJob, Engine, Finish, Finished, JobState, Options, Outcome, Reservation, UNSETTLED_HOLD};
 use jiff::Timestamp;
-use sqlx::{Connection as _, Executor as _, Row as _};
+use sqlx::{Connection as _, Executor as _};
 
 use crate::on_both;
-use crate::rig::{HOUR, LEASE, NO_LIMIT, Rig, block_on, end, lane};
+use crate::rig::{HOUR, LEASE, NO_LIMIT, Rig, block_on, end, lane, until_somebody_waits};
 
 /// A machine on which somebody sets the date.
 #[derive(Debug)]
@@ -217,11 +217,7 @@ fn a_lease_that_is_extended_while_its_lane_is_waited_for_is_not_lost() {
         other.execute("SELECT id FROM lane FOR UPDATE").await.expect("the lane");
         let journal = rig.journal.clone();
         let reclaiming = tokio::spawn(async move { journal.reclaim().await });
-        let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted";
-        let mut watching = sqlx::AnyConnection::connect(&rig.url).await.expect("a connection");
-        while watching.fetch_one(waiting).await.expect("a count").get::<i64, _>(0) == 0 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        until_somebody_waits(&rig.url).await;
         let extended = "UPDATE job SET lease_until = lease_until + 600000";
         other.execute(extended).await.expect("an update");
         other.execute("COMMIT").await.expect("a commit");

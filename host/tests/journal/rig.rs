@@ -12,6 +12,7 @@ use exeunt::journal::{
     SeededRandom,
 };
 use jiff::Timestamp;
+use sqlx::{Connection as _, Executor as _, Row as _};
 use tempfile::TempDir;
 
 use kit::PrivatePostgres;
@@ -177,6 +178,15 @@ impl Rig {
         }
         self.clock.advance(HOUR);
         lost
+    }
+}
+
+/// Waits until somebody waits for a lock in this PostgreSQL, which is the test's own.
+pub(crate) async fn until_somebody_waits(url: &str) {
+    let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted";
+    let mut watching = sqlx::AnyConnection::connect(url).await.expect("a connection");
+    while watching.fetch_one(waiting).await.expect("a count").get::<i64, _>(0) == 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 

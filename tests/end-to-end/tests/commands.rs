@@ -113,7 +113,7 @@ async fn a_check_names_every_mistake_and_still_tries_what_is_well() {
 }
 
 #[tokio::test]
-async fn a_check_of_a_tenant_that_closes_nothing_is_a_usage_error() {
+async fn a_check_of_a_tenant_without_connectors_is_a_usage_error() {
     let world = World::new().await;
     let file = world.tenant_file();
     let (source, _) = file.split_once("[connectors.docusign]").expect("a connector");

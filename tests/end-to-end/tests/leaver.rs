@@ -412,7 +412,7 @@ async fn what_the_server_would_hold_is_held_here_too() {
 }
 
 #[tokio::test]
-async fn a_source_that_feeds_no_connector_is_a_configuration_error() {
+async fn a_tenant_without_connectors_is_a_configuration_error() {
     let world = World::new().await;
     let file = world.tenant_file();
     let (source, _) = file.split_once("[connectors.docusign]").expect("a connector");

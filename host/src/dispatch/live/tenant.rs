@@ -63,6 +63,11 @@ impl LiveTenant {
         }
     }
 
+    /// Whether any connector can run.
+    pub(super) fn is_running(&self) -> bool {
+        self.connectors.keys().any(|connector| self.is_ready(connector))
+    }
+
     /// Whether a connector can run.
     pub(super) fn is_ready(&self, connector: &str) -> bool {
         matches!(self.connectors.get(connector), Some(Lookup::Ready(_)))

@@ -352,7 +352,8 @@ impl LiveTenants {
 fn withhold(next: &mut Live) {
     let host = Arc::clone(&next.host);
     for (name, live) in &mut next.tenants {
-        if host.grants(name).cover(&live.tenant.grants) {
+        // One of which nothing runs stays what it is: whoever is about to forget it knows it by that.
+        if host.grants(name).cover(&live.tenant.grants) || !live.is_running() {
             continue;
         }
         let reason = format!(

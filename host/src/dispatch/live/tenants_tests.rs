@@ -386,3 +386,25 @@ async fn files_count_while_the_journal_keeps_us_waiting() {
     let lanes = place.tenants.journal.lanes(None).await.unwrap();
     assert_eq!(lanes[0].cap, 2);
 }
+
+/// Whoever has asked whether its jobs are done must find the tenant as it was, or nobody would ever forget it.
+#[tokio::test]
+async fn a_tenant_that_is_gone_with_its_grants_is_forgotten() {
+    let place = Place::with(&["acme", "other"]).await;
+    place.write("exeunt.toml", "[tenants.acme]\nprivate = ['10.0.0.5:443']\n");
+    place.look().await;
+    place.write("exeunt.toml", "");
+    place.remove("tenants/acme.toml");
+    place.tenants.look().await.unwrap();
+    tokio::time::pause();
+    advance(Duration::from_secs(11)).await;
+    tokio::time::resume();
+    place.tenants.look().await.unwrap();
+    let live = || place.tenants.live.load().tenants.get("acme").cloned();
+    let before = live().expect("it drains");
+    assert!(before.draining);
+    place.tenants.look().await.unwrap();
+    assert!(Arc::ptr_eq(&before, &live().expect("it drains still")));
+    place.tenants.settle().await;
+    assert!(live().is_none());
+}

@@ -46,8 +46,8 @@ pub struct IntakeLimits {
     /// Of one tenant's, until they are written, and of each at least 16 KiB. Default 32 MiB, and never less than the
     /// largest event: half of the journal's queue, by bytes as by events.
     pub tenant_bytes: usize,
-    /// Of bodies that claim to be signed, which are read before their sender is known; of one at most a sixteenth of
-    /// what is left of it. Default 32 MiB, twice what the largest event needs there.
+    /// Of bodies that claim to be signed, which are read before their sender is known, beyond the first 8 KiB of each; of
+    /// one at most a sixteenth of what is left of it. Default 32 MiB, twice what the largest event needs there.
     pub unproven_bytes: usize,
     /// Time for a body to arrive. Default 10 seconds, as long as SailPoint itself waits.
     pub body_time: Duration,
@@ -141,6 +141,12 @@ fn quota(per_second: u32, seconds_at_once: u32) -> Quota {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_those_who_are_turned_away_a_few_at_once_are_logged() {
+        let rates = Rates::new(&IntakeLimits::default());
+        assert_eq!((0..1000).filter(|_| rates.may_complain()).count(), 5);
+    }
 
     // One a second comes back, and no test takes that long: a slow machine would only let more through.
     fn rates(events: u32, requests: u32) -> Rates {

@@ -12,7 +12,7 @@ use crate::client::Client;
 use crate::house::{House, SOURCE_TOKEN};
 use crate::process::Host;
 
-/// What the host may grow by in each of these tests: 400 MiB. It buffers at most 128 MiB of bodies, and 10,000
+/// What the host may grow by in each of these tests: 400 MiB. It buffers at most 240 MiB of bodies, and 10,000
 /// connections take 20 KiB each.
 const MOST_GROWTH_KIB: u64 = 400 * 1024;
 

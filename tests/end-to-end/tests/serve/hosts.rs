@@ -167,7 +167,7 @@ async fn a_host_whose_database_only_reads_is_not_ready_and_comes_back_by_itself(
     tokio::task::block_in_place(|| database.only_reads(true));
     crate::until("the balancer is told", async || {
         let (status, said) = client.get("/readyz").await.expect("an answer");
-        status == 503 && said["journal"] == "read only"
+        status == 503 && said["journal"] == "cannot be written"
     })
     .await;
     let event = end_to_end::event("ann@acme.example");
