@@ -6,9 +6,10 @@
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, LazyLock};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use jiff::Timestamp;
+use tokio::time::{Interval, MissedTickBehavior};
 
 /// Tells the date.
 pub trait Clock: Debug + Send + Sync {
@@ -20,6 +21,18 @@ pub trait Clock: Debug + Send + Sync {
     fn steady(&self) -> Timestamp {
         self.now()
     }
+}
+
+/// Ticks at once and then once a period, counted from the tick before where that came late.
+pub(crate) fn ticker(period: Duration) -> Interval {
+    let mut ticker = tokio::time::interval(period);
+    ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticker
+}
+
+/// A date as the standard library has it. Those before 1970 do not come up.
+pub(crate) fn system_time(date: Timestamp) -> SystemTime {
+    SystemTime::UNIX_EPOCH + date.as_duration().unsigned_abs()
 }
 
 /// A clock that several owners share.

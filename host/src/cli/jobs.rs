@@ -15,6 +15,7 @@ use super::page::{PageArgs, more};
 use super::table::{moment, or_dash, show, table};
 use super::timeline;
 use crate::console::{JobDetail, JobPage, JobView, Released};
+use crate::journal::BREAKER_HOLD;
 use crate::text::{is_odd, printable};
 
 /// Lists jobs and acts on them, through the server.
@@ -370,7 +371,7 @@ fn reason(job: &JobView) -> String {
 fn to_go_on(job: &JobView) -> Option<String> {
     let (tenant, connector) = (&job.tenant, &job.connector);
     match (job.state.as_str(), job.why.as_deref()?) {
-        ("held", "breaker") => Some(format!("exeunt breaker release {tenant} {connector} --reason …")),
+        ("held", BREAKER_HOLD) => Some(format!("exeunt breaker release {tenant} {connector} --reason …")),
         ("held", _) => Some(format!("exeunt jobs release {} --reason …", job.id)),
         ("parked", _) if job.until.is_none() => Some(format!(
             "exeunt resume {tenant} {connector} --reason …, once what it says is mended"

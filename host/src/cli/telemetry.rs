@@ -29,7 +29,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Registry};
 use url::Url;
 
-use crate::clock::{Clock as _, SystemClock};
+use crate::clock::{Clock as _, SystemClock, system_time};
 use crate::tenant::ServerConfig;
 
 /// The compiler of WebAssembly writes a gigabyte a plugin at `trace`, and nothing in it is about leavers.
@@ -249,7 +249,7 @@ impl<S: Subscriber + for<'s> LookupSpan<'s>> Layer<S> for Traces {
 }
 
 fn now() -> SystemTime {
-    SystemTime::UNIX_EPOCH + SystemClock.now().as_duration().unsigned_abs()
+    system_time(SystemClock.now())
 }
 
 impl Open {

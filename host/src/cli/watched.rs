@@ -9,9 +9,10 @@ use arc_swap::ArcSwap;
 use secrecy::SecretString;
 use tokio::signal::unix::Signal;
 use tokio::sync::watch;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::Instant;
 
 use super::serve::stop;
+use crate::clock::ticker;
 use crate::dispatch::LiveTenants;
 use crate::intake::http::Certificates;
 use crate::tenant::{HostConfig, TlsConfig, Tokens};
@@ -150,11 +151,11 @@ impl Watched {
 
     /// Looks every few seconds, and when it is rung for.
     async fn look_again(&self, part: Part, mut rung: watch::Receiver<()>) {
-        let mut ticker = ticker(LOOK_EVERY);
+        let mut ticks = ticker(LOOK_EVERY);
         loop {
             tokio::select! {
                 Ok(()) = rung.changed() => {}
-                _ = ticker.tick() => {}
+                _ = ticks.tick() => {}
             }
             self.look(part).await;
         }
@@ -162,18 +163,18 @@ impl Watched {
 
     /// Does what files ask of the journal. Apart from the looks, which must not wait for a database that does not answer.
     async fn settle_again(&self) {
-        let mut ticker = ticker(LOOK_EVERY);
+        let mut ticks = ticker(LOOK_EVERY);
         loop {
-            ticker.tick().await;
+            ticks.tick().await;
             self.tenants.settle().await;
         }
     }
 
     /// Deletes plugins that nobody uses. Apart from the looks, which must not wait for the disk that they are on.
     async fn sweep_again(&self) {
-        let mut ticker = ticker(SWEEP_EVERY);
+        let mut ticks = ticker(SWEEP_EVERY);
         loop {
-            ticker.tick().await;
+            ticks.tick().await;
             self.tenants.sweep().await;
         }
     }
@@ -233,12 +234,6 @@ pub(super) async fn look(watched: Watched, mut hangup: Signal, mut stopped: watc
         () = stop(&mut stopped) => {}
         _ = looks => {}
     }
-}
-
-fn ticker(period: Duration) -> tokio::time::Interval {
-    let mut ticker = tokio::time::interval(period);
-    ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ticker
 }
 
 /// Where certificate and key are: either may be what is wrong.

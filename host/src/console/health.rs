@@ -104,12 +104,12 @@ pub(super) async fn ready(State(shared): State<Arc<Shared>>, Anyone(caller): Any
     let snapshot = shared.snapshot().await;
     let report = shared.report(&snapshot).await;
     let phase = shared.console.health.phase();
-    let journal = match &*snapshot {
-        Ok(snapshot) if snapshot.is_writable => "reachable",
-        Ok(_) => "cannot be written",
-        Err(_) => "unreachable",
+    let (journal, is_up) = match &*snapshot {
+        Ok(snapshot) if snapshot.is_writable => ("reachable", true),
+        Ok(_) => ("cannot be written", false),
+        Err(_) => ("unreachable", false),
     };
-    let ready = phase == Phase::Serving && journal == "reachable";
+    let ready = phase == Phase::Serving && is_up;
     let lanes = snapshot
         .as_ref()
         .as_ref()

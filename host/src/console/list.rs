@@ -255,7 +255,7 @@ pub(super) fn known_hold(why: String) -> Result<String, Problem> {
     }
     Err(Problem::invalid(format!(
         "unknown `why`; {}",
-        did_you_mean(&why, HOLDS.into_iter())
+        did_you_mean(&why, HOLDS)
     )))
 }
 

@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::{Id, JoinError, JoinSet};
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use super::leases::{Lease, Leases};
 use super::live::Lookup;
 use super::worker::{Worker, count_end, work};
+use crate::clock::ticker;
 use crate::evidence::Outcome;
 use crate::journal::{ClaimedJob, Fence, Finish, Finished, Journal, JournalError, Shares};
 
@@ -332,12 +333,6 @@ fn rethrow(ended: Result<(), JoinError>) {
     {
         std::panic::resume_unwind(panic);
     }
-}
-
-fn ticker(period: Duration) -> tokio::time::Interval {
-    let mut ticker = tokio::time::interval(period);
-    ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ticker
 }
 
 /// Waits for the word to stop. The guard that the channel hands out must not live across an await, so it ends here.

@@ -18,11 +18,11 @@ pub const MAX_PERSON_FIELD_BYTES: usize = 1024;
 pub(crate) fn folded_address(address: &str) -> String {
     let mut folded = String::with_capacity(address.len());
     for letter in address.trim().chars() {
-        let small: String = letter.to_lowercase().collect();
-        if !letter.is_ascii() && small.contains(|c: char| c.is_ascii()) {
+        let mut small = letter.to_lowercase();
+        if !letter.is_ascii() && small.clone().any(|c| c.is_ascii()) {
             folded.push(letter);
         } else {
-            folded.push_str(&small);
+            folded.extend(&mut small);
         }
     }
     folded

@@ -108,7 +108,7 @@ impl Dialect {
             execute(tx, "SET LOCAL lock_timeout = 0", Bind::new()).await?;
             fetch(tx, "SELECT pg_advisory_xact_lock($1)", Bind::new().int(KEY)).await?;
             // All that wants a table waits behind whoever waits to change it, and somebody's dump may have it for hours.
-            execute(tx, "SET LOCAL lock_timeout = '3s'", Bind::new()).await?;
+            self.wait_for_locks(tx, 3_000).await?;
         }
         Ok(())
     }
@@ -121,7 +121,7 @@ impl Dialect {
         Ok(())
     }
 
-    /// Waits for a lock on a row for so many milliseconds in this transaction, or twice as long where others wait, too.
+    /// Waits for a lock on a row or a table for so many milliseconds in this transaction, or twice as long where others wait, too.
     /// SQLite has no locks on rows.
     pub(super) async fn wait_for_locks(self, tx: &mut AnyConnection, milliseconds: i64) -> Result<(), JournalError> {
         if self == Self::Postgres {

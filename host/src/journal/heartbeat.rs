@@ -63,9 +63,8 @@ fn all<'c>(tx: &'c mut AnyConnection, context: &'c Context, heartbeat: &'c Heart
     Box::pin(async move {
         let wait = LONGEST_WAIT.min(heartbeat.lease / 8);
         context.dialect.wait_for_locks(tx, wait).await?;
-        let mut unit = Unit::lock(tx, context, heartbeat.lanes()).await?;
-        let lost = extend(tx, context, &mut unit, &heartbeat.fences, heartbeat.lease).await?;
-        unit.store(tx).await?;
+        let unit = Unit::lock(tx, context, heartbeat.lanes()).await?;
+        let lost = extend(tx, context, unit, &heartbeat.fences, heartbeat.lease).await?;
         let locked = Vec::new();
         Ok(Extended { lost, locked })
     })
@@ -74,12 +73,11 @@ fn all<'c>(tx: &'c mut AnyConnection, context: &'c Context, heartbeat: &'c Heart
 fn free<'c>(tx: &'c mut AnyConnection, context: &'c Context, heartbeat: &'c Heartbeat) -> Step<'c, Extended> {
     Box::pin(async move {
         context.dialect.wait_for_locks(tx, LONGEST_WAIT).await?;
-        let mut unit = Unit::lock_free(tx, context, heartbeat.lanes()).await?;
+        let unit = Unit::lock_free(tx, context, heartbeat.lanes()).await?;
         let jobs = lock_free(tx, context, &heartbeat.fences).await?;
         let is_free = |fence: &Fence| jobs.contains(&fence.job.0) && unit.lane(&fence.lane.key()).is_some();
         let (free, locked): (Vec<Fence>, Vec<Fence>) = heartbeat.fences.iter().cloned().partition(is_free);
-        let lost = extend(tx, context, &mut unit, &free, heartbeat.lease).await?;
-        unit.store(tx).await?;
+        let lost = extend(tx, context, unit, &free, heartbeat.lease).await?;
         Ok(Extended { lost, locked })
     })
 }
@@ -102,7 +100,7 @@ async fn lock_free(tx: &mut AnyConnection, context: &Context, fences: &[Fence]) 
 async fn extend(
     tx: &mut AnyConnection,
     context: &Context,
-    unit: &mut Unit,
+    mut unit: Unit,
     fences: &[Fence],
     lease: i64,
 ) -> Result<Vec<Fence>, JournalError> {
@@ -120,5 +118,6 @@ async fn extend(
             _ => lost.push(fence.clone()),
         }
     }
+    unit.store(tx).await?;
     Ok(lost)
 }

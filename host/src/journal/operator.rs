@@ -11,6 +11,7 @@ use super::database::{Body, Context, Step, Writer};
 use super::error::JournalError;
 use super::finish::UNSETTLED_HOLD;
 use super::open::Journal;
+use super::query::tenant_of;
 use super::rows::JobRow;
 use super::sql::{Bind, Cells, fetch};
 use super::types::{JobId, Lane, Outcome, State, check_name};
@@ -268,8 +269,7 @@ async fn held(tx: &mut AnyConnection, filter: &HeldFilter, after: Uuid) -> Resul
 /// The statement of [`held`], for the test that looks at its plan too.
 pub(super) fn select_held(filter: &HeldFilter, after: Uuid) -> (String, Bind) {
     let lane = filter.lane.as_ref().map(Lane::key);
-    let of_lane = || filter.lane.as_ref().map(|lane| lane.tenant().to_owned());
-    let tenant = filter.tenant.clone().or_else(of_lane);
+    let tenant = tenant_of(filter.tenant.as_deref(), filter.lane.as_ref());
     // Looked for among what the tenant has held: by a bare lane, SQLite would walk all jobs that it ever had.
     let wanted = [("tenant", &tenant), ("lane || ''", &lane), ("why", &filter.why)];
     let mut sql = "SELECT id, lane FROM job WHERE state = 2 AND id > $1".to_owned();

@@ -331,6 +331,11 @@ impl Conditions {
     }
 }
 
+/// Whose jobs are meant where a tenant, a lane or both are named.
+pub(super) fn tenant_of(tenant: Option<&str>, lane: Option<&Lane>) -> Option<String> {
+    tenant.or(lane.map(Lane::tenant)).map(str::to_owned)
+}
+
 impl JobFilter {
     fn is_of_the_queue(&self) -> bool {
         self.state == Some(State::Queued) && self.event.is_none() && self.person.is_none()
@@ -351,20 +356,18 @@ impl JobFilter {
             return None;
         }
         let mut rows = Conditions::default();
+        let tenant = self.tenant();
         if self.state == Some(State::Held) || self.why.is_some() {
             rows.sql += " AND state = 2";
-            rows.maybe("tenant =", self.tenant(), |bind, tenant| bind.text(&tenant));
-        } else if let Some(tenant) = self.tenant() {
-            rows.maybe("tenant =", Some(tenant), |bind, tenant| bind.text(&tenant));
-        } else if let Some(outcome) = self.ended_as().next() {
+        } else if let (None, Some(outcome)) = (&tenant, self.ended_as().next()) {
             rows.sql = format!(" AND state = 3 AND outcome = {}", outcome.code());
         }
+        rows.maybe("tenant =", tenant, |bind, tenant| bind.text(&tenant));
         Some(rows)
     }
 
     fn tenant(&self) -> Option<String> {
-        let of_lane = || self.lane.as_ref().map(|lane| lane.tenant().to_owned());
-        self.tenant.clone().or_else(of_lane)
+        tenant_of(self.tenant.as_deref(), self.lane.as_ref())
     }
 
     /// All that were given up have failed, and that has an index.

@@ -6,11 +6,12 @@
 
 use std::fs::DirEntry;
 use std::io;
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use super::cache::PluginCache;
 use super::engine::Sandbox;
+use crate::tenant::parse_digest;
 
 /// Most bytes of what nobody uses: 1 GiB. An interpreter and its machine code take 80 MB, a plugin in Rust 2 MB.
 const MAX_UNUSED: u64 = 1 << 30;
@@ -26,7 +27,7 @@ const ENDINGS: [&str; 4] = [".wasm", ".manifest", ".sig", ".compiled"];
 
 struct Unused {
     written: SystemTime,
-    path: PathBuf,
+    name: String,
     bytes: u64,
 }
 
@@ -45,20 +46,20 @@ impl Sandbox {
     ) -> io::Result<()> {
         let Some(cache) = &self.cache else { return Ok(()) };
         used.sort_unstable();
-        let unused = self.unused(cache, &used, now)?;
+        let mut unused = self.unused(cache, &used, now)?;
         if unused.iter().map(|file| file.bytes).sum::<u64>() <= MAX_UNUSED {
             return Ok(());
         }
         used.append(&mut also_used()?);
         used.sort_unstable();
-        let mut unused = self.unused(cache, &used, now)?;
+        unused.retain(|file| self.is_unused(cache, &file.name, &used));
         unused.sort_by_key(|file| std::cmp::Reverse(file.written));
         let mut kept = 0;
         for file in unused {
             kept += file.bytes;
             if kept > MAX_UNUSED {
-                delete(&file.path)?;
-                tracing::info!("{} is deleted: nobody uses it", file.path.display());
+                delete(&cache.folder().join(&file.name))?;
+                tracing::info!("{} of `cache` is deleted: nobody uses it", file.name);
             }
         }
         Ok(())
@@ -69,11 +70,13 @@ impl Sandbox {
         let mut unused = Vec::new();
         for entry in std::fs::read_dir(cache.folder())? {
             let entry = entry?;
-            let name = entry.file_name();
-            if !name.to_str().is_some_and(|name| self.is_unused(cache, name, used)) {
+            let name = entry.file_name().into_string().ok();
+            let Some(name) = name.filter(|name| self.is_unused(cache, name, used)) else {
                 continue;
-            }
-            let Some(file) = unused_file(&entry)? else { continue };
+            };
+            let Some(file) = unused_file(&entry, name)? else {
+                continue;
+            };
             if now.duration_since(file.written).is_ok_and(|age| age >= RECENT) {
                 unused.push(file);
             }
@@ -90,10 +93,9 @@ impl Sandbox {
         let Some((digits, _)) = name.split_at_checked(DIGITS).filter(|_| is_ours) else {
             return false;
         };
-        if !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        let Ok(digest) = parse_digest(&format!("sha256:{digits}")) else {
             return false;
-        }
-        let digest = format!("sha256:{digits}");
+        };
         // Machine code for another version of this program, or other settings, is not used by this process.
         let is_current = !name.ends_with(".compiled") || cache.path(&self.engine, &digest).ends_with(name);
         !is_current || used.binary_search(&digest).is_err()
@@ -101,11 +103,11 @@ impl Sandbox {
 }
 
 /// None where it is gone meanwhile, or no file.
-fn unused_file(entry: &DirEntry) -> io::Result<Option<Unused>> {
+fn unused_file(entry: &DirEntry, name: String) -> io::Result<Option<Unused>> {
     match entry.metadata() {
         Ok(seen) if seen.is_file() => Ok(Some(Unused {
             written: seen.modified()?,
-            path: entry.path(),
+            name,
             bytes: seen.len(),
         })),
         Ok(_) => Ok(None),
@@ -115,7 +117,7 @@ fn unused_file(entry: &DirEntry) -> io::Result<Option<Unused>> {
 }
 
 /// Another process may have done it.
-fn delete(path: &std::path::Path) -> io::Result<()> {
+fn delete(path: &Path) -> io::Result<()> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use exeunt::journal::{Decision, Dedupe, JobState, JournalError, NewEvent, Options, Outcome, Page};
-use sqlx::{Connection as _, Executor as _};
+use sqlx::Executor as _;
 
 use crate::on_both;
 use crate::rig::{Rig, end, event, held, lane, leaver, queued, until};
@@ -189,7 +189,7 @@ on_both! {
 
     async fn a_full_queue_says_busy_and_loses_nothing(rig: Rig) {
         let journal = rig.another(Options { queue: 3, ..rig.options() }).await;
-        let mut blocker = sqlx::AnyConnection::connect(&blocker_url(&rig.url)).await.expect("a connection");
+        let mut blocker = rig.connection().await;
         block(&mut blocker, &rig.url).await;
         // More than one batch and the queue can take together.
         let (sender, mut answers) = tokio::sync::mpsc::unbounded_channel();
@@ -213,7 +213,7 @@ on_both! {
     }
 
     async fn a_caller_that_hangs_up_keeps_its_place_until_its_event_is_written(rig: Rig) {
-        let mut blocker = sqlx::AnyConnection::connect(&blocker_url(&rig.url)).await.expect("a connection");
+        let mut blocker = rig.connection().await;
         block(&mut blocker, &rig.url).await;
         let place = Arc::new(());
         let mut accept = Box::pin(rig.journal.accept_with(with_id(&rig, "1"), place.clone()));
@@ -238,7 +238,7 @@ on_both! {
         // More than the queue holds is still accepted when the queue is empty.
         let huge = NewEvent { body: vec![b'x'; 1 << 20], ..event("acme", vec![], rig.now()) };
         journal.accept(huge).await.expect("accepted alone");
-        let mut blocker = sqlx::AnyConnection::connect(&blocker_url(&rig.url)).await.expect("a connection");
+        let mut blocker = rig.connection().await;
         block(&mut blocker, &rig.url).await;
         let mut one = Box::pin(journal.accept(large()));
         assert!(futures_util::poll!(&mut one).is_pending());
@@ -246,11 +246,6 @@ on_both! {
         blocker.execute("ROLLBACK").await.expect("the lock is released");
         one.await.expect("accepted");
     }
-}
-
-/// sqlx's own address of the same database.
-fn blocker_url(url: &str) -> String {
-    url.replacen("sqlite:/", "sqlite:///", 1)
 }
 
 /// Makes every accept wait.

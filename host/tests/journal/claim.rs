@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use exeunt::journal::{ClaimedJob, Finish, Finished, JobState, JournalError, Lane, MAX_CLAIM, Outcome, Shares};
-use sqlx::{Connection as _, Executor as _};
+use sqlx::Executor as _;
 
 use crate::on_both;
 use crate::rig::{LEASE, Rig, end, event, lane, queued, release};
@@ -33,8 +33,7 @@ on_both! {
 
     async fn a_lane_that_says_that_its_first_job_is_later_than_it_is_is_set_right(rig: Rig) {
         let id = rig.queue(&lane("acme", "docusign")).await;
-        let url = rig.url.replacen("sqlite:/", "sqlite:///", 1);
-        let mut connection = sqlx::AnyConnection::connect(&url).await.expect("a connection");
+        let mut connection = rig.connection().await;
         connection.execute("UPDATE lane SET due_at = due_at + 500").await.expect("an update");
         rig.clock.advance(Duration::from_secs(1));
         assert_eq!(rig.claim(10).await, []);
@@ -43,8 +42,7 @@ on_both! {
 
     async fn a_job_whose_event_somebody_has_deleted_ends_and_holds_up_nobody(rig: Rig) {
         let gone = rig.queue(&lane("acme", "docusign")).await;
-        let url = rig.url.replacen("sqlite:/", "sqlite:///", 1);
-        let mut connection = sqlx::AnyConnection::connect(&url).await.expect("a connection");
+        let mut connection = rig.connection().await;
         connection.execute("DELETE FROM event").await.expect("a deletion");
         let other = rig.queue(&lane("beta", "docusign")).await;
         assert_eq!(rig.claim_one().await.id(), other);

@@ -184,8 +184,7 @@ on_both! {
         rig.queue(&lane("acme", "a")).await;
         rig.queue(&lane("acme", "b")).await;
         assert_eq!(rig.journal.reconcile().await, Ok(vec![]));
-        let url = rig.url.replacen("sqlite:/", "sqlite:///", 1);
-        let mut connection = <sqlx::AnyConnection as sqlx::Connection>::connect(&url).await.expect("a connection");
+        let mut connection = rig.connection().await;
         let damage = "UPDATE lane SET queued = 5, running = 2, due_at = 9000000000000 WHERE id = 'acme/a'";
         sqlx::query(damage).execute(&mut connection).await.expect("an update");
         let drifts = rig.journal.reconcile().await.expect("a check");

@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 
 use exeunt::journal::{Engine, Journal, JournalError, Options, SCHEMA_VERSION};
-use sqlx::{Connection as _, Executor as _, Row as _};
+use sqlx::{Executor as _, Row as _};
 
 use crate::on_both;
 use crate::rig::{Rig, block_on, lane, until_somebody_waits};
@@ -20,8 +20,7 @@ const UNDO: [&str; 5] = [
 on_both! {
     async fn a_newer_schema_is_refused(rig: Rig) {
         rig.journal.close().await;
-        let url = rig.url.replacen("sqlite:/", "sqlite:///", 1);
-        let mut connection = sqlx::AnyConnection::connect(&url).await.expect("a connection");
+        let mut connection = rig.connection().await;
         connection.execute("UPDATE schema_version SET version = version + 1").await.expect("an update");
         let refused = Journal::open(&rig.url, rig.options()).await.map(drop);
         assert_eq!(refused, Err(JournalError::NewerSchema { found: SCHEMA_VERSION + 1, known: SCHEMA_VERSION }));
@@ -33,8 +32,7 @@ on_both! {
         let mut rig = rig;
         let id = rig.queue(&lane("acme", "docusign")).await;
         rig.journal.close().await;
-        let url = rig.url.replacen("sqlite:/", "sqlite:///", 1);
-        let mut connection = sqlx::AnyConnection::connect(&url).await.expect("a connection");
+        let mut connection = rig.connection().await;
         // What the later steps made is not there yet, and what they took away is.
         for undo in UNDO {
             connection.execute(undo).await.expect("an index");
@@ -144,7 +142,7 @@ fn what_cannot_be_a_journal_is_refused_in_words() {
 fn a_migration_that_waits_for_a_table_holds_up_no_host_that_runs() {
     block_on(async {
         let rig = Rig::postgres().await;
-        let mut connection = sqlx::AnyConnection::connect(&rig.url).await.expect("a connection");
+        let mut connection = rig.connection().await;
         for undo in UNDO {
             connection.execute(undo).await.expect("an index");
         }
@@ -152,7 +150,7 @@ fn a_migration_that_waits_for_a_table_holds_up_no_host_that_runs() {
             .execute("UPDATE schema_version SET version = 1")
             .await
             .expect("an update");
-        let mut dump = sqlx::AnyConnection::connect(&rig.url).await.expect("a connection");
+        let mut dump = rig.connection().await;
         dump.execute("BEGIN").await.expect("a transaction");
         dump.execute("SELECT job_id FROM intent").await.expect("a query");
         let (url, options) = (rig.url.clone(), rig.options());
@@ -161,7 +159,7 @@ fn a_migration_that_waits_for_a_table_holds_up_no_host_that_runs() {
         let id = rig.queue(&lane("acme", "docusign")).await;
         assert_eq!(rig.claim_one().await.id(), id);
         // The others get the table between its tries.
-        let mut other = sqlx::AnyConnection::connect(&rig.url).await.expect("a connection");
+        let mut other = rig.connection().await;
         let reads = other.execute("SELECT job_id FROM intent");
         let read = tokio::time::timeout(std::time::Duration::from_secs(60), reads).await;
         read.expect("it gets its turn").expect("a query");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use exeunt::journal::{Finish, HeldFilter, JobId, JobState, JournalError, Outcome, Reservation, approval};
-use sqlx::{Connection as _, Executor as _};
+use sqlx::Executor as _;
 use uuid::Uuid;
 
 use crate::on_both;
@@ -174,7 +174,7 @@ fn a_job_that_another_operator_takes_meanwhile_does_not_end_the_release() {
                 .await;
         }
         // The other operator has the lane when the first step has been read.
-        let mut other = sqlx::AnyConnection::connect(&rig.url).await.expect("a connection");
+        let mut other = rig.connection().await;
         other.execute("BEGIN").await.expect("a transaction");
         other.execute("SELECT id FROM lane FOR UPDATE").await.expect("the lane");
         let journal = rig.journal.clone();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use exeunt::clock::{Clock, ManualClock};
 use exeunt::journal::{ClaimedJob, Engine, Finish, Finished, JobState, Options, Outcome, Reservation, UNSETTLED_HOLD};
 use jiff::Timestamp;
-use sqlx::{Connection as _, Executor as _};
+use sqlx::Executor as _;
 
 use crate::on_both;
 use crate::rig::{HOUR, LEASE, NO_LIMIT, Rig, block_on, end, lane, until_somebody_waits};
@@ -212,7 +212,7 @@ fn a_lease_that_is_extended_while_its_lane_is_waited_for_is_not_lost() {
         let job = rig.queue(&lane("acme", "docusign")).await;
         let claimed = rig.journal.claim("host-2", Duration::from_millis(1), 1).await;
         assert_eq!(claimed.expect("a claim").len(), 1);
-        let mut other = sqlx::AnyConnection::connect(&rig.url).await.expect("a connection");
+        let mut other = rig.connection().await;
         other.execute("BEGIN").await.expect("a transaction");
         other.execute("SELECT id FROM lane FOR UPDATE").await.expect("the lane");
         let journal = rig.journal.clone();

@@ -96,6 +96,12 @@ impl Rig {
         self.journal = open(&self.url, options).await;
     }
 
+    /// A connection to the same database, beside the journal's.
+    pub(crate) async fn connection(&self) -> sqlx::AnyConnection {
+        let url = self.url.replacen("sqlite:/", "sqlite:///", 1);
+        sqlx::AnyConnection::connect(&url).await.expect("a connection")
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }

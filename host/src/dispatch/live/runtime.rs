@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use tokio::sync::Semaphore;
 
@@ -13,7 +12,7 @@ use super::plugins::{Plugins, Wanted};
 use super::registry_plugins::RegistryPlugins;
 use super::tenant::LiveTenant;
 use crate::capability::{Binding, CallLimits, Grant, Network};
-use crate::clock::SharedClock;
+use crate::clock::{SharedClock, system_time};
 use crate::sandbox::{Plugin, Sandbox};
 use crate::tenant::{ConfigError, ConnectorConfig, Location, PluginSource, Tenant, signature_file};
 
@@ -184,8 +183,7 @@ impl Runtime {
             let ran = ran.into_iter().flat_map(|(_, _, ran)| ran);
             Ok(ran.map(|ran| ran.digest).collect())
         };
-        let now = SystemTime::UNIX_EPOCH + self.clock.now().as_duration().unsigned_abs();
-        if let Err(error) = self.sandbox.sweep(used, ran, now) {
+        if let Err(error) = self.sandbox.sweep(used, ran, system_time(self.clock.now())) {
             tracing::warn!("what nobody uses in `cache` is not deleted yet: {error}");
         }
     }

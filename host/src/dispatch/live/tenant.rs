@@ -65,7 +65,8 @@ impl LiveTenant {
 
     /// Whether any connector can run.
     pub(super) fn is_running(&self) -> bool {
-        self.connectors.keys().any(|connector| self.is_ready(connector))
+        let mut connectors = self.connectors.values();
+        connectors.any(|lookup| matches!(lookup, Lookup::Ready(_)))
     }
 
     /// Whether a connector can run.

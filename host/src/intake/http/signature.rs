@@ -140,8 +140,7 @@ impl Signed {
                 fits |= signature.ct_eq(&expected) & is_secret;
             }
         }
-        let apart = now.as_second().abs_diff(self.seconds);
-        bool::from(fits) && apart <= SIGNATURE_TOLERANCE.as_secs()
+        bool::from(fits) && self.age(now).unsigned_abs() <= SIGNATURE_TOLERANCE.as_secs()
     }
 }
 
