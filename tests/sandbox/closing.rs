@@ -248,6 +248,7 @@ fn of_the_leaver() -> NewEvent {
         reason: String::new(),
         person: None,
         person_key: None,
+        replays: None,
         jobs: vec![NewJob {
             connector: "target".to_owned(),
             state: NewState::Queued,

@@ -25,6 +25,7 @@ async fn park(served: &Served) {
         reason: "left".to_owned(),
         person: None,
         person_key: None,
+        replays: None,
         jobs: vec![NewJob {
             connector: "target".to_owned(),
             state: NewState::Queued,

@@ -31,8 +31,8 @@ const NOT_STOPPED: &str = "\
   the address, so protect by id what must never be closed; the breaker counts; pinning and signatures say whose plugin it is |
 | registry that its operator granted and that leads the host to an address inside (redirects, the place of its tokens) \
   | GET alone, within limits; what comes is taken only with the digest that was asked for |
-| sender with a tenant's secret that fills the journal's disk with large events, which are kept for ever | `events_per_second`, \
-  1 MiB an event; watch the disk, and take the secret out of the tenant's file |
+| sender with a tenant's secret that fills the journal's disk with large events, which are kept for months | `events_per_second`, \
+  1 MiB an event, `[retention] events`; watch the disk, and take the secret out of the tenant's file |
 ";
 
 #[test]

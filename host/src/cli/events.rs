@@ -33,7 +33,7 @@ pub(super) struct List {
     /// Tenant; a tenant's token means its own.
     #[arg(long)]
     tenant: Option<String>,
-    /// Only these: leaver, not_a_leaver or refused.
+    /// Only these: leaver, not_a_leaver, refused, or replayed (which made no job when it came).
     #[arg(long)]
     decision: Option<String>,
     #[command(flatten)]

@@ -34,6 +34,7 @@ mod replay;
 mod run;
 mod serve;
 mod signals;
+mod sweep;
 mod table;
 mod telemetry;
 mod timeline;

@@ -18,6 +18,7 @@ use tokio::time::timeout;
 
 use super::own::own;
 use super::signals::{End, Signals};
+use super::sweep::sweep;
 use super::table::say;
 use super::watched::{Looks, Watched, look};
 use super::{Exit, telemetry};
@@ -29,8 +30,6 @@ use crate::journal::{Journal, Lane, Options};
 use crate::sandbox::PluginCache;
 use crate::tenant::{HostConfig, Tokens};
 
-/// How often transcripts past their retention are deleted.
-const SWEEP_EVERY: Duration = Duration::from_secs(3600);
 /// How long a stop may take as a whole, whatever hangs: 40 seconds, twice what requests and jobs get to end, and less
 /// than service managers are told to wait. Jobs that are not put down by then are taken over when their leases end.
 const STOP_WITHIN: Duration = Duration::from_secs(40);
@@ -147,7 +146,7 @@ impl Serve {
         parts.spawn(server.run(stopped.clone()));
         parts.spawn(dispatcher.run(stopped.clone()));
         parts.spawn(look(watched, hangup, stopped.clone()));
-        parts.spawn(sweep(journal.clone(), clock, host.server.transcript_retention, stopped));
+        parts.spawn(sweep(journal.clone(), clock, host.server.retention, stopped));
         // For people at a terminal; a server whose output nobody takes serves all the same.
         say(format_args!("listening on {listening}, {} tenants", tenants.count())).ok();
         Ok((journal, host.server.limits.drain, owned))
@@ -230,29 +229,6 @@ fn routes(
 /// Waits for the word to stop.
 pub(super) async fn stop(stopped: &mut watch::Receiver<bool>) {
     drop(stopped.wait_for(|stopped| *stopped).await);
-}
-
-async fn sweep(journal: Journal, clock: SharedClock, retention: Duration, mut stopped: watch::Receiver<bool>) {
-    let mut ticker = tokio::time::interval(SWEEP_EVERY);
-    loop {
-        tokio::select! {
-            () = stop(&mut stopped) => return,
-            _ = ticker.tick() => {}
-        }
-        let Ok(before) = clock.now().checked_sub(retention) else {
-            continue;
-        };
-        // It goes in small steps that end by themselves; a stop does not wait for the last one.
-        let expired = tokio::select! {
-            () = stop(&mut stopped) => return,
-            expired = journal.expire_transcripts(before) => expired,
-        };
-        match expired {
-            Ok(0) => {}
-            Ok(count) => tracing::info!(count, "transcripts past their retention were deleted"),
-            Err(error) => tracing::error!("transcripts were not swept: {error}"),
-        }
-    }
 }
 
 /// The machine's name and the process's number: two processes on one machine are two owners.

@@ -107,12 +107,15 @@ pub struct EventView {
     pub received_at: Timestamp,
     /// When it happened, where it said so.
     pub occurred_at: Option<Timestamp>,
-    /// `leaver`, `not_a_leaver` or `refused`.
+    /// `leaver`, `not_a_leaver`, `refused` or `replayed`.
     pub decision: String,
     /// Why, in words.
     pub reason: String,
     /// Who left.
     pub person: Option<Value>,
+    /// The event that was made of it when it was replayed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replayed_as: Option<Uuid>,
     /// Its jobs.
     pub jobs: Vec<Uuid>,
     /// The text as received; absent without the role `audit`, and where it is not UTF-8.
@@ -121,6 +124,9 @@ pub struct EventView {
     /// Base64 of what was received, where that is not UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body_base64: Option<String>,
+    /// What was received is past its retention. Absent while it is there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub body_expired: bool,
 }
 
 /// A page of events, newest first.
@@ -222,11 +228,14 @@ impl EventView {
         use base64::Engine as _;
         let EventRecord { summary, body, jobs } = record;
         let text = std::str::from_utf8(body).ok();
+        // An event that was taken for a leaver has said so in its body.
+        let body_expired = body.is_empty() && !jobs.is_empty();
         let base64 = || base64::engine::general_purpose::STANDARD.encode(body);
         Self {
             jobs: jobs.iter().map(|job| job.as_uuid()).collect(),
-            body: text.filter(|_| with_body).map(str::to_owned),
+            body: text.filter(|_| with_body && !body_expired).map(str::to_owned),
             body_base64: (with_body && text.is_none()).then(base64),
+            body_expired,
             ..Self::from(summary)
         }
     }
@@ -244,9 +253,11 @@ impl From<&EventSummary> for EventView {
             decision: summary.decision.to_string(),
             reason: summary.reason.clone(),
             person: summary.person.as_deref().map(json),
+            replayed_as: summary.replayed_as.map(|id| id.as_uuid()),
             jobs: Vec::new(),
             body: None,
             body_base64: None,
+            body_expired: false,
         }
     }
 }

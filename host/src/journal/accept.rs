@@ -11,6 +11,7 @@ use super::dedupe::{Holder, holders, key};
 use super::error::JournalError;
 use super::group::{Answers, Command};
 use super::open::Journal;
+use super::replay;
 use super::rows::{JobRow, LaneRow};
 use super::sql::{Bind, Cells, bulk, select_in};
 use super::types::{Decision, EventId, JobId, Lane, Outcome, State, check_name};
@@ -89,6 +90,9 @@ pub struct NewEvent {
     pub person_key: Option<String>,
     /// One for each connector; none for events that need nothing.
     pub jobs: Vec<NewJob>,
+    /// The event that this one is made of, which made no job when it came. It becomes [`Decision::Replayed`] with this one,
+    /// once: a second one of it is a duplicate of the first.
+    pub replays: Option<EventId>,
 }
 
 /// The event that came first.
@@ -158,7 +162,7 @@ impl Journal {
 #[derive(Debug)]
 pub(super) struct AcceptCommand {
     pub(super) event: NewEvent,
-    id: Uuid,
+    pub(super) id: Uuid,
     key: Option<[u8; 32]>,
     /// Id and lane of each of the event's jobs.
     jobs: Vec<(Uuid, String)>,
@@ -339,7 +343,11 @@ async fn insert_events(
     context: &Context,
     commands: &[AcceptCommand],
 ) -> Result<Duplicates, JournalError> {
-    let mut sorted: Vec<&AcceptCommand> = commands.iter().collect();
+    let replayed = replay::begin(tx, commands).await?;
+    let mut sorted: Vec<&AcceptCommand> = commands
+        .iter()
+        .filter(|command| !replayed.contains_key(&command.id))
+        .collect();
     // Stable: of two with the same key, the one that was handed in first wins.
     sorted.sort_by_key(|command| command.key);
     let inserted = insert(tx, &sorted).await?;
@@ -367,6 +375,7 @@ async fn insert_events(
         let holder = found.get(key.as_slice()).ok_or_else(vanished)?;
         duplicates.0.insert(command.id, holder.original());
     }
+    replay::end(tx, commands, replayed, &mut duplicates.0).await?;
     Ok(duplicates)
 }
 
@@ -390,8 +399,8 @@ async fn insert(tx: &mut AnyConnection, commands: &[&AcceptCommand]) -> Result<B
     rows.iter().map(|row| Cells::of(row).id()).collect()
 }
 
-/// Events are never deleted, so a key that stood in the way has a holder.
-fn vanished() -> JournalError {
+/// Events with a key are never deleted, so one that stood in the way has a holder.
+pub(super) fn vanished() -> JournalError {
     JournalError::Database {
         message: "an event disappeared while it was compared".to_owned(),
         code: None,

@@ -34,6 +34,8 @@ pub struct EventSummary {
     pub reason: String,
     /// Who left, as JSON.
     pub person: Option<String>,
+    /// The event that was made of it when it was judged again.
+    pub replayed_as: Option<EventId>,
 }
 
 /// An event with everything.
@@ -41,7 +43,7 @@ pub struct EventSummary {
 pub struct EventRecord {
     /// What a list says.
     pub summary: EventSummary,
-    /// The bytes, as received.
+    /// The bytes, as received; none of an event with jobs that is past its retention.
     pub body: Vec<u8>,
     /// Its jobs, in the order in which they were made.
     pub jobs: Vec<JobId>,
@@ -70,7 +72,8 @@ impl Journal {
     }
 }
 
-const COLUMNS: &str = "id, tenant, source, source_id, received_at, occurred_at, decision, reason, person";
+const COLUMNS: &str = "id, tenant, source, source_id, received_at, occurred_at, decision, reason, person, \
+                       replayed_as";
 
 fn read(cells: &mut Cells<'_>) -> Result<EventSummary, JournalError> {
     Ok(EventSummary {
@@ -83,6 +86,7 @@ fn read(cells: &mut Cells<'_>) -> Result<EventSummary, JournalError> {
         decision: Decision::from_code(cells.int()?)?,
         reason: cells.text()?,
         person: cells.maybe_text()?,
+        replayed_as: cells.maybe_id()?.map(EventId),
     })
 }
 

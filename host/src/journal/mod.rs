@@ -39,11 +39,12 @@ mod query;
 mod random;
 mod reclaim;
 mod reconcile;
+mod replay;
+mod retention;
 mod rows;
 mod schema;
 mod show;
 mod sql;
-mod transcript;
 mod types;
 mod unit;
 mod work;
@@ -96,6 +97,7 @@ pub(crate) mod testing {
             reason: "left".to_owned(),
             person: Some("{}".to_owned()),
             person_key: None,
+            replays: None,
             jobs: vec![NewJob {
                 connector: connector.to_owned(),
                 state: NewState::Queued,

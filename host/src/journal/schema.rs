@@ -18,6 +18,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     EVENTS_BY_TENANT,
     INTENTS_AS_SPELLED,
     HELD_BY_TENANT,
+    REPLAYED_AS,
 ];
 
 /// `BYTES` stands for the database's own type. `KEYED` is for tables of short rows that are found by their key: SQLite
@@ -91,6 +92,9 @@ const INTENTS_AS_SPELLED: &str = "ALTER TABLE intent ADD COLUMN spelled TEXT;";
 /// A tenant looks through what of its own is held, and releases it: not through what all others have held.
 const HELD_BY_TENANT: &str = "CREATE INDEX job_held_tenant ON job(tenant, id) WHERE state = 2;";
 
+/// An event that was refused and is replayed makes jobs once, however often and from wherever that is asked for.
+const REPLAYED_AS: &str = "ALTER TABLE event ADD COLUMN replayed_as BYTES;";
+
 /// The statements of one step, in the database's words.
 pub(super) fn statements(step: &str, dialect: Dialect) -> Vec<String> {
     let written = step
@@ -138,6 +142,7 @@ pub(super) const TABLES: &[Table] = &[
             ("person", Text),
             ("person_key", Text),
             ("body", Bytes),
+            ("replayed_as", Bytes),
         ],
     },
     Table {
@@ -245,14 +250,16 @@ mod tests {
         for statement in MIGRATIONS.iter().flat_map(|step| statements(step, Dialect::Sqlite)) {
             if let Some(added) = statement.strip_prefix("ALTER TABLE ") {
                 let words: Vec<&str> = added.split(' ').collect();
-                let &[table, "ADD", "COLUMN", column, "TEXT"] = words.as_slice() else {
-                    panic!("{statement}");
+                let (table, column, kind) = match *words.as_slice() {
+                    [table, "ADD", "COLUMN", column, "TEXT"] => (table, column, Kind::Text),
+                    [table, "ADD", "COLUMN", column, "BLOB"] => (table, column, Kind::Bytes),
+                    _ => panic!("{statement}"),
                 };
                 let last = made
                     .iter()
                     .rposition(|(name, ..): &(String, String, Kind)| name == table);
                 let place = last.expect("the table is made before") + 1;
-                made.insert(place, (table.to_owned(), column.to_owned(), Kind::Text));
+                made.insert(place, (table.to_owned(), column.to_owned(), kind));
             }
             let Some(table) = statement.strip_prefix("CREATE TABLE ") else {
                 continue;

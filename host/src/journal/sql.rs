@@ -250,12 +250,19 @@ impl<'r> Cells<'r> {
     }
 
     pub(super) fn id(&mut self) -> Result<Uuid, JournalError> {
-        let bytes = self.bytes()?;
-        Uuid::from_slice(&bytes).map_err(|error| JournalError::Database {
-            message: format!("an id is damaged: {error}"),
-            code: None,
-        })
+        uuid(&self.bytes()?)
     }
+
+    pub(super) fn maybe_id(&mut self) -> Result<Option<Uuid>, JournalError> {
+        self.maybe_bytes()?.map(|bytes| uuid(&bytes)).transpose()
+    }
+}
+
+fn uuid(bytes: &[u8]) -> Result<Uuid, JournalError> {
+    Uuid::from_slice(bytes).map_err(|error| JournalError::Database {
+        message: format!("an id is damaged: {error}"),
+        code: None,
+    })
 }
 
 #[cfg(test)]

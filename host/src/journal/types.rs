@@ -233,7 +233,7 @@ words! {
 }
 
 words! {
-    /// What a source's rule said of an event.
+    /// What was decided about an event.
     Decision {
         /// Somebody left.
         Leaver = 0, "leaver";
@@ -241,6 +241,8 @@ words! {
         NotALeaver = 1, "not_a_leaver";
         /// Somebody left, and the event does not say who well enough.
         Refused = 2, "refused";
+        /// Made no job when it came, and was judged again: another event stands for it.
+        Replayed = 3, "replayed";
     }
 }
 

@@ -22,6 +22,7 @@ mod plugin_source;
 mod policy;
 mod reader;
 mod replace;
+mod retention;
 mod secrets;
 mod server;
 mod signature;
@@ -49,12 +50,12 @@ pub use policy::{
 pub use reader::MAX_CONFIG_BYTES;
 pub(crate) use reader::{Item, Table, read, read_text};
 pub use replace::replace;
+pub use retention::{DEFAULT_EVENT_RETENTION, DEFAULT_TRANSCRIPT_RETENTION, MIN_EVENT_RETENTION, Retention};
 pub(crate) use secrets::read_secret_file;
 pub use secrets::{MAX_KEY_SECRETS, MAX_SECRET_BYTES, SecretRef};
 pub(crate) use server::is_postgres;
 pub use server::{
-    DEFAULT_LISTEN, DEFAULT_TRANSCRIPT_RETENTION, HostSecret, JournalAddress, MAX_DRAIN, MAX_LEASE, MIN_LEASE,
-    ServerConfig, ServerLimits, TlsConfig,
+    DEFAULT_LISTEN, HostSecret, JournalAddress, MAX_DRAIN, MAX_LEASE, MIN_LEASE, ServerConfig, ServerLimits, TlsConfig,
 };
 pub use signature::{MAX_SIGNATURES_BYTES, MAX_SIGNERS, PrivateKey, PublicKey, Refused, Signatures, signature_file};
 pub use signers::SignatureDemand;

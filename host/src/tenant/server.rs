@@ -12,14 +12,11 @@ use super::error::{ConfigError, Location};
 use super::names::quoted;
 use super::policy::read_duration;
 use super::reader::{Item, Table};
+use super::retention::Retention;
 use super::secrets::{read_secret_file, read_secret_variable};
 
 /// Where the server listens unless the file says otherwise: on this machine only, until somebody decides.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
-
-/// How long transcripts are kept unless the file says otherwise: 30 days, longer than most objections take, shorter
-/// than personal data should lie about.
-pub const DEFAULT_TRANSCRIPT_RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Shortest lease: 3 seconds. It is extended each third of it, and a database that pauses for a second must not cost
 /// every host its jobs.
@@ -48,8 +45,8 @@ pub struct ServerConfig {
     pub cache: PathBuf,
     /// `[limits]`.
     pub limits: ServerLimits,
-    /// `transcripts` in `[retention]`. Default [`DEFAULT_TRANSCRIPT_RETENTION`].
-    pub transcript_retention: Duration,
+    /// `[retention]`.
+    pub retention: Retention,
     /// `otlp` in `[telemetry]`: where OpenTelemetry traces go. Nowhere by default.
     pub otlp: Option<Url>,
     /// `logs` in `[telemetry]` is `"json"`: one object a line, for collectors. By default lines for people.
@@ -132,7 +129,7 @@ impl ServerConfig {
             ("tokens", self.tokens == started.tokens),
             ("cache", self.cache == started.cache),
             ("limits", self.limits == started.limits),
-            ("retention", self.transcript_retention == started.transcript_retention),
+            ("retention", self.retention == started.retention),
             (
                 "telemetry",
                 (&self.otlp, self.json_logs, self.metrics_token)
@@ -153,7 +150,7 @@ impl ServerConfig {
             tokens: root.join("tokens.toml"),
             cache: root.join("cache"),
             limits: ServerLimits::default(),
-            transcript_retention: DEFAULT_TRANSCRIPT_RETENTION,
+            retention: Retention::default(),
             otlp: None,
             json_logs: false,
             metrics_token: true,
@@ -185,9 +182,8 @@ impl ServerConfig {
         if let Some(limits) = table.get("limits").and_then(|item| item.table()) {
             config.limits = read_limits(limits);
         }
-        let retention = table.get("retention").and_then(|item| item.table());
-        if let Some(kept) = retention.and_then(read_retention) {
-            config.transcript_retention = kept;
+        if let Some(retention) = table.get("retention").and_then(|item| item.table()) {
+            config.retention = Retention::read(retention);
         }
         if let Some(telemetry) = table.get("telemetry").and_then(|item| item.table()) {
             config.read_telemetry(telemetry);
@@ -288,12 +284,6 @@ fn read_lease(item: &Item<'_>) -> Option<Duration> {
     } else {
         Err("must be from \"3s\" to \"10m\"; a dead host's jobs wait for its end".to_owned())
     })
-}
-
-fn read_retention(mut table: Table<'_>) -> Option<Duration> {
-    let kept = table.get("transcripts").and_then(|item| read_duration(&item));
-    table.finish();
-    kept
 }
 
 fn parse_otlp(text: &str) -> Result<Url, String> {

@@ -26,7 +26,8 @@ fn without_a_word_the_server_listens_here_and_keeps_all_below_its_folder() {
         server.journal.to_string(),
         format!("sqlite:{}", root.join("exeunt.db").display())
     );
-    assert_eq!(server.transcript_retention, Duration::from_secs(30 * 86_400));
+    assert_eq!(server.retention.transcripts, Duration::from_secs(30 * 86_400));
+    assert_eq!(server.retention.events, Duration::from_secs(90 * 86_400));
     assert_eq!(server.limits, ServerLimits::default());
 }
 
@@ -41,7 +42,7 @@ journal = "postgres://exeunt@db.example/exeunt"
 tokens = "/etc/exeunt/tokens.toml"
 cache = "/var/cache/exeunt"
 limits = { connections = 20, events_per_second = 30, lease = "3s", drain = "60s" }
-retention = { transcripts = "7d" }
+retention = { transcripts = "7d", events = "1d" }
 telemetry = { otlp = "http://127.0.0.1:4318", metrics = "open" }
 [tenants.acme]
 private = ["10.0.0.5:443"]
@@ -71,7 +72,8 @@ private = ["10.0.0.5:443"]
             drain: Some(MAX_DRAIN),
         }
     );
-    assert_eq!(server.transcript_retention, Duration::from_secs(7 * 86_400));
+    assert_eq!(server.retention.transcripts, Duration::from_secs(7 * 86_400));
+    assert_eq!(server.retention.events, Duration::from_secs(86_400));
     assert_eq!(server.otlp.unwrap().as_str(), "http://127.0.0.1:4318/");
     assert!(!server.metrics_token);
     assert_eq!(host.grants("acme").private.len(), 1);
@@ -126,6 +128,7 @@ fn mistakes_name_their_line_and_what_to_write() {
         ("[limits]\ndrain = '61s'", "limits.drain: must be at most \"60s\""),
         ("[retention]\ntranscripts = '30'", "is not a duration"),
         ("[retention]\ntranscript = '30d'", "did you mean `transcripts`?"),
+        ("[retention]\nevents = '86399s'", "must be at least \"1d\""),
         ("[telemetry]\notlp = '127.0.0.1:4318'", "write the collector's address"),
         ("[telemetry]\notlp = 'http://u:p@h'", "holds a name or password"),
         (

@@ -249,26 +249,4 @@ on_both! {
         assert_eq!(rig.journal.jobs(&filter, exeunt::journal::Page::default()).await.expect("a query").items, []);
         assert_eq!(rig.journal.reconcile().await.expect("a check"), []);
     }
-
-    async fn transcripts_expire_and_jobs_do_not(rig: Rig) {
-        let lane = lane("acme", "docusign");
-        for _ in 0..450 {
-            rig.queue(&lane).await;
-        }
-        rig.journal.set_cap(&lane, Some(1000)).await.expect("a cap");
-        let mut finished = 0;
-        while finished < 450 {
-            for job in rig.claim(256).await {
-                if finished == 430 {
-                    rig.clock.advance(HOUR);
-                }
-                rig.journal.finish(&job.fence, end(Outcome::Closed), Some(vec![1])).await.expect("a finish");
-                finished += 1;
-            }
-        }
-        assert_eq!(rig.journal.expire_transcripts(rig.now()).await, Ok(430));
-        assert_eq!(rig.journal.expire_transcripts(rig.now()).await, Ok(0));
-        let closed: u64 = rig.journal.tallies().await.expect("a query").iter().map(|tally| tally.count).sum();
-        assert_eq!(closed, 450);
-    }
 }

@@ -18,6 +18,8 @@ mod model;
 mod open;
 mod operator;
 mod reclaim;
+mod replay;
+mod retention;
 mod rig;
 
 /// Makes of each test one for SQLite and one for PostgreSQL.

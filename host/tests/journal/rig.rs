@@ -228,6 +228,7 @@ pub(crate) fn event(tenant: &str, jobs: Vec<NewJob>, at: Timestamp) -> NewEvent 
         reason: "userStatus became inactive".to_owned(),
         person: Some("{\"email\":\"ada@acme.example\"}".to_owned()),
         person_key: Some("Ada@acme.example".to_owned()),
+        replays: None,
         jobs,
     }
 }

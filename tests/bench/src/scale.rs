@@ -159,6 +159,7 @@ pub(crate) fn new_event(tenant: usize, number: usize) -> NewEvent {
         reason: "userStatus became inactive".to_owned(),
         person: Some(format!("{{\"email\":\"{address}\"}}")),
         person_key: Some(address),
+        replays: None,
         jobs: vec![NewJob {
             connector: "docusign".to_owned(),
             state: NewState::Queued,

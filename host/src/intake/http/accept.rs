@@ -59,6 +59,20 @@ impl Answer {
         }
     }
 
+    /// For an event that was replayed before: the event that was made of it.
+    pub(super) async fn repeated(shared: &Shared, made: EventId) -> Result<Self, Problem> {
+        let record = shared.intake.journal.event(made).await;
+        let record = record.map_err(|error| Problem::unread(&error))?;
+        let record = record.ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "there is no such event"))?;
+        Ok(Self {
+            event: made,
+            decision: record.summary.decision,
+            reason: record.summary.reason,
+            duplicate: true,
+            jobs: None,
+        })
+    }
+
     pub(super) fn response(&self, status: StatusCode) -> Response {
         let body = serde_json::to_string(self).unwrap_or_default();
         let json = HeaderValue::from_static("application/json");

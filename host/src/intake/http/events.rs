@@ -156,6 +156,7 @@ pub(super) fn event(
         reason: String::new(),
         person: None,
         person_key: None,
+        replays: None,
         jobs: Vec::new(),
     };
     let cut = |reason: String| excerpt(&reason, MAX_REASON);

@@ -14,7 +14,7 @@ use super::limits::{MAX_IDEMPOTENCY_KEY_BYTES, MAX_LEAVER_BYTES};
 use super::problem::Problem;
 use super::router::{Shared, only};
 use crate::intake::PLACEHOLDER;
-use crate::journal::{Accepted, Decision, Dedupe, NewEvent};
+use crate::journal::{Accepted, Decision, Dedupe, EventRecord, NewEvent};
 use crate::tenant::Role;
 
 /// The source of leavers on demand in the journal. No source in a tenant file can have this name, for its `_`.
@@ -80,6 +80,7 @@ async fn take(
         reason: format!("reported with the API token {token}"),
         person: serde_json::to_string(&leaver.person).ok(),
         person_key: person_key(&leaver.person),
+        replays: None,
         jobs: accept::jobs(&connectors, None),
     };
     drop(received);
@@ -102,12 +103,19 @@ async fn check_repetition(shared: &Shared, accepted: &Accepted, leaver: &LeaverR
     }
     let first = shared.intake.journal.event(accepted.event).await;
     let first = first.map_err(|error| Problem::unread(&error))?;
-    let first = first.and_then(|first| LeaverRequest::parse(&first.body).ok());
-    if first.as_ref() == Some(leaver) {
+    if first.is_some_and(|first| asked_for(&first, leaver)) {
         return Ok(());
     }
     let detail = "this Idempotency-Key was sent before with another leaver; send a new key with each leaver";
     Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail))
+}
+
+/// Whether an event is of this request. Of one past its retention, only who is to leave is still known.
+fn asked_for(first: &EventRecord, leaver: &LeaverRequest) -> bool {
+    if first.body.is_empty() {
+        return first.summary.person == serde_json::to_string(&leaver.person).ok();
+    }
+    LeaverRequest::parse(&first.body).is_ok_and(|first| first == *leaver)
 }
 
 /// The key of `Idempotency-Key`, bare or in quotes (draft-ietf-httpapi-idempotency-key-header has a structured string).

@@ -18,13 +18,19 @@ use crate::intake::Occurred;
 use crate::journal::{Decision, EventId, EventRecord};
 use crate::tenant::Role;
 
-/// Judges a recorded event again, and records it as a new one if it is a leaver now.
+/// Judges a recorded event again, and records it as a new one if it is a leaver now. One that was replayed before is answered
+/// with what was made of it then, whatever the source would say today.
 pub(super) async fn handle(shared: &Shared, id: &str, request: Request) -> Result<Response, Problem> {
     let started = Instant::now();
     shared.rates.check_all()?;
     let headers = request.into_parts().0.headers;
     let (token, record) = find(shared, id, &headers).await?;
     let tenant = &record.summary.tenant;
+    let at_once = (started, StatusCode::ACCEPTED);
+    if let Some(made) = record.summary.replayed_as {
+        let answer = Answer::repeated(shared, made).await?;
+        return accept::answer(shared, (tenant, &headers), answer, at_once).await;
+    }
     let conflict = |detail: String| Problem::new(StatusCode::CONFLICT, detail);
     if !record.jobs.is_empty() {
         let detail = "this event has jobs; run those again with `exeunt jobs retry`";
@@ -53,13 +59,14 @@ pub(super) async fn handle(shared: &Shared, id: &str, request: Request) -> Resul
     if new.decision != Decision::Leaver {
         return Ok(Answer::unchanged(record.summary.id, new.decision, new.reason).response(StatusCode::OK));
     }
+    new.replays = Some(record.summary.id);
     new.reason = format!(
         "{}; replayed from event {} with the API token {token}",
         new.reason, record.summary.id
     );
     let (accepted, answer) = accept::record(shared, new, place).await?;
     tracing::info!(tenant, token, event = %accepted.event, of = %record.summary.id, "an event was replayed");
-    accept::answer(shared, (tenant, &headers), answer, (started, StatusCode::ACCEPTED)).await
+    accept::answer(shared, (tenant, &headers), answer, at_once).await
 }
 
 /// The event, for a token that may operate its tenant. Another tenant's event looks as if it did not exist.

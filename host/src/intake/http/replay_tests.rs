@@ -49,10 +49,18 @@ async fn a_refused_event_is_judged_again_by_the_source_as_it_is_now() {
     let recorded = house.recorded(&accepted).await;
     assert_eq!(recorded.jobs.len(), 2);
     assert!(recorded.summary.reason.contains("replayed from event"), "{recorded:?}");
+    // However much later, and whatever the source says by then.
+    house.clock.advance(std::time::Duration::from_secs(8 * 24 * 3600));
+    house.reopen(ACME).await;
     let again = replay(&house, &id(&nobody), "host").await;
     assert_eq!(
-        (again.json()["duplicate"].as_bool(), id(&again)),
-        (Some(true), id(&accepted))
+        (again.status, again.json()["duplicate"].as_bool(), id(&again)),
+        (202, Some(true), id(&accepted))
+    );
+    assert_eq!(again.json()["decision"], "leaver");
+    assert_eq!(
+        house.recorded(&nobody).await.summary.decision,
+        crate::journal::Decision::Replayed
     );
     assert!(
         replay(&house, &id(&accepted), "acme")

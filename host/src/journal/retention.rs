@@ -1,0 +1,163 @@
+//! What is deleted once it is old: host calls, events that made no job, and what the others said.
+//!
+//! Ids sort by time, so a table is walked by its key and no index is written for this at each accept. What is small and
+//! proves something stays: jobs with their history, and of their events everything but the body.
+
+use jiff::Timestamp;
+use sqlx::AnyConnection;
+use uuid::{Builder, Uuid};
+
+use super::database::{Context, Step, Writer};
+use super::error::JournalError;
+use super::open::Journal;
+use super::sql::{Bind, Cells, bulk, execute, fetch};
+use super::types::EventId;
+
+/// Transcripts of one transaction. Each may be some hundred KiB, and accepts wait meanwhile.
+const STEP: i64 = 200;
+
+/// Events that are looked at before the next are asked for.
+const LOOK: i64 = 500;
+
+/// Bytes of bodies that are deleted in one transaction: 4 MiB, as many as four of the largest events have. A database visits
+/// each page of what it frees.
+const STEP_BYTES: i64 = 4 << 20;
+
+impl Journal {
+    /// Deletes transcripts written before `older_than`, in small steps, and returns how many.
+    ///
+    /// # Errors
+    /// None of its own. What was deleted before an error stays deleted.
+    pub async fn expire_transcripts(&self, older_than: Timestamp) -> Result<u64, JournalError> {
+        let border = first_id(older_than);
+        let mut expired = 0;
+        loop {
+            let deleted = self.write_if(Writer::Operator, border, delete_some, |_| false).await?;
+            expired += deleted;
+            if deleted < STEP.unsigned_abs() {
+                return Ok(expired);
+            }
+        }
+    }
+
+    /// Deletes events that came before `older_than` and made no job, and the bodies of those that made one, in small steps;
+    /// returns how many of both. `walked` is where an earlier call ended, or none for the oldest event, and moves along.
+    ///
+    /// An event with a job keeps who left, what was decided, and the mark by which a repetition is told.
+    ///
+    /// # Errors
+    /// None of its own. What was deleted before an error stays deleted.
+    pub async fn expire_events(
+        &self,
+        older_than: Timestamp,
+        walked: &mut Option<EventId>,
+    ) -> Result<u64, JournalError> {
+        let border = first_id(older_than);
+        let mut expired = 0;
+        loop {
+            let from = walked.map_or(Uuid::nil(), |id| id.0);
+            let looked = self.read((from, border), look).await?;
+            let Some(last) = looked.last().map(|event| event.id) else {
+                return Ok(expired);
+            };
+            for step in looked.chunk_by(fits()) {
+                let step = Expired::of(step);
+                if !step.is_empty() {
+                    expired += self.write_if(Writer::Operator, step, expire, |_| false).await?;
+                }
+            }
+            *walked = Some(EventId(last));
+        }
+    }
+}
+
+/// The first id that may have been made at that time.
+fn first_id(at: Timestamp) -> Uuid {
+    let milliseconds = u64::try_from(at.as_millisecond()).unwrap_or(0);
+    Builder::from_unix_timestamp_millis(milliseconds, &[0; 10]).into_uuid()
+}
+
+fn delete_some<'c>(tx: &'c mut AnyConnection, _: &'c Context, border: &'c Uuid) -> Step<'c, u64> {
+    Box::pin(async move {
+        let sql = "DELETE FROM transcript WHERE id IN (SELECT id FROM transcript WHERE id < $1 ORDER BY id LIMIT $2)";
+        execute(tx, sql, Bind::new().id(*border).int(STEP)).await
+    })
+}
+
+/// An event past its retention.
+#[derive(Debug)]
+struct Old {
+    id: Uuid,
+    bytes: i64,
+    has_jobs: bool,
+}
+
+/// What is deleted in one transaction.
+#[derive(Debug)]
+struct Expired {
+    events: Vec<Uuid>,
+    bodies: Vec<Uuid>,
+}
+
+impl Expired {
+    fn of(old: &[Old]) -> Self {
+        let ids = |wanted: fn(&&Old) -> bool| old.iter().filter(wanted).map(|event| event.id).collect();
+        Self {
+            events: ids(|event| !event.has_jobs),
+            bodies: ids(|event| event.has_jobs && event.bytes > 0),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.events.is_empty() && self.bodies.is_empty()
+    }
+}
+
+/// Puts neighbours together until they have [`STEP_BYTES`].
+fn fits() -> impl FnMut(&Old, &Old) -> bool {
+    let mut bytes = 0;
+    move |before, event| {
+        bytes += before.bytes;
+        let fits = bytes + event.bytes <= STEP_BYTES;
+        if !fits {
+            bytes = 0;
+        }
+        fits
+    }
+}
+
+fn look<'c>(tx: &'c mut AnyConnection, _: &'c Context, (from, border): &'c (Uuid, Uuid)) -> Step<'c, Vec<Old>> {
+    Box::pin(async move {
+        let sql = "SELECT id, LENGTH(body), CASE WHEN EXISTS (SELECT 1 FROM job WHERE event_id = event.id) THEN 1 ELSE 0 END \
+                   FROM event WHERE id > $1 AND id < $2 ORDER BY id LIMIT $3";
+        let rows = fetch(tx, sql, Bind::new().id(*from).id(*border).int(LOOK)).await?;
+        let read = |row| {
+            let mut cells = Cells::of(row);
+            Ok(Old {
+                id: cells.id()?,
+                bytes: cells.int()?,
+                has_jobs: cells.int()? != 0,
+            })
+        };
+        rows.iter().map(read).collect()
+    })
+}
+
+fn expire<'c>(tx: &'c mut AnyConnection, context: &'c Context, expired: &'c Expired) -> Step<'c, u64> {
+    Box::pin(async move {
+        let empty = format!(
+            "UPDATE event SET body = CAST('' AS {}) WHERE id IN (VALUES",
+            context.dialect.bytes()
+        );
+        let bind = |bind: Bind, id: &Uuid| bind.id(*id);
+        let deleted = bulk(
+            tx,
+            ("DELETE FROM event WHERE id IN (VALUES", ")"),
+            1,
+            &expired.events,
+            bind,
+        )
+        .await?;
+        Ok(deleted + bulk(tx, (&empty, ")"), 1, &expired.bodies, bind).await?)
+    })
+}
