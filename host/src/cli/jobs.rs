@@ -11,12 +11,11 @@ use serde_json::{Value, json};
 use super::Exit;
 use super::client::{Client, ServerArgs, read};
 use super::each::each;
+use super::history::{describe, reason, state, who};
 use super::page::{PageArgs, more};
-use super::table::{moment, or_dash, show, table};
-use super::timeline;
-use crate::console::{JobDetail, JobPage, JobView, Released};
-use crate::journal::BREAKER_HOLD;
-use crate::text::{is_odd, printable};
+use super::table::{moment, show, table};
+use crate::console::{JobDetail, JobPage, Released};
+use crate::text::is_odd;
 
 /// Lists jobs and acts on them, through the server.
 #[derive(Debug, Subcommand)]
@@ -296,94 +295,6 @@ async fn act(client: &Client, verb: &str, ids: &[String], reason: &str) -> anyho
         Ok(format!("{}  {}\n", job.job.id, state(&job.job)))
     })
     .await
-}
-
-fn describe(detail: &JobDetail) -> anyhow::Result<String> {
-    let job = &detail.job;
-    let mut text = String::new();
-    let lines = [
-        ("job", job.id.to_string()),
-        ("event", job.event.to_string()),
-        ("connector", format!("{}/{}", job.tenant, job.connector)),
-        ("source", job.source.clone()),
-        ("received", job.received_at.to_string()),
-        ("person", who(job.person.as_ref())),
-        ("state", state(job)),
-        ("reason", reason(job)),
-        (
-            "tries",
-            format!("{}, and {} leases that ran out", job.attempts, job.lapses),
-        ),
-    ];
-    for (what, value) in lines {
-        let _ = writeln!(text, "{what:<10} {}", printable(&value));
-    }
-    if let Some(command) = to_go_on(job) {
-        let _ = writeln!(text, "to go on   {command}");
-    }
-    for try_ in &detail.history {
-        let words = format!("{} on {}: {}", try_.result, try_.owner, try_.reason);
-        // By its claim: the number that counts begins anew with each retry, and what was given back has the next one's.
-        let _ = writeln!(text, "try {:<6} {} {}", try_.claim, try_.started_at, printable(&words));
-    }
-    for intent in &detail.intents {
-        let _ = writeln!(
-            text,
-            "intent     {} to close account {}",
-            intent.at,
-            printable(&intent.account)
-        );
-    }
-    for action in &detail.actions {
-        let words = format!("{} by {}: {}", action.verb, action.actor, action.detail);
-        let _ = writeln!(text, "action     {} {}", action.at, printable(&words));
-    }
-    if let Some(left) = detail.transcripts_left_out {
-        let _ = writeln!(
-            text,
-            "left out   {left} older transcripts; `exeunt journal export` has them"
-        );
-    }
-    if let Some(detail) = &detail.detail {
-        let kept = timeline::kept(detail).map_or_else(|| pretty(detail), Ok)?;
-        let _ = writeln!(text, "{}", kept.trim_end());
-    }
-    Ok(text)
-}
-
-fn state(job: &JobView) -> String {
-    match (&job.outcome, &job.why, job.until) {
-        (Some(outcome), ..) if job.dead => format!("{outcome} (given up)"),
-        (Some(outcome), ..) => outcome.clone(),
-        (None, _, Some(until)) if job.state == "parked" => format!("parked until {}", moment(until)),
-        (None, Some(why), _) if job.state == "held" => format!("held ({why})"),
-        _ => job.state.clone(),
-    }
-}
-
-/// Why it stands as it does: its own reason, or that of its connector, which rests or is parked.
-fn reason(job: &JobView) -> String {
-    let of_connector = job.why.as_ref().filter(|_| job.state == "parked");
-    or_dash(job.reason.as_ref().or(of_connector))
-}
-
-/// The command that lets a job go on which waits for somebody to decide.
-fn to_go_on(job: &JobView) -> Option<String> {
-    let (tenant, connector) = (&job.tenant, &job.connector);
-    match (job.state.as_str(), job.why.as_deref()?) {
-        ("held", BREAKER_HOLD) => Some(format!("exeunt breaker release {tenant} {connector} --reason …")),
-        ("held", _) => Some(format!("exeunt jobs release {} --reason …", job.id)),
-        ("parked", _) if job.until.is_none() => Some(format!(
-            "exeunt resume {tenant} {connector} --reason …, once what it says is mended"
-        )),
-        _ => None,
-    }
-}
-
-/// The best name for the person.
-pub(super) fn who(person: Option<&Value>) -> String {
-    let known = |key: &str| person.and_then(|person| person.get(key)).and_then(Value::as_str);
-    or_dash(["email", "target_id", "id", "name"].into_iter().find_map(known))
 }
 
 /// JSON for people and `jq`. What could drive a terminal is escaped, as JSON's own form does below U+0020 only.

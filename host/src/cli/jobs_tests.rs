@@ -71,7 +71,8 @@ async fn a_job_is_shown_with_its_history() {
         "person     a@acme.example",
         "state      closed",
         "to close account account-1",
-        "closed on host-1: closed and verified",
+        "closed on host-1 after 0 ms: closed and verified",
+        "ended      2023-11-14T22:13:20Z closed",
     ] {
         assert!(text.contains(line), "{line} is not in\n{text}");
     }

@@ -5,7 +5,7 @@ use clap::Args;
 use super::Exit;
 use super::client::{Client, ServerArgs, read};
 use super::jobs::pretty;
-use super::table::{moment, show, table, whole_table};
+use super::table::{moment, scope, show, table, whole_table};
 use crate::console::{LaneView, Lanes as Answer};
 
 /// Shows what waits at each connector, and what is paused, parked or withheld.
@@ -47,16 +47,7 @@ impl Lanes {
         let mut text = whole_table(["CONNECTOR", "QUEUED", "RUNNING", "HELD", "NOTE"], rows);
         if !pauses.is_empty() {
             let rows = pauses.into_iter().map(|pause| {
-                let scope = [pause.tenant, pause.connector]
-                    .into_iter()
-                    .flatten()
-                    .collect::<Vec<_>>()
-                    .join("/");
-                let scope = if scope.is_empty() {
-                    "everything".to_owned()
-                } else {
-                    scope
-                };
+                let scope = scope(pause.tenant.as_deref(), pause.connector.as_deref());
                 [scope, moment(pause.at), pause.actor, pause.reason]
             });
             text = format!("{text}\n{}", table(["PAUSED", "SINCE", "BY", "REASON"], rows));

@@ -14,6 +14,7 @@ use crate::dispatch::Runtime;
 use crate::sandbox::{Compiler, PluginCache, Sandbox, SandboxLimits};
 use crate::tenant::HostConfig;
 
+mod actions;
 mod breaker;
 mod check;
 mod client;
@@ -22,6 +23,7 @@ mod core_dumps;
 mod demo;
 mod each;
 mod events;
+mod history;
 mod jobs;
 mod journal;
 mod lanes;
@@ -68,6 +70,7 @@ enum Command {
     Events(events::Events),
     /// Shows what waits at each connector.
     Lanes(lanes::Lanes),
+    Actions(actions::Actions),
     Leaver(leaver::Leaver),
     Pause(pause::Pause),
     Resume(pause::Resume),
@@ -143,6 +146,7 @@ pub async fn main(cli: Cli) -> anyhow::Result<Exit> {
         Command::Jobs(command) => command.run().await,
         Command::Events(command) => command.run().await,
         Command::Lanes(command) => command.run().await,
+        Command::Actions(command) => command.run().await,
         Command::Leaver(command) => command.run().await,
         Command::Pause(command) => command.run().await,
         Command::Resume(command) => command.run().await,

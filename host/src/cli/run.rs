@@ -39,7 +39,7 @@ pub(super) struct Run {
     /// Close nothing, whatever the tenant file says.
     #[arg(long)]
     dry_run: bool,
-    /// Print one JSON object instead of a timeline. A job's state is `done`, and then it has an outcome, `held` or
+    /// Print one JSON object instead of a timeline. A job's state is `ended`, and then it has an outcome, `held` or
     /// `parked`.
     #[arg(long)]
     json: bool,
@@ -229,8 +229,8 @@ pub(super) fn exit(report: &Report) -> Exit {
     }
     let of_job = |job: &JobReport| match (job.state, job.outcome) {
         (JobState::Held, _) | (_, Some(Outcome::Refused | Outcome::Cancelled)) => Exit::Withheld,
-        (JobState::Parked, _) | (_, Some(Outcome::Failed)) | (JobState::Done, None) => Exit::Failed,
-        (JobState::Done, Some(Outcome::Closed | Outcome::AlreadyClosed | Outcome::NoAccount | Outcome::Planned)) => {
+        (JobState::Parked, _) | (_, Some(Outcome::Failed)) | (JobState::Ended, None) => Exit::Failed,
+        (JobState::Ended, Some(Outcome::Closed | Outcome::AlreadyClosed | Outcome::NoAccount | Outcome::Planned)) => {
             Exit::Success
         }
     };

@@ -50,6 +50,15 @@ pub(super) fn moment(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
 }
 
+/// What a pause or an action is of, in one word.
+pub(super) fn scope(tenant: Option<&str>, connector: Option<&str>) -> String {
+    let names: Vec<&str> = tenant.into_iter().chain(connector).collect();
+    match names.is_empty() {
+        true => "everything".to_owned(),
+        false => names.join("/"),
+    }
+}
+
 /// Writes a command's result.
 pub(super) fn show(text: &str) -> anyhow::Result<Exit> {
     unless_unread(hand_over(text))?;

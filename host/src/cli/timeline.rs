@@ -43,7 +43,7 @@ fn write_job(text: &mut String, job: &JobReport) {
         (JobState::Parked, _) => job
             .until
             .map_or_else(|| "parked".to_owned(), |until| format!("parked until {until}")),
-        (JobState::Done, outcome) => outcome.map_or("", Outcome::as_str).to_owned(),
+        (JobState::Ended, outcome) => outcome.map_or("", Outcome::as_str).to_owned(),
     };
     let _ = writeln!(
         text,

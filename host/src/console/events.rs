@@ -5,16 +5,17 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
+use axum::http::StatusCode;
 use serde::Deserialize;
 
 use super::access::Caller;
 use super::body::Id;
 use super::lanes::check_empty;
-use super::list::{Picked, parse_limit};
+use super::list::{Picked, page};
 use super::problem::Problem;
 use super::router::Shared;
 use super::view::{EventPage, EventView};
-use crate::journal::{Decision, EventId, Page, Scope};
+use crate::journal::{Decision, EventId, JobId, Page, Scope};
 use crate::tenant::{Role, did_you_mean};
 
 /// The query of a list of events.
@@ -35,15 +36,7 @@ pub(super) async fn list(
 ) -> Result<Json<EventPage>, Problem> {
     let Query(query) = query.map_err(|error| Problem::invalid(error.body_text()))?;
     let decision = query.decision.as_deref().map(parse_decision).transpose()?;
-    let cursor = |text: &str| {
-        text.parse()
-            .map_err(|_| Problem::invalid("`cursor` is not the `next` of an earlier page"))
-    };
-    let limit = query.limit.as_deref().map(parse_limit).transpose()?;
-    let page = Page::<EventId> {
-        before: query.cursor.as_deref().map(cursor).transpose()?,
-        limit: limit.unwrap_or(Page::<EventId>::default().limit),
-    };
+    let page: Page<EventId> = page(query.cursor.as_deref(), query.limit.as_deref())?;
     let tenant = match caller.narrow(query.tenant) {
         Ok(Some(tenant)) => tenant,
         Ok(None) => {
@@ -86,10 +79,18 @@ pub(super) async fn show(
     Id(id): Id,
 ) -> Result<Json<EventView>, Problem> {
     let none = || Problem::not_found("event");
-    let id = id.parse().map_err(|_| none())?;
-    let record = shared.look().await.journal.event(id).await?;
-    let record = record
-        .filter(|record| caller.sees(&record.summary.tenant))
-        .ok_or_else(none)?;
-    Ok(Json(EventView::new(&record, caller.has(Role::Audit))))
+    let id: EventId = id.parse().map_err(|_| none())?;
+    let look = shared.look().await;
+    let record = look.journal.event(id).await?;
+    if let Some(record) = record.filter(|record| caller.sees(&record.summary.tenant)) {
+        return Ok(Json(EventView::new(&record, caller.has(Role::Audit))));
+    }
+    let job = look.journal.job(JobId::from(id.as_uuid())).await?;
+    match job.filter(|job| caller.sees(job.summary.lane.tenant())) {
+        Some(job) => Err(Problem::new(
+            StatusCode::NOT_FOUND,
+            format!("{id} is a job and no event; its event is {}", job.summary.event),
+        )),
+        None => Err(none()),
+    }
 }

@@ -16,7 +16,7 @@ use super::list::{JobQuery, known_hold, lane, query_text};
 use super::problem::Problem;
 use super::router::Shared;
 use super::view::{JobDetail, JobPage};
-use crate::journal::{BREAKER_HOLD, HeldFilter, JobId, JobRecord, JobState, Lane, LaneStatus, Scope};
+use crate::journal::{BREAKER_HOLD, EventId, HeldFilter, JobId, JobRecord, JobState, Lane, LaneStatus, Scope};
 use crate::tenant::Role;
 
 /// `GET /v1/jobs`
@@ -194,12 +194,20 @@ async fn refuse_open_breaker(shared: &Shared, tenant: Option<&str>, lane: Option
 /// A job that the caller may see. Another tenant's gives the same answer as none.
 async fn find(shared: &Shared, caller: &Caller, id: &str) -> Result<(JobId, JobRecord), Problem> {
     let none = || Problem::not_found("job");
-    let id = id.parse().map_err(|_| none())?;
-    let record = shared.look().await.journal.job(id).await?;
-    let record = record
-        .filter(|record| caller.sees(record.summary.lane.tenant()))
-        .ok_or_else(none)?;
-    Ok((id, record))
+    let id: JobId = id.parse().map_err(|_| none())?;
+    let look = shared.look().await;
+    let record = look.journal.job(id).await?;
+    if let Some(record) = record.filter(|record| caller.sees(record.summary.lane.tenant())) {
+        return Ok((id, record));
+    }
+    let event = look.journal.event(EventId::from(id.as_uuid())).await?;
+    match event.filter(|event| caller.sees(&event.summary.tenant)) {
+        Some(_) => Err(Problem::new(
+            StatusCode::NOT_FOUND,
+            format!("{id} is an event and no job; `exeunt jobs list --event {id}` shows its jobs"),
+        )),
+        None => Err(none()),
+    }
 }
 
 async fn acted(shared: &Shared, caller: &Caller, id: JobId, what: &str) -> Result<Json<JobDetail>, Problem> {

@@ -164,6 +164,34 @@ async fn an_event_is_shown_with_its_body_to_auditors_only() {
     assert_eq!((status, shown["decision"].as_str()), (200, Some("leaver")));
     assert!(shown.get("body").is_none());
     assert_eq!(stand.get(&path, "other-all").await.0, 404);
+    assert!(shown.get("body_expired").is_none());
+    stand.clock.advance(Duration::from_millis(1));
+    let now = crate::clock::Clock::now(&*stand.clock);
+    assert_eq!(stand.journal.expire_events(now, &mut None).await, Ok(1));
+    let (_, shown) = stand.get(&path, "auditor").await;
+    assert_eq!((shown.get("body"), &shown["body_expired"]), (None, &json!(true)));
+}
+
+#[tokio::test]
+async fn an_id_of_the_other_kind_says_which_it_is_to_whoever_sees_it() {
+    let stand = Stand::new().await;
+    let accepted = stand
+        .leaver_of("acme", "docusign", "a@acme.example", NewState::Queued)
+        .await;
+    let (event, job) = (accepted.event, accepted.jobs[0]);
+    for (path, says) in [
+        (
+            format!("/v1/jobs/{event}"),
+            format!("`exeunt jobs list --event {event}`"),
+        ),
+        (format!("/v1/events/{job}"), format!("its event is {event}")),
+    ] {
+        let (status, body) = stand.get(&path, "acme-all").await;
+        let detail = body["detail"].as_str().unwrap_or_default();
+        assert!(status == 404 && detail.contains(&says), "{body}");
+        let (status, body) = stand.get(&path, "other-all").await;
+        assert!(status == 404 && !body.to_string().contains(&says), "{body}");
+    }
 }
 
 #[tokio::test]

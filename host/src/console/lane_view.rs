@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::journal::{LaneStatus, Pause, Scope};
+use crate::journal::{LaneStatus, Pause};
 
 /// The lanes and what is paused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -121,14 +121,10 @@ impl LaneView {
 
 impl From<&Pause> for PauseView {
     fn from(pause: &Pause) -> Self {
-        let (tenant, connector) = match &pause.scope {
-            Scope::All => (None, None),
-            Scope::Tenant(tenant) => (Some(tenant.clone()), None),
-            Scope::Connector(lane) => (Some(lane.tenant().to_owned()), Some(lane.connector().to_owned())),
-        };
+        let (tenant, connector) = pause.scope.names();
         Self {
-            tenant,
-            connector,
+            tenant: tenant.map(str::to_owned),
+            connector: connector.map(str::to_owned),
             actor: pause.actor.clone(),
             reason: pause.reason.clone(),
             at: pause.at,

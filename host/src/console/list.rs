@@ -1,6 +1,7 @@
 //! `GET /v1/jobs`: the query, and a page of what fits.
 
 use std::fmt::Display;
+use std::str::FromStr;
 
 use axum::extract::RawQuery;
 use axum::http::StatusCode;
@@ -12,7 +13,7 @@ use super::view::{JobPage, JobView, state_word};
 use crate::dispatch::{HOLD_ADMINISTRATOR, HOLD_SEVERAL};
 use crate::intake::{AGE_HOLD, OLD_HOLD, SAMPLE_HOLD};
 use crate::journal::{
-    BREAKER_HOLD, EventId, JobFilter, JobId, Lane, Listed, MAX_PAGE, Outcome, Page, Scope, State, UNSETTLED_HOLD,
+    BREAKER_HOLD, EventId, JobFilter, Lane, Listed, MAX_PAGE, Outcome, Page, Scope, State, UNSETTLED_HOLD,
 };
 use crate::tenant::did_you_mean;
 
@@ -92,13 +93,7 @@ impl JobQuery {
         let written = Written::parse(query)?;
         let state = written.state.as_deref().map(parse_state).transpose()?;
         let outcome = written.outcome.as_deref().map(parse_outcome).transpose()?;
-        let page = Page {
-            before: written.cursor.as_deref().map(parse_cursor).transpose()?,
-            limit: written
-                .limit
-                .as_deref()
-                .map_or(Ok(Page::<JobId>::default().limit), parse_limit)?,
-        };
+        let page = page(written.cursor.as_deref(), written.limit.as_deref())?;
         let dead = match written.dead.as_deref() {
             None => None,
             Some("true") => Some(true),
@@ -259,9 +254,13 @@ pub(super) fn known_hold(why: String) -> Result<String, Problem> {
     )))
 }
 
-fn parse_cursor(text: &str) -> Result<JobId, Problem> {
-    text.parse()
-        .map_err(|_| Problem::invalid("`cursor` is not the `next` of an earlier page"))
+/// Which page is asked for.
+pub(super) fn page<Id: FromStr>(cursor: Option<&str>, limit: Option<&str>) -> Result<Page<Id>, Problem> {
+    let wrong = |_| Problem::invalid("`cursor` is not the `next` of an earlier page");
+    Ok(Page {
+        before: cursor.map(|text| text.parse().map_err(wrong)).transpose()?,
+        limit: limit.map_or(Ok(Page::<Id>::default().limit), parse_limit)?,
+    })
 }
 
 fn parse_event(text: &str) -> Result<EventId, Problem> {
@@ -269,7 +268,7 @@ fn parse_event(text: &str) -> Result<EventId, Problem> {
         .map_err(|_| Problem::invalid("`event` is not the id of an event"))
 }
 
-pub(super) fn parse_limit(text: &str) -> Result<u32, Problem> {
+fn parse_limit(text: &str) -> Result<u32, Problem> {
     let limit = text.parse().ok().filter(|limit| (1..=MAX_PAGE).contains(limit));
     limit.ok_or_else(|| {
         Problem::new(

@@ -10,6 +10,7 @@
 //! host.
 
 mod access;
+mod actions;
 mod body;
 mod events;
 mod exposition;
@@ -25,6 +26,7 @@ mod router;
 mod turns;
 mod view;
 
+pub use actions::{ActionPage, ActionView};
 pub use body::{MAX_BODY_BYTES, MAX_REASON_BYTES};
 pub use health::{Health, HealthProblem, HealthReport, Phase};
 pub use lane_view::{LaneView, Lanes, PauseView, Released, Resumed, Since, Until};

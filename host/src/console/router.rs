@@ -18,7 +18,7 @@ use super::health::{ANSWER_WITHIN, Health, HealthReport, Snapshot, report};
 use super::problem::Problem;
 use super::recent::Recent;
 use super::turns::{Turns, in_turn};
-use super::{events, health, jobs, lanes, metrics};
+use super::{actions, events, health, jobs, lanes, metrics};
 use crate::clock::SharedClock;
 use crate::journal::{Journal, JournalError};
 use crate::tenant::Tokens;
@@ -132,6 +132,7 @@ pub(super) fn routes(shared: Arc<Shared>) -> Router {
         .route("/v1/jobs/{id}/release", post(jobs::release))
         .route("/v1/events", get(events::list))
         .route("/v1/events/{id}", get(events::show))
+        .route("/v1/actions", get(actions::list))
         .route("/v1/lanes", get(lanes::list))
         .route("/v1/pause", post(lanes::pause))
         .route("/v1/resume", post(lanes::resume))

@@ -46,11 +46,11 @@ pub async fn run_job(connector: &Connector, person: &Person, dry_run: bool) -> J
         }
     };
     let (state, outcome, until, reason) = match end {
-        Ok((outcome, reason)) => (JobState::Done, Some(outcome), None, reason),
-        Err(Stop::Refused(reason)) => (JobState::Done, Some(Outcome::Refused), None, reason),
-        Err(Stop::Failed(reason)) => (JobState::Done, Some(Outcome::Failed), None, reason),
+        Ok((outcome, reason)) => (JobState::Ended, Some(outcome), None, reason),
+        Err(Stop::Refused(reason)) => (JobState::Ended, Some(Outcome::Refused), None, reason),
+        Err(Stop::Failed(reason)) => (JobState::Ended, Some(Outcome::Failed), None, reason),
         Err(Stop::Unavailable(reason)) => (
-            JobState::Done,
+            JobState::Ended,
             Some(Outcome::Failed),
             None,
             format!("after {ATTEMPTS} attempts: {reason}"),
@@ -59,7 +59,7 @@ pub async fn run_job(connector: &Connector, person: &Person, dry_run: bool) -> J
         Err(Stop::Misconfigured(reason) | Stop::Paused(reason) | Stop::Busy(reason) | Stop::JournalAway(reason)) => {
             (JobState::Parked, None, None, reason)
         }
-        Err(stop @ Stop::LeaseLost) => (JobState::Done, Some(Outcome::Failed), None, stop.reason().to_owned()),
+        Err(stop @ Stop::LeaseLost) => (JobState::Ended, Some(Outcome::Failed), None, stop.reason().to_owned()),
         Err(Stop::Limited { until, reason }) => (JobState::Parked, None, Some(until), reason),
     };
     JobReport {

@@ -185,7 +185,7 @@ fn finish(
     } = tried;
     let mut record = JobReport {
         connector: connector.name.clone(),
-        state: JobState::Done,
+        state: JobState::Ended,
         outcome: None,
         reason: String::new(),
         until: None,
@@ -199,7 +199,7 @@ fn finish(
         serde_json::to_string(&record).ok()
     };
     let mut ended = |outcome: Outcome, reason: String| {
-        let detail = detail(JobState::Done, Some(outcome), &reason);
+        let detail = detail(JobState::Ended, Some(outcome), &reason);
         Finish::End {
             outcome,
             reason,

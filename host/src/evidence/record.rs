@@ -11,13 +11,13 @@ use super::answer::{Answer, Question};
 use crate::capability::{Exchange, LogLine, Verb};
 use crate::journal::Outcome;
 
-/// Where a job stands. In JSON the word is the variant's in lower case: `"state": "done"`, `"held"` or `"parked"`; only
-/// a job that is done has an `outcome`.
+/// Where a job stands. In JSON the word is the variant's in lower case: `"state": "ended"`, `"held"` or `"parked"`; only
+/// a job that has ended has an `outcome`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum JobState {
-    /// `done`: it has its outcome, and nothing more is done.
-    Done,
+    /// `ended`: it has its outcome, and nothing more is done.
+    Ended,
     /// `held`: it waits for a person to decide; `reason` says what about.
     Held,
     /// `parked`: it waits for a time (`until`), or, where there is none, for its connector to be mended.

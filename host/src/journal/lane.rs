@@ -39,7 +39,17 @@ impl Scope {
         }
     }
 
-    fn from_key(key: String) -> Self {
+    /// Its tenant and its connector, where it is of one.
+    #[must_use]
+    pub fn names(&self) -> (Option<&str>, Option<&str>) {
+        match self {
+            Self::All => (None, None),
+            Self::Tenant(tenant) => (Some(tenant), None),
+            Self::Connector(lane) => (Some(lane.tenant()), Some(lane.connector())),
+        }
+    }
+
+    pub(super) fn from_key(key: String) -> Self {
         match key.as_str() {
             "" => Self::All,
             _ if key.contains('/') => Self::Connector(Lane::from_key(&key)),

@@ -15,6 +15,7 @@
 //! transaction, since one that is dropped half-way would leave it open on a shared connection (sqlx#4385).
 
 mod accept;
+mod action;
 mod address;
 mod backoff;
 mod breaker;
@@ -50,6 +51,7 @@ mod unit;
 mod work;
 
 pub use accept::{Accepted, Dedupe, NewEvent, NewJob, NewState, Original};
+pub use action::{Action, ActionRecord};
 pub use backoff::Backoff;
 pub use breaker::{BREAKER_HOLD, ClosureLimit, Reservation};
 pub use claim::{MAX_CLAIM, Shares};
@@ -68,8 +70,8 @@ pub use reclaim::Reclaimed;
 pub use reconcile::Drift;
 
 pub use schema::SCHEMA_VERSION;
-pub use show::{Action, Attempt, IntentRecord, JobRecord, Transcript, Transcripts};
-pub use types::{Decision, EventId, Fence, JobId, Lane, MAX_NAME_BYTES, Outcome, State};
+pub use show::{Attempt, IntentRecord, JobRecord, Transcript, Transcripts};
+pub use types::{ActionId, Decision, EventId, Fence, JobId, Lane, MAX_NAME_BYTES, Outcome, State};
 
 #[cfg(test)]
 pub(crate) mod testing {

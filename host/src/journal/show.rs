@@ -5,13 +5,14 @@ use serde::{Deserialize, Serialize};
 use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
 
+use super::action::{Action, action};
 use super::claim::nth_claim;
 use super::database::{Context, Step};
 use super::error::JournalError;
 use super::open::Journal;
 use super::query::{JobSummary, summary};
 use super::sql::{Bind, Cells, fetch};
-use super::types::{JobId, date};
+use super::types::{JobId, date, written_at};
 
 /// A try that is over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,19 +66,6 @@ pub struct Transcripts {
     pub latest: Vec<Transcript>,
     /// Older ones that were left out.
     pub left_out: usize,
-}
-
-/// What somebody did to the job.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Action {
-    /// Who.
-    pub actor: String,
-    /// What: `cancel`, `retry`, `release`.
-    pub verb: String,
-    /// Why, in words.
-    pub detail: String,
-    /// When.
-    pub at: Timestamp,
 }
 
 /// A job with everything.
@@ -193,24 +181,8 @@ fn intent(cells: &mut Cells<'_>) -> Result<IntentRecord, JournalError> {
 
 fn transcript(cells: &mut Cells<'_>) -> Result<Transcript, JournalError> {
     Ok(Transcript {
-        at: written_at(cells)?,
+        at: written_at(cells.id()?),
         claim: nth_claim(cells.int()?),
         data: cells.bytes()?,
     })
-}
-
-fn action(cells: &mut Cells<'_>) -> Result<Action, JournalError> {
-    Ok(Action {
-        at: written_at(cells)?,
-        actor: cells.text()?,
-        verb: cells.text()?,
-        detail: cells.text()?,
-    })
-}
-
-/// The time in a row's id.
-fn written_at(cells: &mut Cells<'_>) -> Result<Timestamp, JournalError> {
-    let time = cells.id()?.get_timestamp().map_or((0, 0), |time| time.to_unix());
-    let milliseconds = i64::try_from(time.0).unwrap_or(0).saturating_mul(1000) + i64::from(time.1 / 1_000_000);
-    Ok(date(milliseconds))
 }

@@ -69,6 +69,18 @@ id!(
     JobId
 );
 
+id!(
+    /// Names what somebody did. UUIDv7: sorts by the time when it was done.
+    ActionId
+);
+
+/// The time in a row's id.
+pub(super) fn written_at(id: Uuid) -> Timestamp {
+    let time = id.get_timestamp().map_or((0, 0), |time| time.to_unix());
+    let milliseconds = i64::try_from(time.0).unwrap_or(0).saturating_mul(1000) + i64::from(time.1 / 1_000_000);
+    date(milliseconds)
+}
+
 /// A tenant's connector, with its own cap, rate limit, breaker and place in the round.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Lane {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use exeunt::journal::{
-    Decision, Finish, JobFilter, JobId, MAX_LOOK, MAX_PAGE, NewEvent, Options, Outcome, Page, State,
+    Decision, Finish, JobFilter, JobId, MAX_LOOK, MAX_PAGE, NewEvent, Options, Outcome, Page, Scope, State,
 };
 
 use crate::on_both;
@@ -159,5 +159,31 @@ on_both! {
         for (filter, expected) in cases {
             assert_eq!(sorted(ids(&rig, filter.clone()).await), sorted(expected), "{filter:?}");
         }
+    }
+
+    async fn a_tenants_actions_are_found_among_those_of_others(rig: Rig) {
+        let wanted = rig.queue(&lane("acme", "docusign")).await;
+        rig.journal.cancel(wanted, "ops", "she stays").await.expect("an act");
+        rig.clock.advance(Duration::from_millis(1));
+        // Names that begin alike are others.
+        for name in ["acm", "acme2", "acmé", "x"] {
+            let scope = Scope::Tenant(name.to_owned());
+            rig.journal.pause(&scope, "ops", "why", None).await.expect("a pause");
+            rig.clock.advance(Duration::from_millis(1));
+        }
+        rig.journal.pause(&Scope::All, "ops", "everything", None).await.expect("a pause");
+        let found = async |tenant: Option<&str>, before| {
+            let page = Page { before, limit: 3 };
+            rig.journal.actions(tenant, page).await.expect("a query")
+        };
+        let listed = found(Some("acme"), None).await;
+        let shown: Vec<_> = listed.items.iter().map(|done| (done.scope.to_string(), done.job, done.action.detail.as_str())).collect();
+        assert_eq!(shown, [("everything".to_owned(), None, "everything"), ("acme/docusign".to_owned(), Some(wanted), "she stays")]);
+        assert_eq!(listed.next, None);
+        let first = found(None, None).await;
+        let second = found(None, first.next).await;
+        assert_eq!((first.items.len(), second.items.len(), second.next.is_some()), (3, 3, true));
+        assert_eq!(second.items[2].job, Some(wanted));
+        assert_eq!(found(None, second.next).await.items, []);
     }
 }

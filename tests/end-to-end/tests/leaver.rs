@@ -13,7 +13,7 @@ async fn an_account_is_closed_and_proved_closed() {
     let other = world.user("letty.wilson@acme.example");
     let ran = world.run(&event(ANN)).await;
     let job = ran.ended("closed", 0);
-    assert_eq!(job["state"], "done");
+    assert_eq!(job["state"], "ended");
     assert_eq!(job["connector"], "docusign");
     assert_eq!(
         job["accounts"],
