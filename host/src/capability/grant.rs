@@ -256,45 +256,7 @@ fn bind_keys(
             problems.push(Problem { field: "keys", text });
             continue;
         };
-        let is_pair = is_pair(&declaration.kind);
-        let is_short = |material: &KeyMaterial| match material {
-            KeyMaterial::Secret(secret) => secret_part(secret.expose_secret(), is_pair).len() < MIN_SECRET,
-            KeyMaterial::Signing(_) => false,
-        };
-        if materials.iter().any(is_short) {
-            let text = format!(
-                "key `{name}` has a secret of less than {MIN_SECRET} bytes, so its echo could not be told from text"
-            );
-            problems.push(Problem { field: "keys", text });
-        }
-        if materials.len() > 1 && matches!(declaration.kind, KeyKind::ApiKey { .. }) {
-            let text = format!(
-                "key `{name}` is sent as it is, so nothing tells which of two secrets is the good one; write one, and change \
-                 its file when the target has the new one"
-            );
-            problems.push(Problem { field: "keys", text });
-        }
-        let pointers = match &declaration.kind {
-            KeyKind::SigningKey { issuer, subject, .. } => vec![issuer, subject],
-            KeyKind::ClientSecret { client_id, .. } => vec![client_id],
-            KeyKind::ApiKey { .. } => Vec::new(),
-        };
-        for pointer in pointers {
-            if settings
-                .pointer(pointer)
-                .and_then(Value::as_str)
-                .is_none_or(str::is_empty)
-            {
-                let text = format!(
-                    "`{}` is needed by key `{name}`; write it as a string",
-                    pointer.trim_start_matches('/')
-                );
-                problems.push(Problem {
-                    field: "settings",
-                    text,
-                });
-            }
-        }
+        problems.extend(misfits(declaration, &materials, settings));
         keys.insert(
             name.clone(),
             // Most grants have one key, and a map has room for eleven.
@@ -312,6 +274,51 @@ fn bind_keys(
         });
     }
     keys
+}
+
+/// What is wrong with the secrets bound to a key, and with the settings that it needs.
+fn misfits(declaration: &KeyDeclaration, materials: &[KeyMaterial], settings: &Value) -> Vec<Problem> {
+    let (name, mut problems) = (&declaration.name, Vec::new());
+    let is_pair = is_pair(&declaration.kind);
+    let is_short = |material: &KeyMaterial| match material {
+        KeyMaterial::Secret(secret) => secret_part(secret.expose_secret(), is_pair).len() < MIN_SECRET,
+        KeyMaterial::Signing(_) => false,
+    };
+    if materials.iter().any(is_short) {
+        let text = format!(
+            "key `{name}` has a secret of less than {MIN_SECRET} bytes, so its echo could not be told from text"
+        );
+        problems.push(Problem { field: "keys", text });
+    }
+    if materials.len() > 1 && matches!(declaration.kind, KeyKind::ApiKey { .. }) {
+        let text = format!(
+            "key `{name}` is sent as it is, so nothing tells which of two secrets is the good one; write one, and change \
+             its file when the target has the new one"
+        );
+        problems.push(Problem { field: "keys", text });
+    }
+    let pointers = match &declaration.kind {
+        KeyKind::SigningKey { issuer, subject, .. } => vec![issuer, subject],
+        KeyKind::ClientSecret { client_id, .. } => vec![client_id],
+        KeyKind::ApiKey { .. } => Vec::new(),
+    };
+    for pointer in pointers {
+        if settings
+            .pointer(pointer)
+            .and_then(Value::as_str)
+            .is_none_or(str::is_empty)
+        {
+            let text = format!(
+                "`{}` is needed by key `{name}`; write it as a string",
+                pointer.trim_start_matches('/')
+            );
+            problems.push(Problem {
+                field: "settings",
+                text,
+            });
+        }
+    }
+    problems
 }
 
 /// The granted and the withheld lines. What the operator lists is granted and nothing else.

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::table::say;
-use super::{Exit, runtime};
+use super::{Exit, runtime, tenant_here};
 use crate::dispatch::{Connector, Stop, probe};
 use crate::intake::Source;
 use crate::intake::http::OpenSource;
-use crate::tenant::{ConfigError, HostConfig, Mode, SourceConfig, Tenant};
+use crate::tenant::{ConfigError, Mode, SourceConfig};
 use crate::text::printable;
 
 /// Checks a tenant: everything short of closing.
@@ -19,8 +19,8 @@ use crate::text::printable;
 /// files are wrong.
 #[derive(Debug, Args)]
 pub(super) struct Check {
-    /// Tenant file.
-    #[arg(long, value_name = "FILE")]
+    /// Tenant file, or the name of a tenant of the host file in this folder.
+    #[arg(long, value_name = "FILE OR NAME")]
     tenant: PathBuf,
     /// Host file. Default: exeunt.toml above the folder of the tenant file, where it exists.
     #[arg(long, value_name = "FILE")]
@@ -29,8 +29,7 @@ pub(super) struct Check {
 
 impl Check {
     pub(super) async fn run(self) -> anyhow::Result<Exit> {
-        let host = HostConfig::locate(self.config.as_deref(), &self.tenant)?;
-        let tenant = Tenant::load(&self.tenant, &host)?;
+        let (host, tenant) = tenant_here(self.config.as_deref(), &self.tenant)?;
         say(format_args!("tenant     {}: {}", tenant.name, tenant.file.display()))?;
         for (granted, file) in host
             .granted_to_nobody(Path::exists)

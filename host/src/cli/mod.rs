@@ -12,7 +12,7 @@ use clap::{Parser, Subcommand};
 use crate::clock::SystemClock;
 use crate::dispatch::Runtime;
 use crate::sandbox::{Compiler, PluginCache, Sandbox, SandboxLimits};
-use crate::tenant::HostConfig;
+use crate::tenant::{HostConfig, Tenant};
 
 mod actions;
 mod breaker;
@@ -166,6 +166,19 @@ fn host_here(config: Option<&Path>) -> anyhow::Result<HostConfig> {
         eprintln!("note: there is no exeunt.toml here; name the host file of a server elsewhere with --config");
     }
     Ok(host)
+}
+
+/// A tenant for a command about one: its file, or, where there is no such file, its name at the host here.
+fn tenant_here(config: Option<&Path>, named: &Path) -> anyhow::Result<(HostConfig, Tenant)> {
+    let name = named.to_str().filter(|name| !name.contains(['/', '.']));
+    if let Some(name) = name.filter(|_| !named.exists()) {
+        let host = HostConfig::here(config)?;
+        let tenant = Tenant::load(&host.server.tenant_file(name), &host)?;
+        return Ok((host, tenant));
+    }
+    let host = HostConfig::locate(config, named)?;
+    let tenant = Tenant::load(named, &host)?;
+    Ok((host, tenant))
 }
 
 /// A runtime with the machine's clock and default limits. It knows what the host's service has compiled and run, where

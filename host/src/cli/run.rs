@@ -11,11 +11,11 @@ use serde::Serialize;
 
 use super::jobs::pretty;
 use super::table::show;
-use super::{Exit, runtime, timeline};
+use super::{Exit, runtime, tenant_here, timeline};
 use crate::dispatch::{Connector, Runtime, run_job};
 use crate::evidence::{CallTranscript, JobReport, JobState, Outcome};
 use crate::intake::{Decision, MAX_EVENT_BYTES, Person, Source};
-use crate::tenant::{ConfigError, HostConfig, Tenant, did_you_mean};
+use crate::tenant::{ConfigError, Tenant, did_you_mean};
 
 /// Handles one event in this process, without a server.
 ///
@@ -24,8 +24,8 @@ use crate::tenant::{ConfigError, HostConfig, Tenant, did_you_mean};
 /// transcript or the report could not be written, though all jobs went well.
 #[derive(Debug, Args)]
 pub(super) struct Run {
-    /// Tenant file.
-    #[arg(long, value_name = "FILE")]
+    /// Tenant file, or the name of a tenant of the host file in this folder.
+    #[arg(long, value_name = "FILE OR NAME")]
     tenant: PathBuf,
     /// Name of one of its sources.
     #[arg(long, value_name = "NAME")]
@@ -72,8 +72,7 @@ pub(super) struct EventReport {
 
 impl Run {
     pub(super) async fn run(self) -> anyhow::Result<Exit> {
-        let host = HostConfig::locate(self.config.as_deref(), &self.tenant)?;
-        let tenant = Tenant::load(&self.tenant, &host)?;
+        let (host, tenant) = tenant_here(self.config.as_deref(), &self.tenant)?;
         let source = source(&tenant, &self.source)?;
         let event = read_event(&self.event)?;
         let runtime = runtime(&host)?;

@@ -28,7 +28,7 @@ use crate::dispatch::{Connectors as _, LiveTenants, Lookup, Runtime, Service, Se
 use crate::intake::http::{ConnectionLimits, Intake, IntakeLimits, Server, router};
 use crate::journal::{Journal, Lane, Options};
 use crate::sandbox::PluginCache;
-use crate::tenant::{HostConfig, Tokens};
+use crate::tenant::{HostConfig, JournalAddress, Tokens};
 
 /// How long a stop may take as a whole, whatever hangs: 40 seconds, twice what requests and jobs get to end, and less
 /// than service managers are told to wait. Jobs that are not put down by then are taken over when their leases end.
@@ -99,13 +99,6 @@ impl Serve {
         let metrics = console::install_metrics().context("cannot set up metrics")?;
         let clock: SharedClock = Arc::new(SystemClock);
         let cache = PluginCache::open(&host.server.cache)?;
-        let owned = own(&host.server.journal)?;
-        let address = host.server.journal.resolve()?;
-        let options = Options {
-            clock: Arc::clone(&clock),
-            ..Options::default()
-        };
-        let journal = Journal::open(address.expose_secret(), options).await?;
         let mut dispatching = ServiceOptions {
             owner: name,
             ..ServiceOptions::default()
@@ -113,11 +106,7 @@ impl Serve {
         if let Some(lease) = host.server.limits.lease {
             dispatching.lease = lease;
         }
-        if owned.is_some() {
-            // Whoever had these jobs was the process before this one; waiting for most of its leases would help nobody.
-            let back = journal.reclaim_all(dispatching.lease).await?.len();
-            tracing::info!(back, "the journal is this process's; took back what was running");
-        }
+        let (journal, owned) = open_journal(&host.server.journal, &clock, dispatching.lease).await?;
         let sandbox = super::sandbox()?.with_cache(cache);
         let runtime = Arc::new(Runtime::new(sandbox, Arc::clone(&clock)));
         let tenants = Arc::new(LiveTenants::new(runtime, host.clone(), journal.clone()));
@@ -151,6 +140,26 @@ impl Serve {
         say(format_args!("listening on {listening}, {} tenants", tenants.count())).ok();
         Ok((journal, host.server.limits.drain, owned))
     }
+}
+
+/// The journal, and its lock where it is a file that no other process may have.
+async fn open_journal(
+    address: &JournalAddress,
+    clock: &SharedClock,
+    lease: Duration,
+) -> anyhow::Result<(Journal, Option<std::fs::File>)> {
+    let owned = own(address)?;
+    let options = Options {
+        clock: Arc::clone(clock),
+        ..Options::default()
+    };
+    let journal = Journal::open(address.resolve()?.expose_secret(), options).await?;
+    if owned.is_some() {
+        // Whoever had these jobs was the process before this one; waiting for most of its leases would help nobody.
+        let back = journal.reclaim_all(lease).await?.len();
+        tracing::info!(back, "the journal is this process's; took back what was running");
+    }
+    Ok((journal, owned))
 }
 
 /// Ends well when the process is asked to stop, and with an error when it could not go on: the journal's file failed,

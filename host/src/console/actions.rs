@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::{RawQuery, State};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::access::Caller;
 use super::lanes::check_empty;
-use super::list::{Picked, page};
+use super::list::Picked;
+use super::parameters::{page, parameters};
 use super::problem::Problem;
 use super::router::Shared;
 use crate::journal::{Action, ActionId, ActionRecord, Page, Scope};
@@ -40,26 +40,17 @@ pub struct ActionPage {
     pub next: Option<String>,
 }
 
-/// The query of a list of actions.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ActionQuery {
-    tenant: Option<String>,
-    cursor: Option<String>,
-    limit: Option<String>,
-}
-
 /// `GET /v1/actions`: what was done to a tenant, and to everything.
 pub(super) async fn list(
     State(shared): State<Arc<Shared>>,
     caller: Caller,
-    query: Result<Query<ActionQuery>, QueryRejection>,
+    query: RawQuery,
 ) -> Result<Json<ActionPage>, Problem> {
-    let Query(query) = query.map_err(|error| Problem::invalid(error.body_text()))?;
-    let page: Page<ActionId> = page(query.cursor.as_deref(), query.limit.as_deref())?;
+    let [tenant, cursor, limit] = parameters(query, ["tenant", "cursor", "limit"])?;
+    let page: Page<ActionId> = page(cursor.as_deref(), limit.as_deref())?;
     let mut actions = Picked::new(page);
     // Another tenant's list is that of a tenant that does not exist.
-    if let Ok(tenant) = caller.narrow(query.tenant) {
+    if let Ok(tenant) = caller.narrow(tenant) {
         if let Some(tenant) = &tenant {
             check_empty(&shared, &caller, &Scope::Tenant(tenant.clone())).await?;
         }

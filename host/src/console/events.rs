@@ -3,41 +3,30 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
-use serde::Deserialize;
 
 use super::access::Caller;
 use super::body::Id;
 use super::lanes::check_empty;
-use super::list::{Picked, page};
+use super::list::Picked;
+use super::parameters::{page, parameters};
 use super::problem::Problem;
 use super::router::Shared;
 use super::view::{EventPage, EventView};
 use crate::journal::{Decision, EventId, JobId, Page, Scope};
 use crate::tenant::{Role, did_you_mean};
 
-/// The query of a list of events.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct EventQuery {
-    tenant: Option<String>,
-    decision: Option<String>,
-    cursor: Option<String>,
-    limit: Option<String>,
-}
-
 /// `GET /v1/events`: a tenant's events, newest first.
 pub(super) async fn list(
     State(shared): State<Arc<Shared>>,
     caller: Caller,
-    query: Result<Query<EventQuery>, QueryRejection>,
+    query: RawQuery,
 ) -> Result<Json<EventPage>, Problem> {
-    let Query(query) = query.map_err(|error| Problem::invalid(error.body_text()))?;
-    let decision = query.decision.as_deref().map(parse_decision).transpose()?;
-    let page: Page<EventId> = page(query.cursor.as_deref(), query.limit.as_deref())?;
-    let tenant = match caller.narrow(query.tenant) {
+    let [tenant, decision, cursor, limit] = parameters(query, ["tenant", "decision", "cursor", "limit"])?;
+    let decision = decision.as_deref().map(parse_decision).transpose()?;
+    let page: Page<EventId> = page(cursor.as_deref(), limit.as_deref())?;
+    let tenant = match caller.narrow(tenant) {
         Ok(Some(tenant)) => tenant,
         Ok(None) => {
             return Err(Problem::invalid(

@@ -12,7 +12,7 @@ use super::access::Caller;
 use super::body::{Body, Id, Reason};
 use super::lane_view::Released;
 use super::lanes::{check_empty, check_known};
-use super::list::{JobQuery, known_hold, lane, query_text};
+use super::list::{JobQuery, known_hold, lane};
 use super::problem::Problem;
 use super::router::Shared;
 use super::view::{JobDetail, JobPage};
@@ -25,7 +25,7 @@ pub(super) async fn list(
     caller: Caller,
     query: RawQuery,
 ) -> Result<Json<JobPage>, Problem> {
-    let Some(query) = JobQuery::parse(&query_text(query), &caller)? else {
+    let Some(query) = JobQuery::parse(query, &caller)? else {
         return Ok(Json(JobPage {
             jobs: Vec::new(),
             next: None,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
 use serde::Deserialize;
 
@@ -11,26 +11,20 @@ use super::access::Caller;
 use super::body::{Body, Reason};
 use super::lane_view::{LaneView, Lanes, PauseView, Released, Resumed};
 use super::list::lane;
+use super::parameters::parameters;
 use super::problem::Problem;
 use super::router::Shared;
 use crate::journal::{Journal, Lane, Pause, Scope};
 use crate::tenant::Role;
 
-/// The query of a list of lanes.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct LaneQuery {
-    tenant: Option<String>,
-}
-
 /// `GET /v1/lanes`
 pub(super) async fn list(
     State(shared): State<Arc<Shared>>,
     caller: Caller,
-    query: Result<Query<LaneQuery>, axum::extract::rejection::QueryRejection>,
+    query: RawQuery,
 ) -> Result<Json<Lanes>, Problem> {
-    let Query(query) = query.map_err(|error| Problem::invalid(error.body_text()))?;
-    let Ok(tenant) = caller.narrow(query.tenant) else {
+    let [tenant] = parameters(query, ["tenant"])?;
+    let Ok(tenant) = caller.narrow(tenant) else {
         return Ok(Json(Lanes {
             lanes: Vec::new(),
             pauses: Vec::new(),

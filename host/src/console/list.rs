@@ -1,12 +1,11 @@
 //! `GET /v1/jobs`: the query, and a page of what fits.
 
 use std::fmt::Display;
-use std::str::FromStr;
 
 use axum::extract::RawQuery;
-use axum::http::StatusCode;
 
 use super::access::Caller;
+use super::parameters::{page, parameters};
 use super::problem::Problem;
 use super::router::Shared;
 use super::view::{JobPage, JobView, state_word};
@@ -21,9 +20,6 @@ use crate::tenant::did_you_mean;
 /// parked jobs from queued ones, so a list of either is picked from both, and it passes over so many rows and no more.
 pub const MAX_SCANS: usize = 10;
 
-/// Longest query value: 512 bytes. The longest of them, an e-mail address, has 320.
-const MAX_VALUE_BYTES: usize = 512;
-
 const STATES: [&str; 5] = ["queued", "parked", "running", "held", "ended"];
 
 /// What is asked for.
@@ -35,82 +31,53 @@ pub(super) struct JobQuery {
     page: Page,
 }
 
-/// The parameters as written.
-#[derive(Debug, Default)]
-struct Written {
-    tenant: Option<String>,
-    connector: Option<String>,
-    event: Option<String>,
-    state: Option<String>,
-    outcome: Option<String>,
-    dead: Option<String>,
-    why: Option<String>,
-    person: Option<String>,
-    cursor: Option<String>,
-    limit: Option<String>,
-}
-
-impl Written {
-    fn fields(&mut self) -> [(&'static str, &mut Option<String>); 10] {
-        [
-            ("tenant", &mut self.tenant),
-            ("connector", &mut self.connector),
-            ("event", &mut self.event),
-            ("state", &mut self.state),
-            ("outcome", &mut self.outcome),
-            ("dead", &mut self.dead),
-            ("why", &mut self.why),
-            ("person", &mut self.person),
-            ("cursor", &mut self.cursor),
-            ("limit", &mut self.limit),
-        ]
-    }
-
-    fn parse(query: &str) -> Result<Self, Problem> {
-        let mut written = Self::default();
-        for (key, value) in url::form_urlencoded::parse(query.as_bytes()) {
-            let mut fields = written.fields();
-            let Some((_, field)) = fields.iter_mut().find(|(name, _)| *name == key) else {
-                let hint = did_you_mean(&key, fields.iter().map(|(name, _)| *name));
-                return Err(Problem::invalid(format!("unknown parameter; {hint}")));
-            };
-            if value.len() > MAX_VALUE_BYTES {
-                return Err(Problem::invalid(format!(
-                    "`{key}` is over {MAX_VALUE_BYTES} bytes, the limit"
-                )));
-            }
-            if field.replace(value.into_owned()).is_some() {
-                return Err(Problem::invalid(format!("`{key}` is given twice")));
-            }
-        }
-        Ok(written)
-    }
-}
-
 impl JobQuery {
     /// Reads a query. `None` where it asks for a tenant that does not exist for the caller.
-    pub(super) fn parse(query: &str, caller: &Caller) -> Result<Option<Self>, Problem> {
-        let written = Written::parse(query)?;
-        let state = written.state.as_deref().map(parse_state).transpose()?;
-        let outcome = written.outcome.as_deref().map(parse_outcome).transpose()?;
-        let page = page(written.cursor.as_deref(), written.limit.as_deref())?;
-        let dead = match written.dead.as_deref() {
+    pub(super) fn parse(query: RawQuery, caller: &Caller) -> Result<Option<Self>, Problem> {
+        const NAMES: [&str; 10] = [
+            "tenant",
+            "connector",
+            "event",
+            "state",
+            "outcome",
+            "dead",
+            "why",
+            "person",
+            "cursor",
+            "limit",
+        ];
+        let [
+            tenant,
+            connector,
+            event,
+            state,
+            outcome,
+            dead,
+            why,
+            person,
+            cursor,
+            limit,
+        ] = parameters(query, NAMES)?;
+        let state = state.as_deref().map(parse_state).transpose()?;
+        let outcome = outcome.as_deref().map(parse_outcome).transpose()?;
+        let page = page(cursor.as_deref(), limit.as_deref())?;
+        let dead = match dead.as_deref() {
             None => None,
             Some("true") => Some(true),
             Some("false") => Some(false),
             Some(_) => return Err(Problem::invalid("`dead` is true or false")),
         };
-        let Ok(tenant) = caller.narrow(written.tenant) else {
+        let Ok(tenant) = caller.narrow(tenant) else {
             return Ok(None);
         };
         let filter = JobFilter {
-            lane: lane(tenant.as_deref(), written.connector)?,
-            event: written.event.as_deref().map(parse_event).transpose()?,
+            lane: lane(tenant.as_deref(), connector)?,
+            event: event.as_deref().map(parse_event).transpose()?,
             state: state.map(journal_state),
             outcome,
             dead,
-            why: written.why.map(known_hold).transpose()?,
-            person: written.person,
+            why: why.map(known_hold).transpose()?,
+            person,
             tenant,
         };
         if filter.person.is_some() && filter.tenant.is_none() {
@@ -254,31 +221,7 @@ pub(super) fn known_hold(why: String) -> Result<String, Problem> {
     )))
 }
 
-/// Which page is asked for.
-pub(super) fn page<Id: FromStr>(cursor: Option<&str>, limit: Option<&str>) -> Result<Page<Id>, Problem> {
-    let wrong = |_| Problem::invalid("`cursor` is not the `next` of an earlier page");
-    Ok(Page {
-        before: cursor.map(|text| text.parse().map_err(wrong)).transpose()?,
-        limit: limit.map_or(Ok(Page::<Id>::default().limit), parse_limit)?,
-    })
-}
-
 fn parse_event(text: &str) -> Result<EventId, Problem> {
     text.parse()
         .map_err(|_| Problem::invalid("`event` is not the id of an event"))
-}
-
-fn parse_limit(text: &str) -> Result<u32, Problem> {
-    let limit = text.parse().ok().filter(|limit| (1..=MAX_PAGE).contains(limit));
-    limit.ok_or_else(|| {
-        Problem::new(
-            StatusCode::BAD_REQUEST,
-            format!("`limit` is a number from 1 to {MAX_PAGE}"),
-        )
-    })
-}
-
-/// The query of a request, empty where there is none.
-pub(super) fn query_text(RawQuery(query): RawQuery) -> String {
-    query.unwrap_or_default()
 }

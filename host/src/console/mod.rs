@@ -20,6 +20,7 @@ mod lane_view;
 mod lanes;
 mod list;
 mod metrics;
+mod parameters;
 mod problem;
 mod recent;
 mod router;

@@ -8,11 +8,11 @@ use clap::{Args, ValueEnum};
 use crate::author::describe;
 use crate::cli::jobs::pretty;
 use crate::cli::table::show;
-use crate::cli::{Exit, runtime};
+use crate::cli::{Exit, runtime, tenant_here};
 use crate::dispatch::{Asked, by_hand};
 use crate::evidence::{Answer, Question};
 use crate::intake::Person;
-use crate::tenant::{ConnectorConfig, HostConfig, Mode, PluginSource, Tenant, did_you_mean};
+use crate::tenant::{ConnectorConfig, Mode, PluginSource, did_you_mean};
 use crate::text::printable;
 
 /// Calls one verb of a plugin by hand, at the target of a tenant's connector.
@@ -26,8 +26,8 @@ pub(in crate::cli) struct Run {
     file: PathBuf,
     /// Which verb.
     verb: Verb,
-    /// Tenant file.
-    #[arg(long, value_name = "FILE")]
+    /// Tenant file, or the name of a tenant of the host file in this folder.
+    #[arg(long, value_name = "FILE OR NAME")]
     tenant: PathBuf,
     /// Which of its connectors.
     #[arg(long, value_name = "NAME")]
@@ -65,8 +65,7 @@ enum Verb {
 impl Run {
     pub(super) async fn run(self) -> anyhow::Result<Exit> {
         let question = self.question()?;
-        let host = HostConfig::locate(self.config.as_deref(), &self.tenant)?;
-        let tenant = Tenant::load(&self.tenant, &host)?;
+        let (host, tenant) = tenant_here(self.config.as_deref(), &self.tenant)?;
         let Some(config) = tenant.connectors.get(&self.connector) else {
             let known = tenant.connectors.keys().map(String::as_str);
             bail!(

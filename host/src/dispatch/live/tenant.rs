@@ -163,14 +163,7 @@ async fn open(
     begun: impl FnOnce(LiveTenant),
 ) -> Result<LiveTenant, ConfigError> {
     let standing = old.filter(|old| !old.draining);
-    let (mut sources, mut unready) = (BTreeMap::new(), BTreeMap::new());
-    for (name, config) in &tenant.sources {
-        match OpenSource::open(config) {
-            Ok(source) => drop(sources.insert(name.clone(), Arc::new(source))),
-            Err(error) if standing.is_some_and(|old| old.sources.contains_key(name)) => return Err(error),
-            Err(error) => drop(unready.insert(name.clone(), error.to_string())),
-        }
-    }
+    let (sources, unready) = open_sources(&tenant, standing)?;
     if standing.is_none() {
         begun(LiveTenant {
             tenant: tenant.clone(),
@@ -180,7 +173,6 @@ async fn open(
             draining: false,
         });
     }
-    let mut connectors = BTreeMap::new();
     // Together, so that many that wait for a registry take as long as one.
     let turn = Semaphore::new(1);
     let loaded = join_all(
@@ -190,20 +182,11 @@ async fn open(
             .map(|config| runtime.connector_in_turn(&tenant, config, &turn)),
     )
     .await;
-    for (name, loaded) in tenant.connectors.keys().zip(loaded) {
+    let loaded = tenant.connectors.keys().zip(loaded).map(|(name, loaded)| {
         let before = old.and_then(|old| old.connectors.get(name));
-        let lookup = match (loaded, before) {
-            (Ok(mut connector), before) => {
-                if let Some(Lookup::Ready(before)) = before {
-                    connector.inherit(before);
-                }
-                Lookup::Ready(Arc::new(connector))
-            }
-            (Err(error), Some(Lookup::Ready(_))) if standing.is_some() => return Err(error),
-            (Err(error), _) => Lookup::Unready(error.to_string()),
-        };
-        connectors.insert(name.clone(), lookup);
-    }
+        Ok((name.clone(), take_over(loaded, before, standing.is_some())?))
+    });
+    let connectors: BTreeMap<String, Lookup> = loaded.collect::<Result<_, ConfigError>>()?;
     // Nothing after this can refuse the tenant: what is written down does go live.
     for lookup in connectors.values() {
         if let Lookup::Ready(connector) = lookup {
@@ -217,4 +200,37 @@ async fn open(
         connectors,
         draining: false,
     })
+}
+
+/// Those that take events, and why the others do not yet. One that takes them and could not any more refuses the tenant.
+fn open_sources(tenant: &Tenant, standing: Option<&LiveTenant>) -> Result<Sources, ConfigError> {
+    let (mut sources, mut unready) = (BTreeMap::new(), BTreeMap::new());
+    for (name, config) in &tenant.sources {
+        match OpenSource::open(config) {
+            Ok(source) => drop(sources.insert(name.clone(), Arc::new(source))),
+            Err(error) if standing.is_some_and(|old| old.sources.contains_key(name)) => return Err(error),
+            Err(error) => drop(unready.insert(name.clone(), error.to_string())),
+        }
+    }
+    Ok((sources, unready))
+}
+
+type Sources = (BTreeMap<String, Arc<OpenSource>>, BTreeMap<String, String>);
+
+/// What stands for a connector now. One that runs and could not any more refuses the tenant, where that stands.
+fn take_over(
+    loaded: Result<Connector, ConfigError>,
+    before: Option<&Lookup>,
+    stands: bool,
+) -> Result<Lookup, ConfigError> {
+    match (loaded, before) {
+        (Ok(mut connector), before) => {
+            if let Some(Lookup::Ready(before)) = before {
+                connector.inherit(before);
+            }
+            Ok(Lookup::Ready(Arc::new(connector)))
+        }
+        (Err(error), Some(Lookup::Ready(_))) if stands => Err(error),
+        (Err(error), _) => Ok(Lookup::Unready(error.to_string())),
+    }
 }
