@@ -249,6 +249,7 @@ fn of_the_leaver() -> NewEvent {
         person: None,
         person_key: None,
         replays: None,
+        actor: None,
         jobs: vec![NewJob {
             connector: "target".to_owned(),
             state: NewState::Queued,

@@ -26,6 +26,7 @@ async fn park(served: &Served) {
         person: None,
         person_key: None,
         replays: None,
+        actor: None,
         jobs: vec![NewJob {
             connector: "target".to_owned(),
             state: NewState::Queued,

@@ -24,7 +24,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 
 /// The variable that holds the token where no file is named.
-const TOKEN_VARIABLE: &str = "EXEUNT_TOKEN";
+pub(super) const TOKEN_VARIABLE: &str = "EXEUNT_TOKEN";
 
 /// Where the server is and who asks.
 #[derive(Debug, Args)]
@@ -138,6 +138,11 @@ impl Client {
         }
         let (status, body) = self.send(Method::GET, url, None, &[], Duration::ZERO).await?;
         self.accept(status, body)
+    }
+
+    /// The status of a GET and its answer, whatever it is.
+    pub(super) async fn get_raw(&self, path: &[&str]) -> anyhow::Result<(StatusCode, Value)> {
+        self.send(Method::GET, self.url(path)?, None, &[], Duration::ZERO).await
     }
 
     /// The answer to a POST.

@@ -36,6 +36,7 @@ mod replay;
 mod run;
 mod serve;
 mod signals;
+mod status;
 mod sweep;
 mod table;
 mod telemetry;
@@ -62,6 +63,7 @@ enum Command {
     Replay(replay::Replay),
     /// Takes events over HTTP and closes accounts, until it is stopped.
     Serve(serve::Serve),
+    Status(status::Status),
     /// Lists jobs and acts on them, through the server.
     #[command(subcommand)]
     Jobs(jobs::Jobs),
@@ -143,6 +145,7 @@ pub async fn main(cli: Cli) -> anyhow::Result<Exit> {
         Command::Plugin(command) => command.run().await,
         Command::Replay(command) => command.run().await,
         Command::Serve(command) => command.run().await,
+        Command::Status(command) => command.run().await,
         Command::Jobs(command) => command.run().await,
         Command::Events(command) => command.run().await,
         Command::Lanes(command) => command.run().await,

@@ -135,7 +135,7 @@ impl Serve {
         parts.spawn(server.run(stopped.clone()));
         parts.spawn(dispatcher.run(stopped.clone()));
         parts.spawn(look(watched, hangup, stopped.clone()));
-        parts.spawn(sweep(journal.clone(), clock, host.server.retention, stopped));
+        parts.spawn(sweep(journal.clone(), host.server.retention, stopped));
         // For people at a terminal; a server whose output nobody takes serves all the same.
         say(format_args!("listening on {listening}, {} tenants", tenants.count())).ok();
         Ok((journal, host.server.limits.drain, owned))

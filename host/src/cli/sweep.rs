@@ -5,7 +5,6 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::serve::stop;
-use crate::clock::SharedClock;
 use crate::journal::{EventId, Journal, JournalError};
 use crate::tenant::Retention;
 
@@ -13,12 +12,7 @@ use crate::tenant::Retention;
 const SWEEP_EVERY: Duration = Duration::from_secs(3600);
 
 /// Sweeps until the service stops. It goes in small steps that end by themselves; a stop does not wait for the last one.
-pub(super) async fn sweep(
-    journal: Journal,
-    clock: SharedClock,
-    retention: Retention,
-    mut stopped: watch::Receiver<bool>,
-) {
+pub(super) async fn sweep(journal: Journal, retention: Retention, mut stopped: watch::Receiver<bool>) {
     let mut ticker = tokio::time::interval(SWEEP_EVERY);
     // What was walked before is not walked again, until the next start.
     let mut walked = None;
@@ -29,19 +23,14 @@ pub(super) async fn sweep(
         }
         tokio::select! {
             () = stop(&mut stopped) => return,
-            () = sweep_once(&journal, &clock, retention, &mut walked) => {}
+            () = sweep_once(&journal, retention, &mut walked) => {}
         }
     }
 }
 
-async fn sweep_once(journal: &Journal, clock: &SharedClock, retention: Retention, walked: &mut Option<EventId>) {
-    let now = clock.now();
-    if let Ok(before) = now.checked_sub(retention.transcripts) {
-        report("transcripts", journal.expire_transcripts(before).await);
-    }
-    if let Ok(before) = now.checked_sub(retention.events) {
-        report("events", journal.expire_events(before, walked).await);
-    }
+async fn sweep_once(journal: &Journal, retention: Retention, walked: &mut Option<EventId>) {
+    report("transcripts", journal.expire_transcripts(retention.transcripts).await);
+    report("events", journal.expire_events(retention.events, walked).await);
 }
 
 fn report(what: &str, expired: Result<u64, JournalError>) {
@@ -84,15 +73,14 @@ mod tests {
         clock.advance(retention.events);
         let young = accept().await;
 
-        let shared: SharedClock = clock.clone();
         let mut walked = None;
-        sweep_once(&journal, &shared, retention, &mut walked).await;
+        sweep_once(&journal, retention, &mut walked).await;
         assert!(is_there(old).await, "it is as old as events may be");
         clock.advance(Duration::from_millis(1));
-        sweep_once(&journal, &shared, retention, &mut walked).await;
+        sweep_once(&journal, retention, &mut walked).await;
         assert!(!is_there(old).await && is_there(young).await);
         clock.advance(retention.events);
-        sweep_once(&journal, &shared, retention, &mut walked).await;
+        sweep_once(&journal, retention, &mut walked).await;
         assert!(!is_there(young).await);
     }
 }

@@ -166,8 +166,8 @@ async fn an_event_is_shown_with_its_body_to_auditors_only() {
     assert_eq!(stand.get(&path, "other-all").await.0, 404);
     assert!(shown.get("body_expired").is_none());
     stand.clock.advance(Duration::from_millis(1));
-    let now = crate::clock::Clock::now(&*stand.clock);
-    assert_eq!(stand.journal.expire_events(now, &mut None).await, Ok(1));
+    let kept = std::time::Duration::ZERO;
+    assert_eq!(stand.journal.expire_events(kept, &mut None).await, Ok(1));
     let (_, shown) = stand.get(&path, "auditor").await;
     assert_eq!((shown.get("body"), &shown["body_expired"]), (None, &json!(true)));
 }

@@ -108,8 +108,8 @@ pub(super) async fn resume(
         may_lift(&shared, &caller, &scope).await?;
     }
     let unparked = match &scope {
-        Scope::Connector(lane) => journal.wake(lane, caller.name()).await?,
-        Scope::Tenant(tenant) => unpark_all(journal, tenant, caller.name()).await?,
+        Scope::Connector(lane) => journal.wake(lane, caller.name(), reason).await?,
+        Scope::Tenant(tenant) => unpark_all(journal, tenant, (caller.name(), reason)).await?,
         // Everybody's parked connectors at once would be a storm of errors at everybody's targets.
         Scope::All => false,
     };
@@ -138,11 +138,11 @@ fn includes(wider: &Scope, scope: &Scope) -> bool {
 }
 
 /// Lets all of a tenant's connectors try again; false where none was parked.
-async fn unpark_all(journal: &Journal, tenant: &str, actor: &str) -> Result<bool, Problem> {
+async fn unpark_all(journal: &Journal, tenant: &str, (actor, reason): (&str, &str)) -> Result<bool, Problem> {
     let mut unparked = false;
     let lanes = journal.lanes(Some(tenant)).await?;
     for lane in lanes.iter().filter(|lane| lane.parked.is_some()) {
-        unparked |= journal.unpark(&lane.lane, actor).await?;
+        unparked |= journal.unpark(&lane.lane, actor, reason).await?;
     }
     Ok(unparked)
 }

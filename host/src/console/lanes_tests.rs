@@ -158,10 +158,20 @@ async fn resuming_a_connector_lets_it_try_again_where_it_was_parked() {
         reason: "consent is missing".to_owned(),
     };
     stand.journal.finish(&job.fence, park, None).await.unwrap();
-    let body = json!({"tenant": "acme", "connector": "docusign"});
+    let body = json!({"tenant": "acme", "connector": "docusign", "reason": "consent is given"});
     let (_, resumed) = stand.post("/v1/resume", "ops", &body).await;
     assert_eq!(resumed, json!({"resumed": false, "unparked": true}));
     assert_eq!(stand.claim().await.id(), job.id());
+    let actions = stand
+        .journal
+        .actions(None, crate::journal::Page::default())
+        .await
+        .unwrap()
+        .items;
+    assert_eq!(
+        (actions[0].action.verb.as_str(), actions[0].action.detail.as_str()),
+        ("unpark", "consent is given; what had stopped it: consent is missing")
+    );
 }
 
 #[tokio::test]

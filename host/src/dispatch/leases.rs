@@ -116,9 +116,9 @@ impl Leases {
     pub(super) async fn extend(&self, journal: &Journal) {
         let (tasks, fences): (Vec<Id>, Vec<Fence>) = {
             let held = self.held();
-            held.iter()
-                .map(|(task, held)| (*task, held.lease.fence.clone()))
-                .unzip()
+            // A task that has ended and is not forgotten yet: nobody works on its job any more.
+            let working = held.iter().filter(|(_, held)| !held.task.is_finished());
+            working.map(|(task, held)| (*task, held.lease.fence.clone())).unzip()
         };
         let asked = Instant::now();
         let extended = match journal.heartbeat(&fences, self.length).await {

@@ -84,6 +84,7 @@ impl Procedure<'_, '_> {
         let were_closed = self.verify_missing(&found).await?;
         Ok(match end.0 {
             Outcome::NoAccount | Outcome::AlreadyClosed if were_closed => (Outcome::Closed, CLOSED_EARLIER.to_owned()),
+            Outcome::Planned => (end.0, end.1 + &self.has_closed()),
             _ => end,
         })
     }
@@ -144,7 +145,12 @@ impl Procedure<'_, '_> {
         if ids.is_empty() {
             return self.closed_before(found).await;
         }
-        Ok((Outcome::Planned, format!("would close {}", ids.join(", "))))
+        let would = format!("would close {}", ids.join(", "));
+        // What it closed before somebody wrote dry-run is no plan either, and must not look untouched.
+        let ours = found.iter().filter(|account| self.gate.was_intended(&account.id));
+        let ours: Vec<Account> = ours.cloned().collect();
+        self.verify_closed(&ours).await?;
+        Ok((Outcome::Planned, would))
     }
 
     /// Closes one account and proves it. False where another job has closed it meanwhile.
@@ -237,18 +243,24 @@ impl Procedure<'_, '_> {
                 Err(slow) => return Err(slow),
             }
         }
-        if self.closed.is_empty() {
-            return Ok(stop);
-        }
-        let mut closed = self.closed[..self.closed.len().min(MOST_NAMED)].join(", ");
-        if let Some(more @ 1..) = self.closed.len().checked_sub(MOST_NAMED) {
-            let _ = write!(closed, " and {more} more");
-        }
         Ok(match stop {
-            Stop::Refused(reason) => Stop::Refused(format!("{reason}; this job has closed {closed}")),
-            Stop::Failed(reason) => Stop::Failed(format!("{reason}; this job has closed {closed}")),
+            Stop::Refused(reason) => Stop::Refused(reason + &self.has_closed()),
+            Stop::Failed(reason) => Stop::Failed(reason + &self.has_closed()),
             stop => stop,
         })
+    }
+
+    /// What to add to a reason that is not about what this job has closed; nothing where that is nothing.
+    fn has_closed(&self) -> String {
+        if self.closed.is_empty() {
+            return String::new();
+        }
+        let closed = self.closed[..self.closed.len().min(MOST_NAMED)].join(", ");
+        let mut text = format!("; this job has closed {closed}");
+        if let Some(more @ 1..) = self.closed.len().checked_sub(MOST_NAMED) {
+            let _ = write!(text, " and {more} more");
+        }
+        text
     }
 
     async fn closed_before(&mut self, found: &[Account]) -> Result<(Outcome, String), Stop> {

@@ -263,19 +263,21 @@ impl Service {
             }
             // Ended since its lease may be over. Where it is not, another host need not wait for its end.
             Err(error) => {
-                if let Some(fence) = self
-                    .leases
-                    .remove(error.id())
-                    .and_then(|lease| lease.releasable().cloned())
-                {
-                    let (journal, reason) = (self.journal.clone(), "the database was too slow to extend its lease");
-                    self.releases
-                        .spawn(async move { release(&journal, &fence, reason).await });
-                }
+                self.give_back(error.id(), "the database was too slow to extend its lease");
             }
         }
         while let Some(ended) = self.releases.try_join_next() {
             rethrow(ended);
+        }
+    }
+
+    /// Gives the job of a task back that was ended. All at once, so that they share a transaction.
+    fn give_back(&mut self, task: Id, reason: &'static str) {
+        let lease = self.leases.remove(task);
+        if let Some(fence) = lease.and_then(|lease| lease.releasable().cloned()) {
+            let journal = self.journal.clone();
+            self.releases
+                .spawn(async move { release(&journal, &fence, reason).await });
         }
     }
 
@@ -291,11 +293,8 @@ impl Service {
         // Aborted first: a released job may be claimed by another host at once.
         self.running.abort_all();
         while let Some(ended) = self.running.join_next_with_id().await {
-            if let Err(error) = ended
-                && let Some(lease) = self.leases.remove(error.id())
-                && let Some(fence) = lease.releasable()
-            {
-                release(&self.journal, fence, "the host stopped").await;
+            if let Err(error) = ended {
+                self.give_back(error.id(), "the host stopped");
             }
         }
         while let Some(ended) = self.releases.join_next().await {

@@ -91,7 +91,7 @@ impl Worker {
             (Lookup::Ready(_), None) => true,
             (Lookup::Unready(_) | Lookup::Absent(_), _) => false,
         };
-        if has_changed && let Err(error) = self.journal.unpark(job.fence.lane(), "reload").await {
+        if has_changed && let Err(error) = self.journal.unpark(job.fence.lane(), "reload", "").await {
             tracing::error!(lane = %job.fence.lane(), "cannot be unparked: {error}");
         }
     }

@@ -93,6 +93,8 @@ pub struct NewEvent {
     /// The event that this one is made of, which made no job when it came. It becomes [`Decision::Replayed`] with this one,
     /// once: a second one of it is a duplicate of the first.
     pub replays: Option<EventId>,
+    /// Who asked for it, where that is somebody who is known by a token: kept with what people do.
+    pub actor: Option<String>,
 }
 
 /// The event that came first.
@@ -202,6 +204,18 @@ impl AcceptCommand {
             .bytes(&event.body)
     }
 
+    /// Keeps who asked for this, with each job.
+    fn note(&self, unit: &mut Unit, context: &Context) {
+        let Some(actor) = &self.event.actor else { return };
+        let (verb, detail) = match self.event.replays {
+            Some(event) => ("replay", format!("event {event}")),
+            None => ("report", String::new()),
+        };
+        for (job, lane) in &self.jobs {
+            unit.act(context, actor, verb, (lane, Some(*job)), &detail);
+        }
+    }
+
     fn job_rows(&self, now: i64) -> impl Iterator<Item = JobRow> {
         self.jobs.iter().zip(&self.event.jobs).map(move |((id, lane), new)| {
             let mut job = JobRow {
@@ -235,6 +249,10 @@ impl AcceptCommand {
 
 impl Command for AcceptCommand {
     type Answer = Accepted;
+
+    fn lanes(&self) -> impl Iterator<Item = String> {
+        self.jobs.iter().map(|(_, lane)| lane.clone())
+    }
 
     fn is_change(accepted: &Accepted) -> bool {
         accepted.duplicate.is_none()
@@ -275,6 +293,9 @@ pub(super) fn write<'c>(
         .await?;
         let mut unit = Unit::lock(tx, context, jobs.iter().map(|(_, job)| job.lane.clone())).await?;
         jobs.iter().for_each(|(_, job)| unit.add(job));
+        for command in commands.iter().filter(|command| duplicates.of(command).is_none()) {
+            command.note(&mut unit, context);
+        }
         unit.store(tx).await?;
         Ok(commands.iter().map(|command| Ok(duplicates.answer(command))).collect())
     })

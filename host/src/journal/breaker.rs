@@ -273,7 +273,7 @@ pub(super) fn apply(
         // Not before what counts begins: whose clock is behind that of whoever closed the breaker would count nothing.
         let at = counted.map_or(window.now.max(key.1), |(_, at)| at);
         window.add(asked, at);
-        unit.intents.push(row(asked, at));
+        unit.intents.push(row(asked, at, window.now));
     }
     if let Some(data) = transcript {
         keep(unit, context, fence, data);
@@ -288,7 +288,7 @@ fn is_closing(unit: &Unit, closer: &Closer) -> bool {
     closer.is_running && !is_over
 }
 
-fn row(asked: &Asked, at: i64) -> IntentRow {
+fn row(asked: &Asked, at: i64, said_at: i64) -> IntentRow {
     let (lane, account) = asked.place();
     IntentRow {
         job: asked.fence.job.0,
@@ -297,6 +297,7 @@ fn row(asked: &Asked, at: i64) -> IntentRow {
         lane,
         fence: asked.fence.token,
         at,
+        said_at,
     }
 }
 

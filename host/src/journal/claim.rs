@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use sqlx::AnyConnection;
@@ -23,6 +24,10 @@ use super::unit::Unit;
 
 /// Most jobs of one claim. A claim holds its lanes; more would make other hosts wait.
 pub const MAX_CLAIM: usize = 256;
+
+/// For how long claims leave out what is locked, after one has waited for it: 30 seconds. Each that waits keeps all others'
+/// jobs for as long; and a busy lane is locked by commits at many a moment, and would be left out too often.
+const WITHOUT_LOCKED: Duration = Duration::from_secs(30);
 
 /// Most lanes of one claim.
 const MAX_LANES: i64 = 32;
@@ -84,17 +89,31 @@ impl Journal {
         shares: Shares,
     ) -> Result<Vec<ClaimedJob>, JournalError> {
         check_name("owner", owner)?;
-        let claim = Claim {
-            shares,
-            owner: owner.to_owned(),
-            lease: milliseconds(lease),
-            max: i64::try_from(max.min(MAX_CLAIM)).unwrap_or_default(),
-        };
-        if claim.max == 0 {
+        let max = i64::try_from(max.min(MAX_CLAIM)).unwrap_or_default();
+        if max == 0 {
             return Ok(Vec::new());
         }
-        self.write_if(Writer::Claim, claim, run, |claimed| !claimed.is_empty())
-            .await
+        let claim = |waits| Claim {
+            shares: shares.clone(),
+            owner: owner.to_owned(),
+            lease: milliseconds(lease),
+            max,
+            waits,
+        };
+        let claimed = |claim| self.write_if(Writer::Claim, claim, run, |claimed: &Vec<_>| !claimed.is_empty());
+        let database = &self.database;
+        let now = || database.context.options.clock.steady().as_millisecond();
+        if now() >= database.locked_until.load(Ordering::Relaxed) {
+            match claimed(claim(true)).await {
+                Err(error) if error.is_locked() => {
+                    tracing::warn!("somebody keeps a lane locked; others' jobs are claimed without it: {error}");
+                    let until = now().saturating_add(milliseconds(WITHOUT_LOCKED));
+                    database.locked_until.store(until, Ordering::Relaxed);
+                }
+                claimed => return claimed,
+            }
+        }
+        claimed(claim(false)).await
     }
 }
 
@@ -104,6 +123,8 @@ struct Claim {
     lease: i64,
     max: i64,
     shares: Shares,
+    /// Whether to wait for lanes that somebody has locked.
+    waits: bool,
 }
 
 fn run<'c>(tx: &'c mut AnyConnection, context: &'c Context, claim: &'c Claim) -> Step<'c, Vec<ClaimedJob>> {
@@ -113,7 +134,10 @@ fn run<'c>(tx: &'c mut AnyConnection, context: &'c Context, claim: &'c Claim) ->
         if candidates.is_empty() {
             return Ok(Vec::new());
         }
-        let mut unit = Unit::lock(tx, context, candidates.iter().cloned()).await?;
+        let mut unit = match claim.waits {
+            true => Unit::lock(tx, context, candidates.iter().cloned()).await?,
+            false => Unit::lock_free(tx, context, candidates.iter().cloned()).await?,
+        };
         let shares = share(&candidates, &unit, context, claim, now);
         let found = due(tx, &unit, &shares).await?;
         let lease_until = context

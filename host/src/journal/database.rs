@@ -6,6 +6,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
@@ -99,6 +100,8 @@ pub(super) struct Database {
     commits: watch::Sender<u64>,
     readers: AnyPool,
     broken: watch::Sender<Option<Arc<str>>>,
+    /// Until when claims leave out lanes that somebody has locked, in the clock's steady milliseconds.
+    pub(super) locked_until: AtomicI64,
 }
 
 impl Database {
@@ -127,6 +130,7 @@ impl Database {
             commits: watch::channel(0).0,
             readers,
             broken: watch::channel(None).0,
+            locked_until: AtomicI64::new(i64::MIN),
         }
     }
 

@@ -239,7 +239,9 @@ async fn prepare_postgres(connection: &mut AnyConnection) -> Result<(), JournalE
         // heartbeats wait for them: it has to be far less than a lease.
         ("idle_in_transaction_session_timeout", "'5s'"),
         ("statement_timeout", "'30s'"),
-        ("lock_timeout", "'20s'"),
+        // Half of what a sender waits. Others' commits take far less; what takes longer is somebody's own transaction, and
+        // the rest goes on without the lanes that it has.
+        ("lock_timeout", "'5s'"),
         ("jit", "off"),
         // Every statement here goes by keys. The planner, with statistics from when the tables were empty, would read
         // a million rows instead.

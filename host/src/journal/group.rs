@@ -3,14 +3,17 @@
 //! One task takes what has gathered until the connection is free, so a lone caller waits for one `fsync` and a crowd
 //! shares it. There is no delay to wait for company: the disk sets the pace.
 
+use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 
+use sqlx::AnyConnection;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use super::database::{Body, Database, Turn, Writer};
+use super::database::{Body, Context, Database, Step, Turn, Writer};
 use super::error::JournalError;
 use super::open::spawned;
+use super::unit::Unit;
 
 /// Most commands of one transaction. More do not make the disk faster, and the first of them waits longer.
 const MAX_BATCH: usize = 256;
@@ -29,6 +32,9 @@ pub(super) trait Command: Send + Sync + 'static {
 
     /// Whether an answer says that something has changed which others wait for.
     fn is_change(answer: &Self::Answer) -> bool;
+
+    /// The lanes that it locks.
+    fn lanes(&self) -> impl Iterator<Item = String>;
 }
 
 /// Something that a caller wants dropped when its command is written.
@@ -157,7 +163,8 @@ async fn run<C: Command>(
     }
 }
 
-/// Writes a batch. Where the database refuses it for what one of them holds, each is written alone.
+/// Writes a batch. Where the database refuses it for what one of them holds, each is written alone; where somebody has
+/// locked the lane of one, all others are written without it.
 async fn write<C: Command>(
     database: &Arc<Database>,
     (turn, writer): (Turn, Writer),
@@ -176,8 +183,51 @@ async fn write<C: Command>(
             }
             answers
         }
+        Err(error) if commands.len() > 1 && error.is_locked() => {
+            write_free(database, writer, body, &commands, error).await
+        }
         Err(error) => commands.iter().map(|_| Err(error.clone())).collect(),
     }
+}
+
+/// Writes those whose lanes nobody has locked, in the runs in which they stand. The others have waited long enough.
+async fn write_free<C: Command>(
+    database: &Arc<Database>,
+    writer: Writer,
+    body: Body<[C], Answers<C>>,
+    commands: &Arc<Vec<C>>,
+    error: JournalError,
+) -> Answers<C> {
+    let lanes: Vec<String> = commands.iter().flat_map(C::lanes).collect();
+    let asked = Arc::clone(database);
+    let locked = spawned(async move { asked.write(writer, &lanes, locked).await }).await;
+    let locked = match locked {
+        Ok(locked) if !locked.is_empty() => locked,
+        _ => return commands.iter().map(|_| Err(error.clone())).collect(),
+    };
+    let is_free: Vec<bool> = commands
+        .iter()
+        .map(|command| !command.lanes().any(|lane| locked.contains(&lane)))
+        .collect();
+    let mut answers = Vec::with_capacity(commands.len());
+    for run in is_free.chunk_by(|one, next| one == next) {
+        let range = answers.len()..answers.len() + run.len();
+        if !run[0] {
+            answers.extend(range.map(|_| Err(error.clone())));
+            continue;
+        }
+        let turn = database.turn(writer).await;
+        match write_some(database, (turn, writer), body, commands, range.clone()).await {
+            Ok(written) => answers.extend(written),
+            Err(error) => answers.extend(range.map(|_| Err(error.clone()))),
+        }
+    }
+    answers
+}
+
+#[expect(clippy::ptr_arg, reason = "a transaction's body borrows what the transaction owns")]
+fn locked<'c>(tx: &'c mut AnyConnection, context: &'c Context, lanes: &'c Vec<String>) -> Step<'c, HashSet<String>> {
+    Box::pin(Unit::locked(tx, context, lanes))
 }
 
 /// In a task of its own, so that a panic over one command does not end the writer for all.

@@ -141,13 +141,12 @@ impl Journal {
     }
 
     /// Lets a lane run again that [`Finish::Park`](super::Finish::Park) stopped, and forgets a rate limit. False where
-    /// it was not parked. Call it when its connector was reloaded.
+    /// it was not parked. Call it when its connector was reloaded, with no reason but that.
     ///
     /// # Errors
     /// None of its own.
-    pub async fn unpark(&self, lane: &Lane, actor: &str) -> Result<bool, JournalError> {
-        self.write(Writer::Operator, (lane.key(), actor.to_owned(), false), unpark)
-            .await
+    pub async fn unpark(&self, lane: &Lane, actor: &str, reason: &str) -> Result<bool, JournalError> {
+        self.let_go(lane, actor, reason, false).await
     }
 
     /// As [`Journal::unpark`], and ends a wait that a rate limit or an outage of the target caused. For an operator who knows
@@ -155,9 +154,18 @@ impl Journal {
     ///
     /// # Errors
     /// None of its own.
-    pub async fn wake(&self, lane: &Lane, actor: &str) -> Result<bool, JournalError> {
-        self.write(Writer::Operator, (lane.key(), actor.to_owned(), true), unpark)
-            .await
+    pub async fn wake(&self, lane: &Lane, actor: &str, reason: &str) -> Result<bool, JournalError> {
+        self.let_go(lane, actor, reason, true).await
+    }
+
+    async fn let_go(&self, lane: &Lane, actor: &str, reason: &str, from_rest: bool) -> Result<bool, JournalError> {
+        let unparking = Unpark {
+            lane: lane.key(),
+            actor: actor.to_owned(),
+            reason: reason.to_owned(),
+            from_rest,
+        };
+        self.write(Writer::Operator, unparking, unpark).await
     }
 
     /// Stops claims and closures of a scope at once, on all hosts. What runs is stopped before it closes anything.
@@ -254,17 +262,33 @@ fn set_caps<'c>(
     })
 }
 
-/// Which lane, who lets it go on, and whether from a rest as well.
-type Unpark = (String, String, bool);
+/// Which lane, who lets it go on and why, and whether from a rest as well.
+#[derive(Debug)]
+struct Unpark {
+    lane: String,
+    actor: String,
+    reason: String,
+    from_rest: bool,
+}
 
-fn unpark<'c>(tx: &'c mut AnyConnection, context: &'c Context, (key, actor, from_rest): &'c Unpark) -> Step<'c, bool> {
+fn unpark<'c>(tx: &'c mut AnyConnection, context: &'c Context, unparking: &'c Unpark) -> Step<'c, bool> {
     Box::pin(async move {
+        let Unpark {
+            lane: key,
+            actor,
+            reason,
+            from_rest,
+        } = unparking;
         let mut unit = Unit::lock(tx, context, [key.clone()]).await?;
         let Some(lane) = unit.lane(key) else { return Ok(false) };
         let rests = *from_rest && lane.not_before > context.now();
         let why = lane.parked.as_ref().or(lane.not_before_why.as_ref().filter(|_| rests));
-        let Some(reason) = why.cloned() else {
+        let Some(why) = why else {
             return Ok(false);
+        };
+        let detail = match reason.is_empty() {
+            true => why.clone(),
+            false => format!("{reason}; what had stopped it: {why}"),
         };
         unit.change_lane(key, |lane| {
             lane.parked = None;
@@ -273,7 +297,7 @@ fn unpark<'c>(tx: &'c mut AnyConnection, context: &'c Context, (key, actor, from
             lane.not_before_why = None;
             lane.failures = 0;
         });
-        unit.act(context, actor, "unpark", (key, None), &reason);
+        unit.act(context, actor, "unpark", (key, None), &detail);
         unit.store(tx).await?;
         Ok(true)
     })

@@ -100,6 +100,7 @@ pub(crate) mod testing {
             person: Some("{}".to_owned()),
             person_key: None,
             replays: None,
+            actor: None,
             jobs: vec![NewJob {
                 connector: connector.to_owned(),
                 state: NewState::Queued,

@@ -65,8 +65,12 @@ impl Journal {
     }
 
     async fn take(&self, time: Option<i64>) -> Result<Vec<Reclaimed>, JournalError> {
-        self.write_if(Writer::Operator, time, run, |reclaimed| !reclaimed.is_empty())
-            .await
+        let taken = |waits| self.write_if(Writer::Operator, (time, waits), run, |taken: &Vec<_>| !taken.is_empty());
+        match taken(true).await {
+            // What somebody has locked is taken back later: it must not keep all others where they are.
+            Err(error) if error.is_locked() => taken(false).await,
+            taken => taken,
+        }
     }
 }
 
@@ -80,8 +84,12 @@ fn shorten<'c>(tx: &'c mut AnyConnection, context: &'c Context, lease: &'c i64) 
     })
 }
 
-/// `time` is what leases are measured by; the present where it is absent.
-fn run<'c>(tx: &'c mut AnyConnection, context: &'c Context, time: &'c Option<i64>) -> Step<'c, Vec<Reclaimed>> {
+/// `time` is what leases are measured by; the present where it is absent. `waits` is for lanes that somebody has locked.
+fn run<'c>(
+    tx: &'c mut AnyConnection,
+    context: &'c Context,
+    (time, waits): &'c (Option<i64>, bool),
+) -> Step<'c, Vec<Reclaimed>> {
     Box::pin(async move {
         let now = match time {
             Some(time) => *time,
@@ -94,7 +102,10 @@ fn run<'c>(tx: &'c mut AnyConnection, context: &'c Context, time: &'c Option<i64
             ids.push(cells.id()?);
             lanes.push(cells.text()?);
         }
-        let mut unit = Unit::lock(tx, context, lanes).await?;
+        let mut unit = match waits {
+            true => Unit::lock(tx, context, lanes).await?,
+            false => Unit::lock_free(tx, context, lanes).await?,
+        };
         unit.load(tx, ids.iter().copied()).await?;
         unit.load_intents(tx, &ids).await?;
         if time.is_some() {

@@ -3,15 +3,17 @@
 //! Ids sort by time, so a table is walked by its key and no index is written for this at each accept. What is small and
 //! proves something stays: jobs with their history, and of their events everything but the body.
 
-use jiff::Timestamp;
+use std::time::Duration;
+
 use sqlx::AnyConnection;
 use uuid::{Builder, Uuid};
 
 use super::database::{Context, Step, Writer};
+use super::dialect::Dialect;
 use super::error::JournalError;
 use super::open::Journal;
 use super::sql::{Bind, Cells, bulk, execute, fetch};
-use super::types::EventId;
+use super::types::{EventId, milliseconds};
 
 /// Transcripts of one transaction. Each may be some hundred KiB, and accepts wait meanwhile.
 const STEP: i64 = 200;
@@ -24,12 +26,12 @@ const LOOK: i64 = 500;
 const STEP_BYTES: i64 = 4 << 20;
 
 impl Journal {
-    /// Deletes transcripts written before `older_than`, in small steps, and returns how many.
+    /// Deletes transcripts that are older than `kept`, in small steps, and returns how many.
     ///
     /// # Errors
     /// None of its own. What was deleted before an error stays deleted.
-    pub async fn expire_transcripts(&self, older_than: Timestamp) -> Result<u64, JournalError> {
-        let border = first_id(older_than);
+    pub async fn expire_transcripts(&self, kept: Duration) -> Result<u64, JournalError> {
+        let border = self.read(kept, border).await?;
         let mut expired = 0;
         loop {
             let deleted = self.write_if(Writer::Operator, border, delete_some, |_| false).await?;
@@ -40,19 +42,15 @@ impl Journal {
         }
     }
 
-    /// Deletes events that came before `older_than` and made no job, and the bodies of those that made one, in small steps;
+    /// Deletes events that are older than `kept` and made no job, and the bodies of those that made one, in small steps;
     /// returns how many of both. `walked` is where an earlier call ended, or none for the oldest event, and moves along.
     ///
     /// An event with a job keeps who left, what was decided, and the mark by which a repetition is told.
     ///
     /// # Errors
     /// None of its own. What was deleted before an error stays deleted.
-    pub async fn expire_events(
-        &self,
-        older_than: Timestamp,
-        walked: &mut Option<EventId>,
-    ) -> Result<u64, JournalError> {
-        let border = first_id(older_than);
+    pub async fn expire_events(&self, kept: Duration, walked: &mut Option<EventId>) -> Result<u64, JournalError> {
+        let border = self.read(kept, border).await?;
         let mut expired = 0;
         loop {
             let from = walked.map_or(Uuid::nil(), |id| id.0);
@@ -71,10 +69,17 @@ impl Journal {
     }
 }
 
-/// The first id that may have been made at that time.
-fn first_id(at: Timestamp) -> Uuid {
-    let milliseconds = u64::try_from(at.as_millisecond()).unwrap_or(0);
-    Builder::from_unix_timestamp_millis(milliseconds, &[0; 10]).into_uuid()
+/// The first id that is not older than that.
+fn border<'c>(connection: &'c mut AnyConnection, context: &'c Context, kept: &'c Duration) -> Step<'c, Uuid> {
+    Box::pin(async move {
+        let mut now = context.now();
+        // A host whose clock is ahead must not delete what all others keep.
+        if context.dialect == Dialect::Postgres {
+            now = now.min(context.dialect.lease_time(connection, &*context.options.clock).await?);
+        }
+        let oldest = u64::try_from(now.saturating_sub(milliseconds(*kept))).unwrap_or(0);
+        Ok(Builder::from_unix_timestamp_millis(oldest, &[0; 10]).into_uuid())
+    })
 }
 
 fn delete_some<'c>(tx: &'c mut AnyConnection, _: &'c Context, border: &'c Uuid) -> Step<'c, u64> {

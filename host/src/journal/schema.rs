@@ -18,7 +18,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     EVENTS_BY_TENANT,
     INTENTS_AS_SPELLED,
     HELD_BY_TENANT,
-    REPLAYED_AS,
+    SAID_AGAIN,
 ];
 
 /// `BYTES` stands for the database's own type. `KEYED` is for tables of short rows that are found by their key: SQLite
@@ -92,8 +92,11 @@ const INTENTS_AS_SPELLED: &str = "ALTER TABLE intent ADD COLUMN spelled TEXT;";
 /// A tenant looks through what of its own is held, and releases it: not through what all others have held.
 const HELD_BY_TENANT: &str = "CREATE INDEX job_held_tenant ON job(tenant, id) WHERE state = 2;";
 
-/// An event that was refused and is replayed makes jobs once, however often and from wherever that is asked for.
-const REPLAYED_AS: &str = "ALTER TABLE event ADD COLUMN replayed_as BYTES;";
+/// An event that was refused and is replayed makes jobs once, however often and from wherever that is asked for. And an
+/// intent is said again by each claim that acts on it, while it counts for the breaker from when it was first said.
+const SAID_AGAIN: &str = "
+ALTER TABLE event ADD COLUMN replayed_as BYTES;
+ALTER TABLE intent ADD COLUMN said_at BIGINT;";
 
 /// The statements of one step, in the database's words.
 pub(super) fn statements(step: &str, dialect: Dialect) -> Vec<String> {
@@ -213,6 +216,7 @@ pub(super) const TABLES: &[Table] = &[
             ("fence", Int),
             ("at", Int),
             ("spelled", Text),
+            ("said_at", Int),
         ],
     },
     Table {
@@ -253,6 +257,7 @@ mod tests {
                 let (table, column, kind) = match *words.as_slice() {
                     [table, "ADD", "COLUMN", column, "TEXT"] => (table, column, Kind::Text),
                     [table, "ADD", "COLUMN", column, "BLOB"] => (table, column, Kind::Bytes),
+                    [table, "ADD", "COLUMN", column, "BIGINT"] => (table, column, Kind::Int),
                     _ => panic!("{statement}"),
                 };
                 let last = made

@@ -38,9 +38,9 @@ pub struct Attempt {
 pub struct IntentRecord {
     /// The account's id in the target.
     pub account: String,
-    /// Which claim of the job it was.
+    /// Which claim of the job it was that said so last.
     pub claim: u32,
-    /// When.
+    /// When it did.
     pub at: Timestamp,
 }
 
@@ -109,7 +109,8 @@ fn job<'c>(tx: &'c mut AnyConnection, context: &'c Context, id: &'c JobId) -> St
         };
         let attempts = "SELECT number, fence, owner, started_at, ended_at, result, reason FROM (SELECT * FROM attempt \
                         WHERE job_id = $1 ORDER BY fence DESC LIMIT 1000) AS latest ORDER BY fence";
-        let intents = "SELECT coalesce(spelled, account), fence, at FROM intent WHERE job_id = $1 ORDER BY at, account";
+        let intents = "SELECT coalesce(spelled, account), fence, coalesce(said_at, at) FROM intent WHERE job_id = $1 \
+                       ORDER BY at, account";
         let actions = "SELECT id, actor, verb, detail FROM action WHERE job_id = $1 ORDER BY id";
         let detail = all(tx, "SELECT detail FROM job WHERE id = $1", id, |cells| {
             cells.maybe_text()

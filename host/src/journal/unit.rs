@@ -4,7 +4,7 @@
 //! the tally of outcomes. All units lock their lanes in the order of their ids and before anything else that others
 //! lock, so two units cannot deadlock.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use sqlx::AnyConnection;
 use uuid::Uuid;
@@ -51,7 +51,10 @@ pub(super) struct IntentRow {
     pub(super) spelled: Option<String>,
     pub(super) lane: String,
     pub(super) fence: i64,
+    /// When it counted for the breaker.
     pub(super) at: i64,
+    /// When this claim said it.
+    pub(super) said_at: i64,
 }
 
 /// Host calls of an attempt.
@@ -104,6 +107,23 @@ impl Unit {
         lanes: impl IntoIterator<Item = String>,
     ) -> Result<Self, JournalError> {
         Self::lock_by(tx, context.dialect.for_update_of_free(), lanes).await
+    }
+
+    /// Those of these lanes that somebody else has locked.
+    pub(super) async fn locked(
+        tx: &mut AnyConnection,
+        context: &Context,
+        lanes: &[String],
+    ) -> Result<HashSet<String>, JournalError> {
+        let free = Self::lock_free(tx, context, lanes.iter().cloned()).await?;
+        let select = ("SELECT id FROM lane WHERE id IN", "");
+        let there = select_in(tx, select, lanes, |bind, key| bind.text(key)).await?;
+        let mut locked = there
+            .iter()
+            .map(|row| Cells::of(row).text())
+            .collect::<Result<HashSet<String>, _>>()?;
+        locked.retain(|key| free.lane(key).is_none());
+        Ok(locked)
     }
 
     async fn lock_by(
@@ -281,13 +301,14 @@ async fn store_history(tx: &mut AnyConnection, unit: &Unit) -> Result<(), Journa
             .text(&row.reason)
     })
     .await?;
-    bulk(tx, INSERT_INTENT, 6, &unit.intents, |bind, row| {
+    bulk(tx, INSERT_INTENT, 7, &unit.intents, |bind, row| {
         bind.id(row.job)
             .text(&row.account)
             .text(&row.lane)
             .int(row.fence)
             .int(row.at)
             .maybe_text(row.spelled.as_deref())
+            .int(row.said_at)
     })
     .await?;
     bulk(tx, INSERT_TRANSCRIPT, 4, &unit.transcripts, |bind, row| {
@@ -343,8 +364,8 @@ const INSERT_ATTEMPT: (&str, &str) = (
 
 /// The time is the last one at which it counted for the breaker; the fence says which claim may be closing it.
 const INSERT_INTENT: (&str, &str) = (
-    "INSERT INTO intent (job_id, account, lane, fence, at, spelled) VALUES",
-    "ON CONFLICT (job_id, account) DO UPDATE SET fence = excluded.fence, at = excluded.at",
+    "INSERT INTO intent (job_id, account, lane, fence, at, spelled, said_at) VALUES",
+    "ON CONFLICT (job_id, account) DO UPDATE SET fence = excluded.fence, at = excluded.at, said_at = excluded.said_at",
 );
 
 const INSERT_TRANSCRIPT: (&str, &str) = ("INSERT INTO transcript (id, job_id, fence, data) VALUES", "");

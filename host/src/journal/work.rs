@@ -75,6 +75,10 @@ impl WorkCommand {
 impl Command for WorkCommand {
     type Answer = Answer;
 
+    fn lanes(&self) -> impl Iterator<Item = String> {
+        std::iter::once(self.fence().lane.key())
+    }
+
     /// An intent makes no room and ends nothing.
     fn is_change(answer: &Answer) -> bool {
         matches!(answer, Answer::Finished(_))

@@ -212,6 +212,29 @@ on_both! {
         assert_eq!(kept, [b"closed 0"], "what was closed before is");
     }
 
+    async fn an_intent_that_is_said_again_says_when_and_counts_from_the_first(rig: Rig) {
+        let limit = ClosureLimit { closures: 1, ..LIMIT };
+        let job = rig.queue(&lane("acme", "docusign")).await;
+        let said = async |number: u32| {
+            let record = rig.journal.job(job).await.expect("a query").expect("the job");
+            assert_eq!((record.intents.len(), record.intents[0].claim, record.intents[0].at), (1, number, rig.now()));
+        };
+        let first = rig.claim_one().await;
+        assert_eq!(rig.journal.intend(&first.fence, "1", 0, limit, None).await, Ok(Reservation::Reserved));
+        said(1).await;
+        rig.finish(&first.fence, Finish::Retry { at: rig.now(), reason: "away".to_owned() }).await;
+        rig.clock.advance(Duration::from_secs(3000));
+        let second = rig.claim_one().await;
+        assert_eq!(rig.journal.intend(&second.fence, "1", 0, limit, None).await, Ok(Reservation::Reserved));
+        said(2).await;
+        rig.finish(&second.fence, end(Outcome::Closed)).await;
+        // An hour after the first, and not after the second, another one is in the limit.
+        rig.clock.advance(Duration::from_secs(600));
+        rig.queue(&lane("acme", "docusign")).await;
+        let other = rig.claim_one().await;
+        assert_eq!(rig.journal.intend(&other.fence, "2", 0, limit, None).await, Ok(Reservation::Reserved));
+    }
+
     async fn an_account_that_another_job_was_at_is_read_again_before_it_is_closed(rig: Rig) {
         let (docusign, account) = (lane("acme", "docusign"), "1");
         for _ in 0..2 {

@@ -23,9 +23,9 @@ on_both! {
         let status = rig.journal.lanes(Some("acme")).await.expect("a query").remove(0);
         assert_eq!(status.parked, Some((rig.now() - Duration::from_secs(86400), why)));
         assert_eq!((status.queued, status.running), (2, 0));
-        assert_eq!(rig.journal.unpark(&docusign, "reload").await, Ok(true));
-        assert_eq!(rig.journal.unpark(&docusign, "reload").await, Ok(false));
-        assert_eq!(rig.journal.unpark(&lane("acme", "unknown"), "reload").await, Ok(false));
+        assert_eq!(rig.journal.unpark(&docusign, "reload", "").await, Ok(true));
+        assert_eq!(rig.journal.unpark(&docusign, "reload", "").await, Ok(false));
+        assert_eq!(rig.journal.unpark(&lane("acme", "unknown"), "reload", "").await, Ok(false));
         assert_eq!(rig.claim(10).await.iter().map(|job| job.attempt).collect::<Vec<_>>(), [1, 1]);
     }
 
@@ -125,7 +125,7 @@ on_both! {
         assert_eq!(rig.journal.reconcile().await, Ok(vec![]));
         assert_eq!(rig.beat(std::slice::from_ref(&job.fence), LEASE).await, vec![]);
         assert_eq!(rig.journal.intend(&job.fence, "1", 0, NO_LIMIT, None).await, Ok(Reservation::Reserved));
-        assert_eq!(rig.journal.expire_transcripts(rig.now()).await, Ok(0));
+        assert_eq!(rig.journal.expire_transcripts(Duration::ZERO).await, Ok(0));
         assert!(changes.next().now_or_never().is_none(), "a dispatcher would claim again, without end");
         rig.finish(&job.fence, release()).await;
         assert!(changes.next().now_or_never().is_some());
@@ -202,7 +202,7 @@ on_both! {
             let job = rig.claim(1).await.remove(0);
             assert_eq!((job.id(), job.attempt), (expected, 1));
             rig.finish(&job.fence, Finish::Park { reason: "may not close administrators".into() }).await;
-            assert_eq!(rig.journal.unpark(&docusign, "ops").await, Ok(true));
+            assert_eq!(rig.journal.unpark(&docusign, "ops", "").await, Ok(true));
             rig.clock.advance(Duration::from_millis(1));
         }
     }
@@ -234,10 +234,10 @@ on_both! {
         rig.queue(&docusign).await;
         let until = rig.now() + Duration::from_secs(86400);
         rig.finish(&rig.claim_one().await.fence, Finish::GiveBack { until, reason: "tomorrow".into() }).await;
-        assert_eq!(rig.journal.unpark(&docusign, "reload").await, Ok(false), "no reload tires a target out");
+        assert_eq!(rig.journal.unpark(&docusign, "reload", "").await, Ok(false), "no reload tires a target out");
         assert_eq!(rig.claim(10).await, []);
-        assert_eq!(rig.journal.wake(&docusign, "ops").await, Ok(true));
-        assert_eq!(rig.journal.wake(&docusign, "ops").await, Ok(false));
+        assert_eq!(rig.journal.wake(&docusign, "ops", "").await, Ok(true));
+        assert_eq!(rig.journal.wake(&docusign, "ops", "").await, Ok(false));
         assert_eq!(rig.claim(10).await.len(), 1);
     }
 }

@@ -9,13 +9,14 @@ use crate::on_both;
 use crate::rig::{Rig, block_on, lane, until_somebody_waits};
 
 /// Makes tables of the first schema of present ones.
-const UNDO: [&str; 6] = [
+const UNDO: [&str; 7] = [
     "DROP INDEX job_held_tenant",
     "DROP INDEX intent_account",
     "DROP INDEX event_tenant",
     "CREATE INDEX job_open ON job(id)",
     "ALTER TABLE intent DROP COLUMN spelled",
     "ALTER TABLE event DROP COLUMN replayed_as",
+    "ALTER TABLE intent DROP COLUMN said_at",
 ];
 
 on_both! {

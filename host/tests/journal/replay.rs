@@ -112,7 +112,7 @@ on_both! {
     async fn an_event_that_was_deleted_meanwhile_is_replayed_all_the_same(rig: Rig) {
         let old = refused(&rig).await;
         rig.clock.advance(Duration::from_millis(1));
-        assert_eq!(rig.journal.expire_events(rig.now(), &mut None).await, Ok(1));
+        assert_eq!(rig.journal.expire_events(Duration::ZERO, &mut None).await, Ok(1));
         let accepted = replay(&rig, &rig.journal, old).await;
         assert_eq!((accepted.jobs.len(), accepted.duplicate), (1, None));
     }

@@ -229,6 +229,7 @@ pub(crate) fn event(tenant: &str, jobs: Vec<NewJob>, at: Timestamp) -> NewEvent 
         person: Some("{\"email\":\"ada@acme.example\"}".to_owned()),
         person_key: Some("Ada@acme.example".to_owned()),
         replays: None,
+        actor: None,
         jobs,
     }
 }

@@ -160,6 +160,7 @@ pub(crate) fn new_event(tenant: usize, number: usize) -> NewEvent {
         person: Some(format!("{{\"email\":\"{address}\"}}")),
         person_key: Some(address),
         replays: None,
+        actor: None,
         jobs: vec![NewJob {
             connector: "docusign".to_owned(),
             state: NewState::Queued,

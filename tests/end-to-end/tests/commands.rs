@@ -32,7 +32,10 @@ async fn a_check_of_what_is_well_says_what_it_did() {
     assert_eq!(world.seen("GET", "/users").len(), 1, "one page is enough");
 
     let named = world.exeunt(&["check", "--tenant", "acme"], b"").await;
-    assert_eq!((named.code, named.stdout.replace("./tenants", "tenants")), (0, ran.stdout));
+    assert_eq!(
+        (named.code, named.stdout.replace("./tenants", "tenants")),
+        (0, ran.stdout)
+    );
     let nobody = world.exeunt(&["check", "--tenant", "acmee"], b"").await;
     nobody.was_misused(&["tenants/acmee.toml"]);
 }

@@ -85,7 +85,7 @@ impl Chores {
             unpark.extend(parked.iter().filter(|lane| is_ready(lane)).cloned());
         }
         for lane in unpark.intersection(&parked) {
-            match journal.unpark(lane, "reload").await {
+            match journal.unpark(lane, "reload", "").await {
                 Ok(true) => tracing::info!(%lane, "no longer parked: what it waited for may be mended"),
                 Ok(false) => {}
                 Err(error) => {

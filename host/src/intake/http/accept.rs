@@ -11,7 +11,7 @@ use super::problem::Problem;
 use super::router::Shared;
 use super::shares::Place;
 use super::wait::{self, JobAnswer};
-use crate::journal::{Accepted, Decision, EventId, NewEvent, NewJob, NewState};
+use crate::journal::{Accepted, Decision, EventId, EventSummary, NewEvent, NewJob, NewState};
 use crate::step;
 
 /// What the sender learns.
@@ -60,17 +60,14 @@ impl Answer {
     }
 
     /// For an event that was replayed before: the event that was made of it.
-    pub(super) async fn repeated(shared: &Shared, made: EventId) -> Result<Self, Problem> {
-        let record = shared.intake.journal.event(made).await;
-        let record = record.map_err(|error| Problem::unread(&error))?;
-        let record = record.ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "there is no such event"))?;
-        Ok(Self {
-            event: made,
-            decision: record.summary.decision,
-            reason: record.summary.reason,
+    pub(super) fn repeated(made: EventSummary) -> Self {
+        Self {
+            event: made.id,
+            decision: made.decision,
+            reason: made.reason,
             duplicate: true,
             jobs: None,
-        })
+        }
     }
 
     pub(super) fn response(&self, status: StatusCode) -> Response {

@@ -157,6 +157,7 @@ pub(super) fn event(
         person: None,
         person_key: None,
         replays: None,
+        actor: None,
         jobs: Vec::new(),
     };
     let cut = |reason: String| excerpt(&reason, MAX_REASON);
@@ -194,7 +195,7 @@ fn dedupe(mark: Option<Mark>, signed_id: Option<&str>, person: &Person) -> Dedup
 }
 
 /// What makes somebody another person for the target: the address as it is compared, and the ids.
-fn identity(person: &Person) -> String {
+pub(super) fn identity(person: &Person) -> String {
     let email = person.email.as_deref().map(folded_address);
     serde_json::json!([email, person.target_id, person.id]).to_string()
 }

@@ -14,7 +14,7 @@ use super::limits::{MAX_IDEMPOTENCY_KEY_BYTES, MAX_LEAVER_BYTES};
 use super::problem::Problem;
 use super::router::{Shared, only};
 use crate::intake::PLACEHOLDER;
-use crate::journal::{Accepted, Decision, Dedupe, EventRecord, NewEvent};
+use crate::journal::{Accepted, Decision, Dedupe, EventRecord, JobFilter, NewEvent, Page};
 use crate::tenant::Role;
 
 /// The source of leavers on demand in the journal. No source in a tenant file can have this name, for its `_`.
@@ -81,11 +81,12 @@ async fn take(
         person: serde_json::to_string(&leaver.person).ok(),
         person_key: person_key(&leaver.person),
         replays: None,
+        actor: Some(token.to_owned()),
         jobs: accept::jobs(&connectors, None),
     };
     drop(received);
     let (accepted, answer) = accept::record(shared, event, place).await?;
-    check_repetition(shared, &accepted, &leaver).await?;
+    check_repetition(shared, &accepted, &leaver, &connectors).await?;
     accept::answer(
         shared,
         (tenant, &parts.headers),
@@ -97,25 +98,45 @@ async fn take(
 
 /// A key that comes again with another leaver is a mistake of the caller: its leaver would be answered for somebody
 /// else's account.
-async fn check_repetition(shared: &Shared, accepted: &Accepted, leaver: &LeaverRequest) -> Result<(), Problem> {
+async fn check_repetition(
+    shared: &Shared,
+    accepted: &Accepted,
+    leaver: &LeaverRequest,
+    connectors: &[String],
+) -> Result<(), Problem> {
     if accepted.duplicate.is_none() {
         return Ok(());
     }
     let first = shared.intake.journal.event(accepted.event).await;
     let first = first.map_err(|error| Problem::unread(&error))?;
-    if first.is_some_and(|first| asked_for(&first, leaver)) {
+    if let Some(first) = first
+        && asked_for(shared, &first, leaver, connectors).await?
+    {
         return Ok(());
     }
     let detail = "this Idempotency-Key was sent before with another leaver; send a new key with each leaver";
     Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail))
 }
 
-/// Whether an event is of this request. Of one past its retention, only who is to leave is still known.
-fn asked_for(first: &EventRecord, leaver: &LeaverRequest) -> bool {
-    if first.body.is_empty() {
-        return first.summary.person == serde_json::to_string(&leaver.person).ok();
+/// Whether an event is of this request. Of one past its retention, who left is still known, and which jobs were made.
+async fn asked_for(
+    shared: &Shared,
+    first: &EventRecord,
+    leaver: &LeaverRequest,
+    connectors: &[String],
+) -> Result<bool, Problem> {
+    if !first.body.is_empty() {
+        return Ok(LeaverRequest::parse(&first.body).is_ok_and(|first| first == *leaver));
     }
-    LeaverRequest::parse(&first.body).is_ok_and(|first| first == *leaver)
+    let filter = JobFilter {
+        event: Some(first.summary.id),
+        ..JobFilter::default()
+    };
+    let jobs = shared.intake.journal.jobs(&filter, Page::default()).await;
+    let jobs = jobs.map_err(|error| Problem::unread(&error))?;
+    let mut made: Vec<&str> = jobs.items.iter().map(|job| job.lane.connector()).collect();
+    made.sort_unstable();
+    Ok(made == *connectors && first.summary.person == serde_json::to_string(&leaver.person).ok())
 }
 
 /// The key of `Idempotency-Key`, bare or in quotes (draft-ietf-httpapi-idempotency-key-header has a structured string).

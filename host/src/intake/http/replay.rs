@@ -11,15 +11,15 @@ use tokio::time::Instant;
 use super::accept::{self, Answer};
 use super::auth::bearer;
 use super::body::Received;
-use super::events::{event, judge};
+use super::events::{event, identity, judge};
 use super::problem::Problem;
 use super::router::Shared;
-use crate::intake::Occurred;
-use crate::journal::{Decision, EventId, EventRecord};
+use crate::intake::{Occurred, Person};
+use crate::journal::{Decision, EventId, EventRecord, NewEvent};
 use crate::tenant::Role;
 
 /// Judges a recorded event again, and records it as a new one if it is a leaver now. One that was replayed before is answered
-/// with what was made of it then, whatever the source would say today.
+/// with what was made of it then, unless the source names somebody else today.
 pub(super) async fn handle(shared: &Shared, id: &str, request: Request) -> Result<Response, Problem> {
     let started = Instant::now();
     shared.rates.check_all()?;
@@ -27,10 +27,6 @@ pub(super) async fn handle(shared: &Shared, id: &str, request: Request) -> Resul
     let (token, record) = find(shared, id, &headers).await?;
     let tenant = &record.summary.tenant;
     let at_once = (started, StatusCode::ACCEPTED);
-    if let Some(made) = record.summary.replayed_as {
-        let answer = Answer::repeated(shared, made).await?;
-        return accept::answer(shared, (tenant, &headers), answer, at_once).await;
-    }
     let conflict = |detail: String| Problem::new(StatusCode::CONFLICT, detail);
     if !record.jobs.is_empty() {
         let detail = "this event has jobs; run those again with `exeunt jobs retry`";
@@ -56,10 +52,15 @@ pub(super) async fn handle(shared: &Shared, id: &str, request: Request) -> Resul
     let signed_id = record.summary.source_id.as_deref();
     let signed_id = signed_id.filter(|_| record.summary.decision != Decision::Leaver);
     let mut new = event(tenant, &source, reading, signed_id, received.bytes.to_vec(), now);
+    if let Some(made) = record.summary.replayed_as {
+        let answer = repeated(shared, made, &new).await?;
+        return accept::answer(shared, (tenant, &headers), answer, at_once).await;
+    }
     if new.decision != Decision::Leaver {
         return Ok(Answer::unchanged(record.summary.id, new.decision, new.reason).response(StatusCode::OK));
     }
     new.replays = Some(record.summary.id);
+    new.actor = Some(token.clone());
     new.reason = format!(
         "{}; replayed from event {} with the API token {token}",
         new.reason, record.summary.id
@@ -67,6 +68,30 @@ pub(super) async fn handle(shared: &Shared, id: &str, request: Request) -> Resul
     let (accepted, answer) = accept::record(shared, new, place).await?;
     tracing::info!(tenant, token, event = %accepted.event, of = %record.summary.id, "an event was replayed");
     accept::answer(shared, (tenant, &headers), answer, at_once).await
+}
+
+/// The answer for an event that was replayed before, as the event that was made of it. It is refused where the source names
+/// somebody else by now: that person would seem to be done.
+async fn repeated(shared: &Shared, made: EventId, now: &NewEvent) -> Result<Answer, Problem> {
+    let made = shared.intake.journal.event(made).await;
+    let made = made.map_err(|error| Problem::unread(&error))?;
+    let made = made.ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "there is no such event"))?;
+    let person = |person: Option<&str>| person.and_then(|person| serde_json::from_str(person).ok());
+    let (then, today): (Option<Person>, Option<Person>) =
+        (person(made.summary.person.as_deref()), person(now.person.as_deref()));
+    if let (Some(then), Some(today)) = (&then, &today)
+        && identity(then) != identity(today)
+    {
+        return Err(Problem::new(
+            StatusCode::CONFLICT,
+            format!(
+                "this event was replayed before, as event {}, and the source names somebody else by now; report that \
+                 person with `exeunt leaver`",
+                made.summary.id
+            ),
+        ));
+    }
+    Ok(Answer::repeated(made.summary))
 }
 
 /// The event, for a token that may operate its tenant. Another tenant's event looks as if it did not exist.

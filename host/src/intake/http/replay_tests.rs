@@ -62,6 +62,23 @@ async fn a_refused_event_is_judged_again_by_the_source_as_it_is_now() {
         house.recorded(&nobody).await.summary.decision,
         crate::journal::Decision::Replayed
     );
+    // The mapping that it was replayed with was the wrong one: she must not look done.
+    house.reopen(&mapped().replace("\"$.mail\"", "\"$.id\"")).await;
+    let other = replay(&house, &id(&nobody), "acme").await;
+    assert!(other.problem(409).contains("names somebody else"), "{other:?}");
+    let actions = house
+        .journal
+        .actions(Some("acme"), crate::journal::Page::default())
+        .await;
+    let actions = actions.unwrap().items;
+    assert_eq!(actions.len(), 2, "one for each job");
+    assert!(
+        actions
+            .iter()
+            .all(|done| done.action.verb == "replay" && done.action.actor == "acme"),
+        "{actions:?}"
+    );
+    assert!(actions[0].action.detail.contains(&id(&nobody)), "{actions:?}");
     assert!(
         replay(&house, &id(&accepted), "acme")
             .await

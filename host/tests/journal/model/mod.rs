@@ -108,7 +108,7 @@ async fn apply(rig: &Rig, model: &mut Model, step: &Step) {
         }
         Step::Unpark { lane } => {
             let row = &mut model.lanes[*lane];
-            assert_eq!(rig.journal.unpark(&lanes()[*lane], "ops").await, Ok(row.parked));
+            assert_eq!(rig.journal.unpark(&lanes()[*lane], "ops", "").await, Ok(row.parked));
             if row.parked {
                 (row.parked, row.not_before, row.failures) = (false, 0, 0);
             }
