@@ -110,7 +110,11 @@ async fn job_without_network(attack: Attack, kind: &str) -> JobReport {
     tokio::time::resume();
     assert!(house.api.arrived().is_empty());
     assert_eq!(job.outcome, Some(Outcome::Failed), "{}", job.reason);
-    assert!(job.reason.contains("after 30 s account leaver is"), "{}", job.reason);
+    assert!(
+        job.reason.contains("but after 28 s account leaver is"),
+        "{}",
+        job.reason
+    );
     house.neighbour_is_unharmed().await;
     job
 }

@@ -149,7 +149,7 @@ pub(crate) async fn what_was_closed_and_cannot_be_read_is_not_over() {
     });
     let connector = connector(&target).await;
     let mut gate = Gate::in_memory();
-    for why in ["after 30 s account a00 cannot be read", "503"] {
+    for why in ["but after 40 s account a00 cannot be read", "503"] {
         let tried = attempt(&connector, &leaver(), false, &mut gate).await;
         let Err(Stop::Unavailable(reason)) = &tried.end else {
             panic!("{:?}", tried.end);

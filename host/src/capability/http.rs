@@ -421,6 +421,10 @@ fn causes(error: &reqwest::Error) -> String {
         text.push_str(&error.to_string());
         cause = error.source();
     }
+    // Whoever reads this operates no TLS library, which points to its manual.
+    if let Some(manual) = text.find(": https://docs.rs/") {
+        text.truncate(manual);
+    }
     if text.is_empty() {
         "the request failed".to_owned()
     } else {

@@ -17,6 +17,9 @@ pub(super) struct Actions {
     /// Only what concerns this tenant, as does what is done to everything.
     #[arg(long)]
     tenant: Option<String>,
+    /// Only what was done with this token.
+    #[arg(long, value_name = "TOKEN'S NAME")]
+    by: Option<String>,
     #[command(flatten)]
     page: PageArgs,
 }
@@ -29,7 +32,11 @@ impl Actions {
     async fn text(&self, client: &Client) -> anyhow::Result<String> {
         let answer = self
             .page
-            .get(client, "actions", &[("tenant", self.tenant.as_deref())])
+            .get(
+                client,
+                "actions",
+                &[("tenant", self.tenant.as_deref()), ("actor", self.by.as_deref())],
+            )
             .await?;
         if self.page.json {
             return pretty(&answer);

@@ -52,6 +52,8 @@ async fn a_pause_that_is_over_still_says_who_and_why() {
     let page: ActionPage = serde_json::from_str(&rest).unwrap();
     assert_eq!((page.actions.len(), page.next), (2, None));
     assert_eq!(page.actions[1].action.detail, "wrong feed");
+    let by = print(&stand, "ops", &["--by", "boss"]).await.unwrap();
+    assert!(by.contains("cancel") && !by.contains("pause"), "{by}");
     let error = print(&stand, "ops", &["--tenant", "acmee"])
         .await
         .unwrap_err()

@@ -58,8 +58,17 @@ pub(super) struct Replay {
     #[command(flatten)]
     server: ServerArgs,
     /// Events.
-    #[arg(required = true)]
+    #[arg(required_unless_present = "refused", conflicts_with = "refused")]
     ids: Vec<String>,
+    /// All of a tenant's that are refused.
+    #[arg(long, requires = "tenant")]
+    refused: bool,
+    /// Tenant, with --refused.
+    #[arg(long, requires = "refused")]
+    tenant: Option<String>,
+    /// Only this source's, with --refused.
+    #[arg(long, requires = "refused")]
+    source: Option<String>,
 }
 
 impl Events {
@@ -108,9 +117,16 @@ impl Show {
 
 impl Replay {
     async fn text(&self, client: &Client) -> anyhow::Result<(String, Exit)> {
+        let all = match &self.tenant {
+            Some(tenant) => refused(client, tenant, self.source.as_deref()).await?,
+            None => self.ids.clone(),
+        };
+        if all.is_empty() {
+            return Ok(("no events are refused\n".to_owned(), Exit::Success));
+        }
         let still_refused = Cell::new(false);
         let lost = |_: &str| "may have been accepted or not; replay it again, it is accepted once".to_owned();
-        let text = each(&self.ids, "event", lost, async |id| {
+        let text = each(&all, "event", lost, async |id| {
             let answer = client.post(&["v1", "events", id, "replay"], &json!({})).await?;
             let said = |key: &str| printable(answer.get(key).and_then(Value::as_str).unwrap_or("-"));
             let again = answer.get("duplicate") == Some(&Value::Bool(true));
@@ -129,6 +145,28 @@ impl Replay {
         };
         Ok((text, exit))
     }
+}
+
+/// The ids of all events of a tenant that are refused, the oldest first. Listed to the end before the first is replayed.
+async fn refused(client: &Client, tenant: &str, source: Option<&str>) -> anyhow::Result<Vec<String>> {
+    let mut ids = Vec::new();
+    let mut cursor = None;
+    loop {
+        let mut query = vec![("tenant", tenant), ("decision", "refused"), ("limit", "500")];
+        query.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
+        let page: EventPage = read(client.get(&["v1", "events"], &query).await?)?;
+        let meant = page
+            .events
+            .iter()
+            .filter(|event| source.is_none_or(|source| event.source == source));
+        ids.extend(meant.map(|event| event.id.to_string()));
+        match page.next {
+            Some(next) => cursor = Some(next),
+            None => break,
+        }
+    }
+    ids.reverse();
+    Ok(ids)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::jobs::pretty;
-use super::table::{moment, or_dash};
+use super::table::{moment, or_dash, scope};
 use super::timeline;
 use crate::console::{JobDetail, JobView};
 use crate::journal::BREAKER_HOLD;
@@ -26,12 +26,17 @@ pub(super) fn describe(detail: &JobDetail) -> anyhow::Result<String> {
         ("state", state(job)),
         ("reason", reason(job)),
         (
-            "tries",
-            format!("{}, and {} leases that ran out", job.attempts, job.lapses),
+            "attempts",
+            format!("{} used, and {} leases that ran out", job.attempts, job.lapses),
         ),
     ];
     for (what, value) in lines {
         let _ = writeln!(text, "{what:<10} {}", printable(&value));
+    }
+    if let Some(pause) = &detail.paused {
+        let of = scope(pause.tenant.as_deref(), pause.connector.as_deref());
+        let words = format!("{of} by {}: {}", pause.actor, pause.reason);
+        let _ = writeln!(text, "paused     {} {}", pause.at, printable(&words));
     }
     if let Some(command) = to_go_on(job) {
         let _ = writeln!(text, "to go on   {command}");
@@ -85,6 +90,10 @@ pub(super) fn state(job: &JobView) -> String {
         (Some(outcome), ..) => outcome.clone(),
         (None, _, Some(until)) if job.state == "parked" => format!("parked until {}", moment(until)),
         (None, Some(why), _) if job.state == "held" => format!("held ({why})"),
+        (None, _, Some(until)) if job.state == "running" => {
+            let owner = job.owner.as_deref().unwrap_or("-");
+            format!("running on {owner}, its lease until {}", moment(until))
+        }
         _ => job.state.clone(),
     }
 }

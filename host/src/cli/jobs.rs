@@ -62,6 +62,16 @@ pub(super) struct List {
     /// Only those that were given up after too many tries.
     #[arg(long)]
     dead: bool,
+    /// Only those whose account may be open: all but closed, already_closed and no_account.
+    #[arg(long)]
+    not_closed: bool,
+    /// Only those whose event came on this day or later, such as 2026-07-01, or at this time, such as
+    /// 2026-07-01T09:00:00Z.
+    #[arg(long, value_name = "WHEN")]
+    since: Option<String>,
+    /// Only those whose event came before this day or time.
+    #[arg(long, value_name = "WHEN")]
+    until: Option<String>,
     #[command(flatten)]
     page: PageArgs,
 }
@@ -168,6 +178,9 @@ impl List {
             ("person", self.person.as_deref()),
             ("event", self.event.as_deref()),
             ("dead", self.dead.then_some("true")),
+            ("not_closed", self.not_closed.then_some("true")),
+            ("since", self.since.as_deref()),
+            ("until", self.until.as_deref()),
         ];
         let answer = self.page.get(client, "jobs", &filters).await?;
         if self.page.json {

@@ -81,6 +81,34 @@ async fn a_job_is_shown_with_its_history() {
 }
 
 #[tokio::test]
+async fn a_job_says_which_pause_keeps_it_and_which_host_works_on_it() {
+    let stand = Stand::new().await;
+    let job = stand.leaver("acme", "a@acme.example", NewState::Queued).await;
+    let id = job.to_string();
+    let pause = async |tenant: &str| {
+        let scope = crate::journal::Scope::Tenant(tenant.to_owned());
+        stand.journal.pause(&scope, "ops", "wrong feed", None).await.unwrap();
+    };
+    pause("other").await;
+    let shown = print(&stand, "ops", &["show", &id]).await.unwrap();
+    assert!(!shown.contains("paused"), "{shown}");
+    let running = stand.claim().await;
+    let shown = print(&stand, "ops", &["show", &id]).await.unwrap();
+    assert!(
+        shown.contains("state      running on host-1, its lease until 2023"),
+        "{shown}"
+    );
+    let release = crate::journal::Finish::Release { reason: String::new() };
+    stand.journal.finish(&running.fence, release, None).await.unwrap();
+    pause("acme").await;
+    let shown = print(&stand, "ops", &["show", &id]).await.unwrap();
+    assert!(
+        shown.contains("paused     2023-11-14T22:13:20Z acme by ops: wrong feed"),
+        "{shown}"
+    );
+}
+
+#[tokio::test]
 async fn a_job_that_waits_with_its_connector_says_what_for() {
     let stand = Stand::new().await;
     let id = stand

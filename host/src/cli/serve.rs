@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::client::Unfinished;
 use super::own::own;
 use super::signals::{End, Signals};
 use super::sweep::sweep;
@@ -51,12 +52,17 @@ impl Serve {
         let (phase, at) = watch::channel(Phase::Serving);
         let (stop, stopped) = watch::channel(false);
         let mut parts = JoinSet::new();
-        let (journal, drain, _owned) = tokio::select! {
+        let Opened {
+            journal,
+            place,
+            drain,
+            _owned,
+        } = tokio::select! {
             opened = self.open(&mut parts, (stopped, at), hangup) => opened?,
             // Nothing has been taken yet.
             () = end.asked() => return Ok(Exit::Success),
         };
-        let mut ended = wait_for_the_end(&journal, &mut parts, &mut end).await;
+        let mut ended = wait_for_the_end((&journal, &place), &mut parts, &mut end).await;
         phase.send_replace(Phase::Stopping);
         if let (Ok(()), Some(drain)) = (&ended, drain) {
             tracing::info!(
@@ -64,7 +70,7 @@ impl Serve {
                 drain.as_secs()
             );
             // Asked once more, it does not wait.
-            if let Ok(early) = timeout(drain, wait_for_the_end(&journal, &mut parts, &mut end)).await {
+            if let Ok(early) = timeout(drain, wait_for_the_end((&journal, &place), &mut parts, &mut end)).await {
                 ended = early;
             }
         }
@@ -85,14 +91,13 @@ impl Serve {
         Ok(Exit::Success)
     }
 
-    /// Opens everything, and returns the journal, for how long to drain, and the journal's lock, which is held until the
-    /// process ends, however that happens.
+    /// Opens everything.
     async fn open(
         self,
         parts: &mut JoinSet<()>,
         (stopped, phase): (watch::Receiver<bool>, watch::Receiver<Phase>),
         hangup: Signal,
-    ) -> anyhow::Result<(Journal, Option<Duration>, Option<std::fs::File>)> {
+    ) -> anyhow::Result<Opened> {
         let host = HostConfig::load(&self.config)?;
         telemetry::serve(&host.server, parts, stopped.clone())?;
         let name = check_name(self.name.unwrap_or_else(host_name))?;
@@ -138,8 +143,24 @@ impl Serve {
         parts.spawn(sweep(journal.clone(), host.server.retention, stopped));
         // For people at a terminal; a server whose output nobody takes serves all the same.
         say(format_args!("listening on {listening}, {} tenants", tenants.count())).ok();
-        Ok((journal, host.server.limits.drain, owned))
+        Ok(Opened {
+            journal,
+            place: host.server.journal.to_string(),
+            drain: host.server.limits.drain,
+            _owned: owned,
+        })
     }
+}
+
+/// What a service that runs consists of, beside its parts.
+struct Opened {
+    journal: Journal,
+    /// Where the journal is, for an operator.
+    place: String,
+    /// For how long to drain.
+    drain: Option<Duration>,
+    /// The journal's lock, held until the process ends, however that happens.
+    _owned: Option<std::fs::File>,
 }
 
 /// The journal, and its lock where it is a file that no other process may have.
@@ -164,10 +185,19 @@ async fn open_journal(
 
 /// Ends well when the process is asked to stop, and with an error when it could not go on: the journal's file failed,
 /// or a part of it has ended. Half a service would look alive, and take events that nobody works on.
-async fn wait_for_the_end(journal: &Journal, parts: &mut JoinSet<()>, end: &mut End) -> anyhow::Result<()> {
+async fn wait_for_the_end(
+    (journal, place): (&Journal, &str),
+    parts: &mut JoinSet<()>,
+    end: &mut End,
+) -> anyhow::Result<()> {
     tokio::select! {
         reason = journal.broken() => {
-            bail!("the journal's file failed, nothing can be promised any more: {reason}")
+            // Not a mistake of whoever started it: with room on the disk the same may go well.
+            Err(Unfinished(format!(
+                "{place}: the journal's file failed, nothing can be promised any more: {reason}; make room on its disk, or \
+                 mend it, and start again"
+            ))
+            .into())
         }
         Some(ended) = parts.join_next() => match ended {
             Ok(()) => bail!("a part of the service has ended; start it again, and report this"),
@@ -311,9 +341,15 @@ mod tests {
         let Signals { mut end, .. } = Signals::listen().unwrap();
         let mut parts = JoinSet::new();
         parts.spawn(async { panic!("a bug") });
-        let error = wait_for_the_end(&journal, &mut parts, &mut end).await.unwrap_err();
+        let error = wait_for_the_end((&journal, "j.db"), &mut parts, &mut end)
+            .await
+            .unwrap_err();
         assert!(error.to_string().contains("a part of the service failed"), "{error}");
         parts.spawn(async {});
-        assert!(wait_for_the_end(&journal, &mut parts, &mut end).await.is_err());
+        assert!(
+            wait_for_the_end((&journal, "j.db"), &mut parts, &mut end)
+                .await
+                .is_err()
+        );
     }
 }

@@ -109,10 +109,15 @@ fn write_accounts(text: &mut String, accounts: &[AccountChange]) {
         } else {
             ""
         };
+        let email = account
+            .email
+            .as_ref()
+            .map_or_else(String::new, |email| format!(" ({email})"));
         let _ = writeln!(
             text,
-            "  account {}: {} -> {}{note}",
+            "  account {}{}: {} -> {}{note}",
             printable(&account.id),
+            printable(&email),
             printable(&account.before),
             printable(after)
         );

@@ -46,7 +46,7 @@ pub(super) async fn list(
     caller: Caller,
     query: RawQuery,
 ) -> Result<Json<ActionPage>, Problem> {
-    let [tenant, cursor, limit] = parameters(query, ["tenant", "cursor", "limit"])?;
+    let [tenant, actor, cursor, limit] = parameters(query, ["tenant", "actor", "cursor", "limit"])?;
     let page: Page<ActionId> = page(cursor.as_deref(), limit.as_deref())?;
     let mut actions = Picked::new(page);
     // Another tenant's list is that of a tenant that does not exist.
@@ -56,7 +56,12 @@ pub(super) async fn list(
         }
         while let Some(before) = actions.look() {
             let page = Page { before, ..page };
-            let found = shared.look().await.journal.actions(tenant.as_deref(), page).await?;
+            let found = shared
+                .look()
+                .await
+                .journal
+                .actions(tenant.as_deref(), actor.as_deref(), page)
+                .await?;
             actions.take(&found, |record| (record.id, Some(ActionView::from(record))));
         }
     }

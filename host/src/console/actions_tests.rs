@@ -58,6 +58,8 @@ async fn each_token_sees_what_concerns_it() {
         [&of_other[..], &everybodys].concat()
     );
     assert_eq!(actions(&stand, "?tenant=acme", "other-all").await, []);
+    assert_eq!(actions(&stand, "?actor=acme-all", "ops").await, of_acme[..1]);
+    assert_eq!(actions(&stand, "?actor=nobody", "ops").await, []);
     assert_eq!(stand.get("/v1/actions", "").await.0, 401);
     for wrong in ["?tenants=acme", "?limit=0", "?limit=501", "?cursor=x"] {
         assert_eq!(stand.get(&format!("/v1/actions{wrong}"), "ops").await.0, 400, "{wrong}");

@@ -10,8 +10,8 @@ use serde::Deserialize;
 
 use super::access::Caller;
 use super::body::{Body, Id, Reason};
-use super::lane_view::Released;
-use super::lanes::{check_empty, check_known};
+use super::lane_view::{PauseView, Released};
+use super::lanes::{check_empty, check_known, includes};
 use super::list::{JobQuery, known_hold, lane};
 use super::problem::Problem;
 use super::router::Shared;
@@ -45,8 +45,21 @@ pub(super) async fn show(State(shared): State<Arc<Shared>>, caller: Caller, Id(i
         true => Some(shared.look().await.journal.transcripts(id).await?),
         false => None,
     };
+    let waits = !matches!(record.summary.state, JobState::Ended { .. } | JobState::Held { .. });
+    let scope = Scope::Connector(record.summary.lane.clone());
+    let pauses = match waits {
+        true => shared.console.journal.pauses().await?,
+        false => Vec::new(),
+    };
+    let paused = pauses
+        .iter()
+        .find(|pause| includes(&pause.scope, &scope))
+        .map(PauseView::from);
     // Of megabytes of transcripts, which would keep a worker from everybody else's requests.
-    let detail = tokio::task::spawn_blocking(move || Json(JobDetail::new(record, transcripts)).into_response());
+    let detail = tokio::task::spawn_blocking(move || {
+        let detail = JobDetail::new(record, transcripts);
+        Json(JobDetail { paused, ..detail }).into_response()
+    });
     let detail = detail.await;
     detail.map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
 }

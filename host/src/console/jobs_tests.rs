@@ -101,6 +101,16 @@ async fn parked_jobs_are_told_from_queued_ones() {
     assert_eq!(parked.jobs[0].state, "parked");
     assert_eq!(parked.jobs[0].why.as_deref(), Some("consent is missing"));
     assert_eq!(emails(&page(&stand, "?state=queued", "ops").await), ["o@other.example"]);
+    let open = page(
+        &stand,
+        "?not_closed=true&since=2023-11-14&until=2023-11-15T00:00:00Z",
+        "ops",
+    )
+    .await;
+    assert_eq!(open.jobs.len(), 2);
+    for none in ["?since=2023-11-15", "?until=2023-11-14"] {
+        assert_eq!(page(&stand, none, "ops").await.jobs, [], "{none}");
+    }
 }
 
 #[tokio::test]
@@ -115,6 +125,9 @@ async fn a_query_that_makes_no_sense_says_what_does() {
         ("?cursor=x", "`next` of an earlier page"),
         ("?event=x", "not the id of an event"),
         ("?dead=1", "true or false"),
+        ("?not_closed=yes", "true or false"),
+        ("?since=yesterday", "neither a day nor a time"),
+        ("?until=2026-02-30", "neither a day nor a time"),
         ("?connector=docusign", "`connector` needs `tenant`"),
         ("?person=a", "`person` needs `tenant`"),
         ("?tenant=acme&tenant=other", "given twice"),

@@ -129,7 +129,7 @@ pub(super) async fn resume(
 }
 
 /// Whether a pause of the `wider` scope stops all of the other one.
-fn includes(wider: &Scope, scope: &Scope) -> bool {
+pub(super) fn includes(wider: &Scope, scope: &Scope) -> bool {
     match (wider, scope) {
         (Scope::All, _) => true,
         (Scope::Tenant(tenant), Scope::Connector(lane)) => lane.tenant() == tenant,

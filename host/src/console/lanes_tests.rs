@@ -164,7 +164,7 @@ async fn resuming_a_connector_lets_it_try_again_where_it_was_parked() {
     assert_eq!(stand.claim().await.id(), job.id());
     let actions = stand
         .journal
-        .actions(None, crate::journal::Page::default())
+        .actions(None, None, crate::journal::Page::default())
         .await
         .unwrap()
         .items;

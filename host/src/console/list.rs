@@ -3,6 +3,9 @@
 use std::fmt::Display;
 
 use axum::extract::RawQuery;
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
 
 use super::access::Caller;
 use super::parameters::{page, parameters};
@@ -34,7 +37,7 @@ pub(super) struct JobQuery {
 impl JobQuery {
     /// Reads a query. `None` where it asks for a tenant that does not exist for the caller.
     pub(super) fn parse(query: RawQuery, caller: &Caller) -> Result<Option<Self>, Problem> {
-        const NAMES: [&str; 10] = [
+        const NAMES: [&str; 13] = [
             "tenant",
             "connector",
             "event",
@@ -43,6 +46,9 @@ impl JobQuery {
             "dead",
             "why",
             "person",
+            "not_closed",
+            "since",
+            "until",
             "cursor",
             "limit",
         ];
@@ -55,18 +61,19 @@ impl JobQuery {
             dead,
             why,
             person,
+            not_closed,
+            since,
+            until,
             cursor,
             limit,
         ] = parameters(query, NAMES)?;
         let state = state.as_deref().map(parse_state).transpose()?;
         let outcome = outcome.as_deref().map(parse_outcome).transpose()?;
         let page = page(cursor.as_deref(), limit.as_deref())?;
-        let dead = match dead.as_deref() {
-            None => None,
-            Some("true") => Some(true),
-            Some("false") => Some(false),
-            Some(_) => return Err(Problem::invalid("`dead` is true or false")),
-        };
+        let dead = dead.map(|text| parse_bool("dead", &text)).transpose()?;
+        let not_closed = not_closed.map(|text| parse_bool("not_closed", &text)).transpose()?;
+        let since = since.map(|text| parse_moment("since", &text)).transpose()?;
+        let until = until.map(|text| parse_moment("until", &text)).transpose()?;
         let Ok(tenant) = caller.narrow(tenant) else {
             return Ok(None);
         };
@@ -78,6 +85,9 @@ impl JobQuery {
             dead,
             why: why.map(known_hold).transpose()?,
             person,
+            not_closed: not_closed.unwrap_or(false),
+            since,
+            until,
             tenant,
         };
         if filter.person.is_some() && filter.tenant.is_none() {
@@ -224,4 +234,20 @@ pub(super) fn known_hold(why: String) -> Result<String, Problem> {
 fn parse_event(text: &str) -> Result<EventId, Problem> {
     text.parse()
         .map_err(|_| Problem::invalid("`event` is not the id of an event"))
+}
+
+fn parse_bool(name: &str, text: &str) -> Result<bool, Problem> {
+    text.parse()
+        .map_err(|_| Problem::invalid(format!("`{name}` is true or false")))
+}
+
+/// A time, or the beginning of a day.
+fn parse_moment(name: &str, text: &str) -> Result<Timestamp, Problem> {
+    let day = |text: &str| TimeZone::UTC.to_timestamp(text.parse::<Date>().ok()?.into()).ok();
+    let moment = text.parse().ok().or_else(|| day(text));
+    moment.ok_or_else(|| {
+        Problem::invalid(format!(
+            "`{name}` is neither a day nor a time; write 2026-11-30 or 2026-11-30T09:15:00Z"
+        ))
+    })
 }

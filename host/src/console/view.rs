@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::lane_view::PauseView;
 use crate::journal::{
     Action, Attempt, EventRecord, EventSummary, IntentRecord, JobRecord, JobState, JobSummary, Transcript, Transcripts,
 };
@@ -65,6 +66,9 @@ pub struct JobDetail {
     /// What a list says.
     #[serde(flatten)]
     pub job: JobView,
+    /// The pause that keeps it where it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<PauseView>,
     /// Evidence of its outcome, or of why it is held.
     pub detail: Option<Value>,
     /// Tries that are over, in order.
@@ -202,6 +206,7 @@ impl JobDetail {
     pub(super) fn new(record: JobRecord, transcripts: Option<Transcripts>) -> Self {
         Self {
             job: JobView::from(&record.summary),
+            paused: None,
             detail: record.detail.as_deref().map(json),
             history: record.attempts,
             intents: record.intents,

@@ -70,7 +70,7 @@ impl Procedure<'_, '_> {
     /// Reads until the target says closed. An answer that cannot be understood is one that is not there yet.
     pub(super) async fn verify(&mut self, id: &str, told: &str) -> Result<(), Stop> {
         step::passed("verifying");
-        let deadline = Instant::now() + VERIFY_WITHIN;
+        let began = Instant::now();
         let mut pause = VERIFY_PAUSE;
         loop {
             let (said, is_read) = match self.look(id).await {
@@ -89,8 +89,8 @@ impl Procedure<'_, '_> {
                 }
                 Err(stop) => return Err(stop),
             };
-            if Instant::now() + pause > deadline {
-                let reason = format!("{told}, but after {} s {said}", VERIFY_WITHIN.as_secs());
+            if began.elapsed() + pause > VERIFY_WITHIN {
+                let reason = format!("{told}, but after {:.0} s {said}", began.elapsed().as_secs_f64());
                 // Of what nobody could read, nobody knows: another attempt reads it first.
                 return Err(match is_read {
                     true => Stop::Failed(reason),

@@ -79,11 +79,12 @@ impl Stop {
             Failure::RateLimited(limit) => Self::limited(limit, now, lane),
             Failure::Unavailable(text) => Self::Unavailable(text),
             Failure::Refused(refusal) if refusal.message.contains(&refusal.code) => {
-                Self::Failed(format!("the target refused: {}", refusal.message))
+                Self::Failed(format!("the connector reports a refusal: {}", refusal.message))
             }
-            Failure::Refused(refusal) => {
-                Self::Failed(format!("the target refused: {}: {}", refusal.code, refusal.message))
-            }
+            Failure::Refused(refusal) => Self::Failed(format!(
+                "the connector reports a refusal: {}: {}",
+                refusal.code, refusal.message
+            )),
             Failure::Unexpected(text) => Self::Failed(format!("the target's answer makes no sense: {text}")),
             Failure::Denied(text) => Self::Failed(format!("denied: {text}")),
         }

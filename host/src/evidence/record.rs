@@ -154,6 +154,9 @@ pub struct CallLine<'a> {
     pub path: Cow<'a, str>,
     /// Status, if a whole answer came.
     pub status: Option<u16>,
+    /// When it began; absent in records of earlier releases.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
     /// How long it took, in milliseconds.
     pub ms: u64,
     /// The target's own name for the request.
@@ -194,6 +197,7 @@ impl JobReport {
                 method: Cow::from(&exchange.method),
                 path: Cow::from(&exchange.path),
                 status: exchange.status,
+                at: Some(exchange.at),
                 ms: exchange.ms,
                 trace_token: exchange.trace_token.as_ref().map(Cow::from),
                 error: exchange.error.as_ref().map(Cow::from),

@@ -40,31 +40,33 @@ pub struct ActionRecord {
 }
 
 impl Journal {
-    /// What people did, newest first: all, or what concerns a tenant, as does what is done to everything.
+    /// What people did, newest first: all, or what concerns a tenant, as does what is done to everything; by all, or by one.
     ///
     /// # Errors
     /// None of its own.
     pub async fn actions(
         &self,
         tenant: Option<&str>,
+        actor: Option<&str>,
         page: Page<ActionId>,
     ) -> Result<Listed<ActionRecord, ActionId>, JournalError> {
-        self.read((tenant.map(str::to_owned), page), actions).await
+        let wanted = (tenant.map(str::to_owned), actor.map(str::to_owned), page);
+        self.read(wanted, actions).await
     }
 }
 
-type Actions = (Option<String>, Page<ActionId>);
+type Actions = (Option<String>, Option<String>, Page<ActionId>);
 
 fn actions<'c>(
     tx: &'c mut AnyConnection,
     _: &'c Context,
-    (tenant, page): &'c Actions,
+    (tenant, actor, page): &'c Actions,
 ) -> Step<'c, Listed<ActionRecord, ActionId>> {
     Box::pin(async move {
         let before = page.before.map(|id| id.0);
-        let end = match tenant {
-            Some(_) => end_of_look(tx, "action", Conditions::default(), before).await?,
-            None => None,
+        let end = match (tenant, actor) {
+            (None, None) => None,
+            _ => end_of_look(tx, "action", Conditions::default(), before).await?,
         };
         let mut query = Conditions::default();
         if let Some(tenant) = tenant {
@@ -74,6 +76,7 @@ fn actions<'c>(
             query.sql = format!(" AND (scope = '' OR {begins} = {mark})");
             query.bind = std::mem::take(&mut query.bind).text(&own);
         }
+        query.maybe("actor =", actor.as_deref(), Bind::text);
         query.maybe("id <", before, Bind::id);
         query.maybe("id >=", end, Bind::id);
         let limit = query.next();

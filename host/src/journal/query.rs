@@ -10,7 +10,7 @@ use super::error::JournalError;
 use super::open::Journal;
 use super::rows::{JOB_COLUMNS, JobRow};
 use super::sql::{Bind, Cells, fetch};
-use super::types::{EventId, JobId, Lane, Outcome, State, date};
+use super::types::{EventId, JobId, Lane, Outcome, State, date, first_id};
 
 /// Most rows of a page.
 pub const MAX_PAGE: u32 = 500;
@@ -38,6 +38,13 @@ pub struct JobFilter {
     pub why: Option<String>,
     /// Only those whose event has this [`person_key`](super::NewEvent::person_key), compared without case.
     pub person: Option<String>,
+    /// Only those whose account may be open: that ended otherwise than closed, already closed or without account, or have
+    /// not ended.
+    pub not_closed: bool,
+    /// Only those whose event came at this time or later.
+    pub since: Option<Timestamp>,
+    /// Only those whose event came before this time.
+    pub until: Option<Timestamp>,
 }
 
 /// Which part of a list, newest first.
@@ -158,9 +165,11 @@ fn jobs<'c>(
 ) -> Step<'c, Listed<JobSummary, JobId>> {
     Box::pin(async move {
         let end = match filter.walked() {
-            Some(rows) => end_of_look(tx, "job", rows, page.before.map(|id| id.0)).await?,
+            Some(rows) => end_of_look(tx, "job", rows, filter.before(page)).await?,
             None => None,
         };
+        // What lies before that is not asked for.
+        let end = end.filter(|end| filter.first().is_none_or(|first| *end > first));
         let (sql, bind) = list(filter, page, end);
         let jobs = read_summaries(tx, context, sql, bind).await?;
         Ok(Listed::new(jobs, page, |job| job.id, end.map(JobId)))
@@ -197,8 +206,8 @@ fn list(filter: &JobFilter, page: &Page, end: Option<Uuid>) -> (String, Bind) {
         filter.write_queued(&mut query, page, limit);
     }
     filter.write(&mut query);
-    query.maybe("job.id <", page.before.map(|id| id.0), Bind::id);
-    query.maybe("job.id >=", end, Bind::id);
+    query.maybe("job.id <", filter.before(page), Bind::id);
+    query.maybe("job.id >=", end.or(filter.first()), Bind::id);
     let mark = query.next();
     let sql = format!("{SELECT} {} ORDER BY job.id DESC LIMIT {mark}", query.sql);
     (sql, query.bind.int(limit))
@@ -351,7 +360,8 @@ impl JobFilter {
             || self.state.is_some()
             || self.outcome.is_some()
             || self.dead.is_some()
-            || self.why.is_some();
+            || self.why.is_some()
+            || self.not_closed;
         if is_found || !is_narrowed {
             return None;
         }
@@ -364,6 +374,18 @@ impl JobFilter {
         }
         rows.maybe("tenant =", tenant, |bind, tenant| bind.text(&tenant));
         Some(rows)
+    }
+
+    /// The first id that is old enough, or young enough.
+    fn first(&self) -> Option<Uuid> {
+        self.since.map(|since| first_id(since.as_millisecond()))
+    }
+
+    /// What all that is asked for comes before.
+    fn before(&self, page: &Page) -> Option<Uuid> {
+        let until = self.until.map(|until| first_id(until.as_millisecond()));
+        let before = page.before.map(|id| id.0);
+        before.into_iter().chain(until).min()
     }
 
     fn tenant(&self) -> Option<String> {
@@ -386,7 +408,8 @@ impl JobFilter {
                 query.sql = format!(" AND lane IN (SELECT id FROM lane WHERE queued > 0{})", query.sql);
             }
         }
-        query.maybe("id <", page.before.map(|id| id.0), Bind::id);
+        query.maybe("id <", self.before(page), Bind::id);
+        query.maybe("id >=", self.first(), Bind::id);
         let mark = query.next();
         query.bind = std::mem::take(&mut query.bind).int(limit);
         query.sql = format!(
@@ -406,9 +429,20 @@ impl JobFilter {
             Some(State::Queued) => " AND job.state = 0",
             // Few, and the oldest of the unfinished ones.
             Some(State::Running) => " AND job.id IN (SELECT id FROM job WHERE state = 1)",
+            // An event's few are found by it, and not among all that is held.
+            Some(State::Held) if self.event.is_some() => " AND job.state + 0 = 2",
             Some(State::Held) => " AND job.state = 2",
             Some(State::Ended) => " AND job.state = 3",
         };
+        if self.not_closed {
+            let closed =
+                [Outcome::Closed, Outcome::AlreadyClosed, Outcome::NoAccount].map(|end| end.code().to_string());
+            let closed = closed.join(", ");
+            query.sql = format!(
+                "{} AND (job.outcome IS NULL OR job.outcome + 0 NOT IN ({closed}))",
+                query.sql
+            );
+        }
         for outcome in self.ended_as() {
             // As an expression where it would lead to all tenants' jobs.
             let column = if tenant.is_some() {
@@ -421,7 +455,7 @@ impl JobFilter {
         if let Some(dead) = self.dead {
             query.sql = format!("{} AND job.dead = {}", query.sql, i64::from(dead));
         }
-        if self.why.is_some() {
+        if self.why.is_some() && self.event.is_none() {
             // Only what is held has a reason of this kind.
             query.sql += " AND job.state = 2";
         }
@@ -430,6 +464,8 @@ impl JobFilter {
         // As an expression, since the lane's own index would need a sort.
         query.maybe("job.lane || '' =", self.lane.as_ref().map(Lane::key), text);
         match &self.person {
+            // As an expression, or SQLite would walk through all of the tenant's.
+            None if self.event.is_some() => query.maybe("job.tenant || '' =", tenant, text),
             None => query.maybe("job.tenant =", tenant, text),
             Some(person) => {
                 let people = query.people(person, tenant);

@@ -67,6 +67,39 @@ async fn each_list_is_found_by_an_index_that_gives_its_order() {
             },
             "job_event",
         ),
+        (
+            JobFilter {
+                tenant: acme(),
+                ..event()
+            },
+            "job_event",
+        ),
+        (
+            JobFilter {
+                tenant: acme(),
+                state: Some(State::Held),
+                why: Some("approval".into()),
+                ..event()
+            },
+            "job_event",
+        ),
+        (
+            JobFilter {
+                lane: lane(),
+                ..event()
+            },
+            "job_event",
+        ),
+        (
+            JobFilter {
+                tenant: acme(),
+                not_closed: true,
+                since: Some(jiff::Timestamp::UNIX_EPOCH),
+                until: Some(jiff::Timestamp::MAX),
+                ..all()
+            },
+            "job_tenant",
+        ),
         (state(State::Queued), "job_queued (lane=?)"),
         (
             JobFilter {

@@ -6,14 +6,14 @@
 use std::time::Duration;
 
 use sqlx::AnyConnection;
-use uuid::{Builder, Uuid};
+use uuid::Uuid;
 
 use super::database::{Context, Step, Writer};
 use super::dialect::Dialect;
 use super::error::JournalError;
 use super::open::Journal;
-use super::sql::{Bind, Cells, bulk, execute, fetch};
-use super::types::{EventId, milliseconds};
+use super::sql::{Bind, Cells, bulk, execute, fetch, select_in};
+use super::types::{EventId, first_id, milliseconds};
 
 /// Transcripts of one transaction. Each may be some hundred KiB, and accepts wait meanwhile.
 const STEP: i64 = 200;
@@ -77,8 +77,7 @@ fn border<'c>(connection: &'c mut AnyConnection, context: &'c Context, kept: &'c
         if context.dialect == Dialect::Postgres {
             now = now.min(context.dialect.lease_time(connection, &*context.options.clock).await?);
         }
-        let oldest = u64::try_from(now.saturating_sub(milliseconds(*kept))).unwrap_or(0);
-        Ok(Builder::from_unix_timestamp_millis(oldest, &[0; 10]).into_uuid())
+        Ok(first_id(now.saturating_sub(milliseconds(*kept))))
     })
 }
 
@@ -148,21 +147,27 @@ fn look<'c>(tx: &'c mut AnyConnection, _: &'c Context, (from, border): &'c (Uuid
     })
 }
 
+/// In the order of ids, and without what another host has at this moment: hosts that start together sweep together.
 fn expire<'c>(tx: &'c mut AnyConnection, context: &'c Context, expired: &'c Expired) -> Step<'c, u64> {
     Box::pin(async move {
+        let free = |what: &str| format!("SELECT id FROM event WHERE{what} id IN");
+        let after = format!("ORDER BY id {}", context.dialect.for_update_of_free());
+        let mut changed = 0;
         let empty = format!(
-            "UPDATE event SET body = CAST('' AS {}) WHERE id IN (VALUES",
+            "UPDATE event SET body = CAST('' AS {}) WHERE id IN",
             context.dialect.bytes()
         );
-        let bind = |bind: Bind, id: &Uuid| bind.id(*id);
-        let deleted = bulk(
-            tx,
-            ("DELETE FROM event WHERE id IN (VALUES", ")"),
-            1,
-            &expired.events,
-            bind,
-        )
-        .await?;
-        Ok(deleted + bulk(tx, (&empty, ")"), 1, &expired.bodies, bind).await?)
+        for (ids, what, change) in [
+            (&expired.events, "", "DELETE FROM event WHERE id IN"),
+            (&expired.bodies, " LENGTH(body) > 0 AND", empty.as_str()),
+        ] {
+            let rows = select_in(tx, (&free(what), &after), ids, |bind, id| bind.id(*id)).await?;
+            let ids: Vec<Uuid> = rows.iter().map(|row| Cells::of(row).id()).collect::<Result<_, _>>()?;
+            changed += bulk(tx, (&format!("{change} (VALUES"), ")"), 1, &ids, |bind, id| {
+                bind.id(*id)
+            })
+            .await?;
+        }
+        Ok(changed)
     })
 }

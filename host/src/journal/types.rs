@@ -74,6 +74,11 @@ id!(
     ActionId
 );
 
+/// The first id that may have been made at that time, in milliseconds since 1970.
+pub(super) fn first_id(milliseconds: i64) -> Uuid {
+    uuid::Builder::from_unix_timestamp_millis(u64::try_from(milliseconds).unwrap_or(0), &[0; 10]).into_uuid()
+}
+
 /// The time in a row's id.
 pub(super) fn written_at(id: Uuid) -> Timestamp {
     let time = id.get_timestamp().map_or((0, 0), |time| time.to_unix());

@@ -174,7 +174,7 @@ on_both! {
         rig.journal.pause(&Scope::All, "ops", "everything", None).await.expect("a pause");
         let found = async |tenant: Option<&str>, before| {
             let page = Page { before, limit: 3 };
-            rig.journal.actions(tenant, page).await.expect("a query")
+            rig.journal.actions(tenant, None, page).await.expect("a query")
         };
         let listed = found(Some("acme"), None).await;
         let shown: Vec<_> = listed.items.iter().map(|done| (done.scope.to_string(), done.job, done.action.detail.as_str())).collect();
@@ -185,5 +185,33 @@ on_both! {
         assert_eq!((first.items.len(), second.items.len(), second.next.is_some()), (3, 3, true));
         assert_eq!(second.items[2].job, Some(wanted));
         assert_eq!(found(None, second.next).await.items, []);
+    }
+
+    async fn jobs_are_found_by_when_they_came_and_by_whether_an_account_may_be_open(rig: Rig) {
+        let docusign = lane("acme", "docusign");
+        let mut jobs = Vec::new();
+        for outcome in [Some(Outcome::Closed), Some(Outcome::AlreadyClosed), Some(Outcome::NoAccount), Some(Outcome::Failed), None] {
+            let job = rig.queue(&docusign).await;
+            if let Some(outcome) = outcome {
+                rig.finish(&rig.claim_one().await.fence, end(outcome)).await;
+            }
+            jobs.push((job, rig.now()));
+            rig.clock.advance(Duration::from_secs(60));
+        }
+        let of = |lane: bool| JobFilter { lane: lane.then(|| docusign.clone()), ..JobFilter::default() };
+        for by_lane in [false, true] {
+            let open = JobFilter { not_closed: true, ..of(by_lane) };
+            assert_eq!(ids(&rig, open).await, [jobs[4].0, jobs[3].0]);
+            let (since, until) = (Some(jobs[1].1), Some(jobs[3].1));
+            let between = JobFilter { since, until, ..of(by_lane) };
+            assert_eq!(ids(&rig, between.clone()).await, [jobs[2].0, jobs[1].0]);
+            let none = JobFilter { state: Some(State::Queued), ..between };
+            assert_eq!(ids(&rig, none).await, []);
+        }
+        let queued = JobFilter { state: Some(State::Queued), since: Some(jobs[4].1), ..JobFilter::default() };
+        assert_eq!(ids(&rig, queued).await, [jobs[4].0]);
+        let page = Page { before: Some(jobs[2].0), limit: 1 };
+        let until = JobFilter { until: Some(jobs[4].1), ..JobFilter::default() };
+        assert_eq!(rig.journal.jobs(&until, page).await.expect("a query").items[0].id, jobs[1].0);
     }
 }

@@ -109,4 +109,28 @@ on_both! {
         assert_eq!(other.state(event).await, JobState::Queued);
         assert_eq!(other.claim_one().await.id(), event);
     }
+
+    async fn hosts_that_sweep_at_once_share_the_work(rig: Rig) {
+        let many = futures_util::future::join_all((0..600).map(|number| {
+            rig.accept(if number % 2 == 0 { leaver(&lane("acme", "docusign"), rig.now()) } else { refused(&rig, vec![b'x']) })
+        }));
+        assert_eq!(many.await.len(), 600);
+        rig.clock.advance(Duration::from_millis(1));
+        let other = rig.another(rig.options()).await;
+        let (mut one, mut two) = (None, None);
+        let (ours, theirs) = tokio::join!(
+            rig.journal.expire_events(Duration::ZERO, &mut one),
+            other.expire_events(Duration::ZERO, &mut two)
+        );
+        let counted = ours.expect("a sweep") + theirs.expect("a sweep");
+        assert!(counted <= 600, "{counted}: none is counted twice");
+        rig.journal.expire_events(Duration::ZERO, &mut None).await.expect("a sweep");
+        let page = Page { before: None, limit: 500 };
+        let kept = rig.journal.events("acme", None, page).await.expect("a query").items;
+        assert_eq!(kept.len(), 300);
+        for event in &kept {
+            assert_eq!(body(&rig, event.id).await.as_deref(), Some(&b""[..]));
+        }
+        other.close().await;
+    }
 }

@@ -72,7 +72,16 @@ async fn the_report_has_the_shape_that_is_documented() {
     for ((call, [verb, method, endpoint, path]), request) in calls.iter().zip(expected).zip(&seen) {
         assert_eq!(
             keys(call),
-            ["endpoint", "method", "ms", "path", "status", "trace_token", "verb"]
+            [
+                "at",
+                "endpoint",
+                "method",
+                "ms",
+                "path",
+                "status",
+                "trace_token",
+                "verb"
+            ]
         );
         let said = [&call["verb"], &call["method"], &call["endpoint"], &call["path"]];
         assert_eq!(said, [&json!(verb), &json!(method), &json!(endpoint), &json!(path)]);
@@ -100,7 +109,7 @@ async fn the_timeline_says_what_was_done_and_what_came_of_it() {
          \x20 find   GET    esign {users}  200  * ms  trace *\n\
          \x20 close  DELETE esign {users}  200  * ms  trace *\n\
          \x20 read   GET    esign {users}/{ann}  200  * ms  trace *\n\
-         \x20 account {ann}: Active -> Closed\n\
+         \x20 account {ann} (ann.english@acme.example): Active -> Closed\n\
          outcome  closed: closed, and an independent read says so *\n"
     );
     assert_eq!(without_what_varies(&ran.stdout), expected);
@@ -300,7 +309,7 @@ async fn a_membership_that_an_identity_provider_owns_is_reported() {
     end_to_end::says(
         &timeline,
         &[&format!(
-            "account {ann}: Closed -> Closed, managed by an identity provider\n"
+            "account {ann} ({ANN}): Closed -> Closed, managed by an identity provider\n"
         )],
     );
 }

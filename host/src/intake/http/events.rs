@@ -92,7 +92,10 @@ async fn take(
 /// either.
 fn turned_away(shared: &Shared, source: Option<&OpenSource>, presented: &Presented, now: Timestamp) -> Problem {
     if shared.rates.may_complain() {
-        let asked = source.map_or("there is no such source", |source| source.auth().words());
+        let asked = source.map_or(
+            "there is no such source, or its tenant's file has a mistake",
+            |source| source.auth().words(),
+        );
         tracing::warn!(
             "a sender was turned away with 401: it sent {}; {asked}",
             presented.words(now)

@@ -26,7 +26,11 @@ pub(super) async fn handle(shared: &Shared, tenant: &str, request: Request) -> R
     shared.rates.check_all()?;
     let token = authorize(shared, tenant, request.headers())?;
     // Who comes so far may know which tenants there are: a token of the host, or of this tenant.
-    let missing = || Problem::new(StatusCode::NOT_FOUND, "there is no such tenant");
+    let missing = || {
+        let detail =
+            "there is no such tenant here; where its file is there, `exeunt status` says what is wrong with it";
+        Problem::new(StatusCode::NOT_FOUND, detail)
+    };
     let known = shared.intake.directory.connectors(tenant).ok_or_else(missing)?;
     shared.rates.check_tenant(tenant)?;
     let span = tracing::error_span!("request", tenant, token, event = tracing::field::Empty);

@@ -68,7 +68,7 @@ async fn a_refused_event_is_judged_again_by_the_source_as_it_is_now() {
     assert!(other.problem(409).contains("names somebody else"), "{other:?}");
     let actions = house
         .journal
-        .actions(Some("acme"), crate::journal::Page::default())
+        .actions(Some("acme"), None, crate::journal::Page::default())
         .await;
     let actions = actions.unwrap().items;
     assert_eq!(actions.len(), 2, "one for each job");

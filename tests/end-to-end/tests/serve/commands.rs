@@ -38,6 +38,7 @@ async fn a_paused_tenant_waits_and_a_cancelled_job_can_be_run_again() {
         .json();
     assert_eq!(listed["jobs"][0]["id"], id);
     lines(&house.ask(&host, &["lanes"]).await.stdout, &["acme", "audit"]);
+    lines(&house.ask(&host, &["status"]).await.stdout, &["ready          yes"]);
     let cancelled = house
         .ask(&host, &["jobs", "cancel", id, "--reason", "stays after all"])
         .await;
@@ -67,6 +68,8 @@ async fn a_paused_tenant_waits_and_a_cancelled_job_can_be_run_again() {
             ": Active -> Closed",
         ],
     );
+    let done = house.ask(&host, &["actions", "--tenant", "acme"]).await;
+    lines(&done.stdout, &["pause", "resume", "stays after all", "left after all"]);
     let shown = house.ask(&host, &["jobs", "show", id, "--json"]).await.json();
     assert_eq!(shown["intents"][0]["account"], user.as_str());
     assert!(
@@ -110,6 +113,12 @@ async fn an_event_that_is_refused_again_is_said_by_the_exit_code() {
     let replayed = house.ask(&host, &["events", "replay", id]).await;
     assert_eq!(replayed.code, 1, "{replayed:?}");
     lines(&replayed.stdout, &[id, "refused"]);
+    for (source, code, said) in [("hr", 1, id), ("other", 0, "no events are refused")] {
+        let arguments = ["events", "replay", "--refused", "--tenant", "acme", "--source", source];
+        let all = house.ask(&host, &arguments).await;
+        assert_eq!(all.code, code, "{all:?}");
+        lines(&all.stdout, &[said]);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
