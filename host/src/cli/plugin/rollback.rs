@@ -4,6 +4,8 @@
 //! reviewed, copied to the other hosts, and taken back like any line. A switch in the journal lost: the file would say
 //! one thing, and the hosts do another.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, anyhow, bail};
@@ -13,7 +15,8 @@ use toml_edit::{DocumentMut, value};
 use crate::cli::table::{moment, show, table};
 use crate::cli::{Exit, host_here};
 use crate::dispatch::{History, Ran};
-use crate::tenant::{Tenant, did_you_mean, replace};
+use crate::sandbox::{Plugin, SandboxLimits};
+use crate::tenant::{ConnectorConfig, PluginSource, Tenant, did_you_mean, replace};
 
 /// Lists which plugins the connectors of this host have run, the latest of each first.
 #[derive(Debug, Args)]
@@ -34,7 +37,7 @@ pub(in crate::cli) struct Rollback {
     tenant: String,
     /// Connector.
     connector: String,
-    /// Digest of the plugin. Default: the one that ran before the latest.
+    /// Digest of the plugin. Default: the one that ran last; where the tenant file names that one, the one before it.
     #[arg(long, value_name = "DIGEST")]
     to: Option<String>,
     /// Host file. Default: exeunt.toml in the working folder, where it exists.
@@ -73,7 +76,7 @@ impl Rollback {
         let host = host_here(self.config.as_deref())?;
         let file = host.server.tenant_file(&self.tenant);
         let tenant = Tenant::load(&file, &host)?;
-        if !tenant.connectors.contains_key(&self.connector) {
+        let Some(config) = tenant.connectors.get(&self.connector) else {
             let known = tenant.connectors.keys().map(String::as_str);
             bail!(
                 "{} has no [connectors.{}]; {}",
@@ -81,9 +84,11 @@ impl Rollback {
                 self.connector,
                 did_you_mean(&self.connector, known)
             );
-        }
-        let ran = History::beside(&host.server.cache).of(&self.tenant, &self.connector);
-        let wanted = self.wanted(&ran)?;
+        };
+        let history = History::beside(&host.server.cache);
+        // Before the plugin's file: one that is replaced in between, and runs at once, would count as the one to keep.
+        let ran = history.of(&self.tenant, &self.connector);
+        let wanted = self.wanted(&ran, named(config, &history).as_deref())?;
         let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
         let text = edit(&text, &self.connector, wanted)?;
         Tenant::parse(&text, &file, &host).context("the file would be wrong afterwards, so it was left as it is")?;
@@ -98,21 +103,49 @@ impl Rollback {
         ))
     }
 
-    fn wanted<'a>(&self, ran: &'a [Ran]) -> anyhow::Result<&'a Ran> {
-        let (tenant, connector) = (&self.tenant, &self.connector);
-        match &self.to {
-            Some(digest) => ran.iter().find(|ran| ran.digest == *digest).ok_or_else(|| {
-                anyhow!(
-                    "{connector} of {tenant} has not run {digest} on this host; `exeunt plugin list` shows what it ran"
-                )
-            }),
-            None => ran.iter().rev().nth(1).ok_or_else(|| {
-                anyhow!(
-                    "{connector} of {tenant} has run {} on this host, so there is nothing to go back to",
-                    ran.last().map_or("no plugin", |_| "one plugin only")
-                )
-            }),
+    fn wanted<'a>(&self, ran: &'a [Ran], named: Option<&str>) -> anyhow::Result<&'a Ran> {
+        let who = format!("{} of {}", self.connector, self.tenant);
+        let Some(latest) = ran.last() else {
+            bail!(
+                "{who} has run no plugin on this host, so there is nothing to go back to; put one that works in its place"
+            )
+        };
+        if let Some(digest) = &self.to {
+            return ran.iter().find(|ran| ran.digest == *digest).ok_or_else(|| {
+                let lines = ran.iter().rev().map(|ran| format!("\n  --to {}", ran.digest));
+                let lines: String = lines.collect();
+                anyhow!("{who} has not run {digest} on this host; write one that it ran, the latest first:{lines}")
+            });
         }
+        // Another one that never ran, or cannot be read, is what is to be got rid of. Whether the one that ran last is
+        // admitted still is not asked: where it is what the file holds, to name it would change nothing.
+        if named != Some(latest.digest.as_str()) {
+            return Ok(latest);
+        }
+        ran.iter().nth_back(1).ok_or_else(|| {
+            anyhow!(
+                "{who} has run one plugin only on this host, and its tenant file names that one, so there is nothing to \
+                 go back to; put another in its place, or keep this one whatever its file holds by --to {}",
+                latest.digest
+            )
+        })
+    }
+}
+
+/// The digest of the plugin that the tenant file names. None where this host cannot tell.
+fn named(config: &ConnectorConfig, history: &History) -> Option<String> {
+    if let Some(pinned) = &config.digest {
+        return Some(pinned.clone());
+    }
+    match &config.plugin {
+        PluginSource::File(path) => {
+            // Anything may lie there. What is longer is not admitted, and its beginning is no plugin that ran.
+            let most = SandboxLimits::default().component as u64 + 1;
+            let mut bytes = Vec::new();
+            File::open(path).ok()?.take(most).read_to_end(&mut bytes).ok()?;
+            Some(Plugin::digest_of(&bytes))
+        }
+        PluginSource::Registry(plugin) => history.pulled(plugin),
     }
 }
 
@@ -142,6 +175,49 @@ mod tests {
             version: "1.0.0".to_owned(),
             needs: vec!["endpoint api".to_owned()],
             since: jiff::Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    #[test]
+    fn what_ran_last_is_gone_back_to_unless_the_tenant_file_names_it() {
+        let of = |digest: &str| Ran {
+            digest: digest.to_owned(),
+            ..ran()
+        };
+        let wanted = |to: Option<&str>, ran: &[&str], named: Option<&str>| {
+            let ran: Vec<Ran> = ran.iter().map(|digest| of(digest)).collect();
+            let rollback = Rollback {
+                tenant: "acme".to_owned(),
+                connector: "docusign".to_owned(),
+                to: to.map(str::to_owned),
+                config: None,
+            };
+            let wanted = rollback.wanted(&ran, named);
+            wanted.map(|ran| ran.digest.clone()).map_err(|error| error.to_string())
+        };
+        for (ran, named, back) in [
+            (&["1", "2"][..], Some("2"), "1"),
+            (&["1", "2"], Some("1"), "2"),
+            (&["1", "2"], Some("3"), "2"),
+            (&["1", "2"], None, "2"),
+            (&["1"], Some("2"), "1"),
+            (&["1"], None, "1"),
+        ] {
+            assert_eq!(wanted(None, ran, named).as_deref(), Ok(back), "{ran:?} {named:?}");
+        }
+        assert_eq!(wanted(Some("1"), &["1", "2", "3"], Some("3")).as_deref(), Ok("1"));
+        for (to, ran, said) in [
+            (None, &[][..], "has run no plugin"),
+            (None, &["1"], "--to 1"),
+            (Some("4"), &[], "has run no plugin"),
+            (
+                Some("4"),
+                &["1", "2"],
+                "has not run 4 on this host; write one that it ran, the latest first:\n  --to 2\n  --to 1",
+            ),
+        ] {
+            let told = wanted(to, ran, Some("1")).unwrap_err();
+            assert!(told.contains(said), "{told}");
         }
     }
 

@@ -12,8 +12,10 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::registry_pull::Layers;
 use crate::capability::Needs;
 use crate::sandbox::Plugin;
+use crate::tenant::RegistryPlugin;
 
 /// Plugins of one connector that are remembered: 8, more than anybody goes back.
 const KEPT: usize = 8;
@@ -83,6 +85,16 @@ impl History {
                 Vec::new()
             }
         }
+    }
+
+    /// The digest of the component that a registry's manifest names. None where it was not pulled to this host.
+    #[must_use]
+    pub fn pulled(&self, plugin: &RegistryPlugin) -> Option<String> {
+        // Not by `PluginCache`, which opens for the service's user alone: root, too, goes back.
+        let name = format!("{}.manifest", plugin.digest.trim_start_matches("sha256:"));
+        let manifest = std::fs::read(self.folder.with_file_name(name)).ok()?;
+        let layers = Layers::of(&manifest).ok()?;
+        (Plugin::digest_of(&manifest) == plugin.digest).then_some(layers.component.digest)
     }
 
     /// Remembers that a connector runs this plugin now.

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
+use aws_lc_rs::digest::SHA256;
 use end_to_end::says;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::client::Client;
 use crate::house::House;
@@ -11,6 +12,9 @@ use crate::process::Host;
 
 /// What the connector's own plugin file is called.
 const FILE: &str = "own/docusign.wasm";
+
+/// A registry that does not answer: what it had was pulled before.
+const REGISTRY: &str = "127.0.0.1:1";
 
 /// A house with a folder of plugins of its own, and a host in it.
 async fn begin() -> (House, Host, Client) {
@@ -83,6 +87,35 @@ async fn digest_of(client: &Client, job: &Value) -> String {
 async fn digest(house: &House, file: &Path) -> String {
     let ran = house.exeunt(&["plugin", "inspect", &file.to_string_lossy()]).await;
     ran.json()["digest"].as_str().expect("a digest").to_owned()
+}
+
+/// Goes back to the plugin of this digest, which is not named.
+async fn rolls_back(house: &House, to: &str) {
+    let back = house.exeunt(&["plugin", "rollback", "acme", "docusign"]).await;
+    assert_eq!(back.code, 0, "{}", back.stderr);
+    says(&back.stdout, &["acme.toml", &format!("digest = \"{to}\"")]);
+}
+
+/// Puts a plugin where one is kept that was pulled, and returns what a tenant file names.
+fn was_pulled(house: &House, plugin: &[u8]) -> String {
+    let keep = |content: &[u8], ending: &str| {
+        let digest = digest_text(content);
+        let name = format!("cache/{}.{ending}", &digest["sha256:".len()..]);
+        std::fs::write(house.path(&name), content).expect("a file");
+        digest
+    };
+    let layer = json!({ "mediaType": "application/wasm", "digest": keep(plugin, "wasm"), "size": plugin.len() });
+    let manifest = json!({ "schemaVersion": 2, "layers": [layer] }).to_string();
+    format!(
+        "oci://{REGISTRY}/acme/docusign@{}",
+        keep(manifest.as_bytes(), "manifest")
+    )
+}
+
+fn digest_text(content: &[u8]) -> String {
+    let hash = aws_lc_rs::digest::digest(&SHA256, content);
+    let digits = hash.as_ref().iter().map(|byte| format!("{byte:02x}"));
+    format!("sha256:{}", digits.collect::<String>())
 }
 
 /// The same plugin with a module in it that takes minutes and gigabytes to compile: four functions in which each of
@@ -189,7 +222,7 @@ async fn one_command_goes_back_to_the_plugin_before_and_no_restart_is_needed() {
     let (house, host, client) = begin().await;
     let old = closes(&house, &client, "ann@acme.example").await;
     let nothing = house.exeunt(&["plugin", "rollback", "acme", "docusign"]).await;
-    nothing.was_misused(&["nothing to go back to"]);
+    nothing.was_misused(&["nothing to go back to", &format!("--to {old}")]);
     install(&house, &kit::noted(&built()));
     crate::until("the new one runs", async || {
         house.exeunt(&["plugin", "list"]).await.stdout.lines().count() == 3
@@ -197,9 +230,7 @@ async fn one_command_goes_back_to_the_plugin_before_and_no_restart_is_needed() {
     .await;
     let new = closes(&house, &client, "bob@acme.example").await;
     assert_ne!(new, old);
-    let back = house.exeunt(&["plugin", "rollback", "acme", "docusign"]).await;
-    assert_eq!(back.code, 0, "{}", back.stderr);
-    says(&back.stdout, &["acme.toml", &format!("digest = \"{old}\"")]);
+    rolls_back(&house, &old).await;
     crate::until("it is back", async || {
         let list = house.exeunt(&["plugin", "list"]).await.stdout;
         list.find(&old) < list.find(&new)
@@ -213,6 +244,86 @@ async fn one_command_goes_back_to_the_plugin_before_and_no_restart_is_needed() {
     let client = Client::new(&house, &host);
     is_mended(&client).await;
     assert_eq!(closes(&house, &client, "dan@acme.example").await, old);
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rollback_from_a_broken_file_is_to_the_plugin_that_ran_last() {
+    let (house, host, client) = begin().await;
+    let old = closes(&house, &client, "ann@acme.example").await;
+    // The only one that ever ran, and nobody remembers it but the host.
+    install(&house, &built()[..1000]);
+    host.stop().await;
+    let host = house.start().await;
+    let client = Client::new(&house, &host);
+    says(&problem(&client).await, &["acme.toml:7", "is not admitted"]);
+    let other = house.exeunt(&["plugin", "rollback", "acme", "docusign", "--to", "sha256:00"]);
+    other
+        .await
+        .was_misused(&["has not run sha256:00", &format!("--to {old}")]);
+    rolls_back(&house, &old).await;
+    is_mended(&client).await;
+    assert_eq!(closes(&house, &client, "bob@acme.example").await, old);
+
+    // The second of two, which goes on meanwhile.
+    install(&house, &kit::noted(&built()));
+    house.replace("tenants/acme.toml", &house.tenant_text());
+    crate::until("the new one runs", async || {
+        house.exeunt(&["plugin", "list"]).await.stdout.lines().count() == 3
+    })
+    .await;
+    let new = closes(&house, &client, "cid@acme.example").await;
+    assert_ne!(new, old);
+    install(&house, b"");
+    problem(&client).await;
+    rolls_back(&house, &new).await;
+    is_mended(&client).await;
+    host.stop().await;
+    // Back and forth, also before a host has taken it up.
+    for back in [&old, &new] {
+        rolls_back(&house, back).await;
+    }
+    let host = house.start().await;
+    let client = Client::new(&house, &host);
+    is_mended(&client).await;
+    assert_eq!(closes(&house, &client, "dan@acme.example").await, new);
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rollback_of_a_plugin_from_a_registry_knows_what_its_manifest_names() {
+    let (house, host, _) = begin().await;
+    host.stop().await;
+    let text = std::fs::read_to_string(house.path("exeunt.toml")).expect("the host file");
+    house.replace("exeunt.toml", &format!("{text}\n[registries.\"{REGISTRY}\"]\n"));
+    let names = |plugin: &[u8]| {
+        let source = was_pulled(&house, plugin);
+        house.replace(
+            "tenants/acme.toml",
+            &house.tenant_text().replace("docusign.wasm", &source),
+        );
+    };
+    names(&built());
+    let host = house.start().await;
+    let client = Client::new(&house, &host);
+    let old = closes(&house, &client, "ann@acme.example").await;
+    names(&kit::noted(&built()));
+    let new = digest_text(&kit::noted(&built()));
+    crate::until("the new one runs", async || {
+        house.exeunt(&["plugin", "list"]).await.stdout.contains(&new)
+    })
+    .await;
+    rolls_back(&house, &old).await;
+    crate::until("it is back", async || {
+        let list = house.exeunt(&["plugin", "list"]).await.stdout;
+        list.find(&old) < list.find(&new)
+    })
+    .await;
+    names(b"broken");
+    problem(&client).await;
+    rolls_back(&house, &old).await;
+    is_mended(&client).await;
+    assert_eq!(closes(&house, &client, "bob@acme.example").await, old);
     host.stop().await;
 }
 
