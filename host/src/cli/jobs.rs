@@ -1,6 +1,5 @@
 //! `exeunt jobs`: what became of leavers, and what to do about it.
 
-use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use anyhow::bail;
@@ -14,7 +13,7 @@ use super::each::each;
 use super::history::{describe, reason, state, who};
 use super::page::{PageArgs, more};
 use super::table::{moment, show, table};
-use crate::console::{JobDetail, JobPage, Released};
+use crate::console::{JobDetail, JobPage, JobView, Released};
 use crate::text::is_odd;
 
 /// Lists jobs and acts on them, through the server.
@@ -219,12 +218,9 @@ impl Cancel {
             return act(client, "cancel", &self.ids, &self.reason).await;
         }
         let of = (self.tenant.as_deref(), self.connector.as_deref());
-        // A job may come to another of these states between two lists.
-        let mut waiting = BTreeSet::new();
-        for state in ["held", "parked", "queued"] {
-            waiting.extend(all(client, ("state", state), of).await?);
-        }
-        let waiting: Vec<String> = waiting.into_iter().collect();
+        // One list and not one for each state: it goes by ids, however much waits, and no job comes from one to the next.
+        let waits = |job: &JobView| ["held", "parked", "queued"].contains(&job.state.as_str());
+        let waiting = all(client, ("not_closed", "true"), of, waits).await?;
         if waiting.is_empty() {
             return Ok("no jobs wait\n".to_owned());
         }
@@ -238,7 +234,7 @@ impl Retry {
             return act(client, "retry", &self.ids, &self.reason).await;
         }
         let of = (self.tenant.as_deref(), self.connector.as_deref());
-        let dead = all(client, ("dead", "true"), of).await?;
+        let dead = all(client, ("dead", "true"), of, |_| true).await?;
         if dead.is_empty() {
             return Ok("no jobs were given up\n".to_owned());
         }
@@ -253,6 +249,7 @@ async fn all(
     client: &Client,
     fit: (&str, &str),
     (tenant, connector): (Option<&str>, Option<&str>),
+    is_meant: impl Fn(&JobView) -> bool,
 ) -> anyhow::Result<Vec<String>> {
     let mut ids = Vec::new();
     let mut cursor = None;
@@ -265,7 +262,8 @@ async fn all(
         ];
         query.extend(asked.into_iter().filter_map(|(key, value)| Some((key, value?))));
         let page: JobPage = read(client.get(&["v1", "jobs"], &query).await?)?;
-        ids.extend(page.jobs.iter().map(|job| job.id.to_string()));
+        let meant = page.jobs.iter().filter(|job| is_meant(job));
+        ids.extend(meant.map(|job| job.id.to_string()));
         match page.next {
             Some(next) => cursor = Some(next),
             None => return Ok(ids),

@@ -132,14 +132,19 @@ impl Runtime {
         ran: &[Ran],
     ) -> Result<Arc<Plugin>, ConfigError> {
         let digest = config.digest.as_deref();
+        let ran_it = ran.iter().any(|ran| Some(ran.digest.as_str()) == digest);
         // Nobody closes it; without a turn it is loaded all the same.
         let _turn = turn.acquire().await.ok();
         let (path, signed) = match &config.plugin {
             PluginSource::File(path) => (path.clone(), signature_file(path)),
             PluginSource::Registry(plugin) => {
-                let fetched = self.registries.fetch(&self.sandbox, plugin).await;
-                let kept = fetched.map_err(|text| config.at("plugin").error(text))?;
-                (kept.component, kept.signatures)
+                let kept = || self.sandbox.kept(digest.filter(|_| ran_it)?);
+                match (self.registries.fetch(&self.sandbox, plugin).await, kept()) {
+                    (Ok(fetched), _) => (fetched.component, fetched.signatures),
+                    // Gone back to, and what the file names beside it cannot be had: that is not what is to run.
+                    (Err(_), Some(path)) => (path.clone(), signature_file(&path)),
+                    (Err(text), None) => return Err(config.at("plugin").error(text)),
+                }
             }
         };
         let wanted = Wanted {
@@ -147,7 +152,7 @@ impl Runtime {
             signed: &signed,
             digest,
             signatures: &tenant.signatures,
-            ran_it: ran.iter().any(|ran| Some(ran.digest.as_str()) == digest),
+            ran_it,
         };
         let loaded = self.plugins.load(&self.sandbox, wanted).await;
         loaded.map_err(|problem| config.at(problem.field).error(problem.text))

@@ -324,6 +324,17 @@ async fn a_rollback_of_a_plugin_from_a_registry_knows_what_its_manifest_names() 
     rolls_back(&house, &old).await;
     is_mended(&client).await;
     assert_eq!(closes(&house, &client, "bob@acme.example").await, old);
+
+    // One that cannot be pulled at all.
+    let source = format!("oci://{REGISTRY}/docusign@sha256:{}", "0".repeat(64));
+    house.replace(
+        "tenants/acme.toml",
+        &house.tenant_text().replace("docusign.wasm", &source),
+    );
+    says(&problem(&client).await, &["cannot pull"]);
+    rolls_back(&house, &old).await;
+    is_mended(&client).await;
+    assert_eq!(closes(&house, &client, "cid@acme.example").await, old);
     host.stop().await;
 }
 
