@@ -190,6 +190,32 @@ async fn what_an_earlier_attempt_closed_is_no_plan_of_a_dry_run() {
     assert_eq!(house.api.closures(), 1);
 }
 
+/// Another account with her address turns up, after somebody has written dry-run.
+#[tokio::test]
+async fn a_plan_says_what_an_earlier_attempt_closed() {
+    let house = House::new().await;
+    let connector = house.honest().await;
+    let mut gate = Gate::in_memory();
+    attempt(&connector, &leaver(), false, &mut gate).await.end.unwrap();
+    house.api.share_address();
+    let tried = attempt(&connector, &leaver(), true, &mut gate).await;
+    let (outcome, said) = tried.end.as_ref().unwrap();
+    assert_eq!(
+        (outcome, said.as_str()),
+        (&Outcome::Planned, "would close bystander; this job has closed leaver"),
+        "{tried:?}"
+    );
+    let after = tried
+        .accounts
+        .iter()
+        .map(|account| (account.id.as_str(), account.after.as_deref()));
+    assert_eq!(
+        after.collect::<Vec<_>>(),
+        [("bystander", None), ("leaver", Some("closed"))]
+    );
+    assert_eq!(house.api.closures(), 1);
+}
+
 #[tokio::test]
 pub(crate) async fn a_failure_is_bounded_text() {
     let house = House::new().await;

@@ -9,7 +9,8 @@ use super::page::{PageArgs, more};
 use super::table::{moment, or_dash, scope, show, table};
 use crate::console::ActionPage;
 
-/// Shows what people did: to jobs, to what is paused or parked, and to breakers. Newest first.
+/// Shows what people did, newest first: leavers that they reported, events that they replayed, and what they did to jobs,
+/// pauses, parked connectors and breakers. What is done by `reload` is the host's own, when files changed.
 #[derive(Debug, Args)]
 pub(super) struct Actions {
     #[command(flatten)]

@@ -122,7 +122,11 @@ impl Replay {
             None => self.ids.clone(),
         };
         if all.is_empty() {
-            return Ok(("no events are refused\n".to_owned(), Exit::Success));
+            let of = self
+                .source
+                .as_ref()
+                .map_or_else(String::new, |source| format!(" of the source `{source}`"));
+            return Ok((format!("no events{of} are refused\n"), Exit::Success));
         }
         let still_refused = Cell::new(false);
         let lost = |_: &str| "may have been accepted or not; replay it again, it is accepted once".to_owned();

@@ -70,7 +70,9 @@ fn history(detail: &JobDetail) -> Vec<(Timestamp, String, String)> {
         (intent.at, "intent".to_owned(), words)
     });
     let actions = detail.actions.iter().map(|action| {
-        let words = format!("{} by {}: {}", action.verb, action.actor, action.detail);
+        let why = Some(&action.detail).filter(|detail| !detail.is_empty());
+        let why = why.map_or_else(String::new, |detail| format!(": {detail}"));
+        let words = format!("{} by {}{why}", action.verb, action.actor);
         (action.at, "action".to_owned(), words)
     });
     let ended = detail

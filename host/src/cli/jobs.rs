@@ -64,11 +64,11 @@ pub(super) struct List {
     /// Only those whose account may be open: all but closed, already_closed and no_account.
     #[arg(long)]
     not_closed: bool,
-    /// Only those whose event came on this day or later, such as 2026-07-01, or at this time, such as
+    /// Only those whose event came on this day (UTC) or later, such as 2026-07-01, or at this time or later, such as
     /// 2026-07-01T09:00:00Z.
     #[arg(long, value_name = "WHEN")]
     since: Option<String>,
-    /// Only those whose event came before this day or time.
+    /// Only those whose event came before this day (UTC) or time.
     #[arg(long, value_name = "WHEN")]
     until: Option<String>,
     #[command(flatten)]

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::access::Caller;
 use super::lanes::check_empty;
 use super::list::Picked;
-use super::parameters::{page, parameters};
+use super::parameters::Parameters;
 use super::problem::Problem;
 use super::router::Shared;
 use crate::journal::{Action, ActionId, ActionRecord, Page, Scope};
@@ -46,8 +46,9 @@ pub(super) async fn list(
     caller: Caller,
     query: RawQuery,
 ) -> Result<Json<ActionPage>, Problem> {
-    let [tenant, actor, cursor, limit] = parameters(query, ["tenant", "actor", "cursor", "limit"])?;
-    let page: Page<ActionId> = page(cursor.as_deref(), limit.as_deref())?;
+    let mut given = Parameters::read(query, &["tenant", "actor", "cursor", "limit"])?;
+    let page: Page<ActionId> = given.page()?;
+    let (tenant, actor) = (given.take("tenant"), given.take("actor"));
     let mut actions = Picked::new(page);
     // Another tenant's list is that of a tenant that does not exist.
     if let Ok(tenant) = caller.narrow(tenant) {

@@ -10,7 +10,7 @@ use super::access::Caller;
 use super::body::Id;
 use super::lanes::check_empty;
 use super::list::Picked;
-use super::parameters::{page, parameters};
+use super::parameters::Parameters;
 use super::problem::Problem;
 use super::router::Shared;
 use super::view::{EventPage, EventView};
@@ -23,10 +23,10 @@ pub(super) async fn list(
     caller: Caller,
     query: RawQuery,
 ) -> Result<Json<EventPage>, Problem> {
-    let [tenant, decision, cursor, limit] = parameters(query, ["tenant", "decision", "cursor", "limit"])?;
-    let decision = decision.as_deref().map(parse_decision).transpose()?;
-    let page: Page<EventId> = page(cursor.as_deref(), limit.as_deref())?;
-    let tenant = match caller.narrow(tenant) {
+    let mut given = Parameters::read(query, &["tenant", "decision", "cursor", "limit"])?;
+    let decision = given.take_as("decision", parse_decision)?;
+    let page: Page<EventId> = given.page()?;
+    let tenant = match caller.narrow(given.take("tenant")) {
         Ok(Some(tenant)) => tenant,
         Ok(None) => {
             return Err(Problem::invalid(

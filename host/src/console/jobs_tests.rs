@@ -128,6 +128,7 @@ async fn a_query_that_makes_no_sense_says_what_does() {
         ("?not_closed=yes", "true or false"),
         ("?since=yesterday", "neither a day nor a time"),
         ("?until=2026-02-30", "neither a day nor a time"),
+        ("?until=2026-07-01T23:59:59", "neither a day nor a time"),
         ("?connector=docusign", "`connector` needs `tenant`"),
         ("?person=a", "`person` needs `tenant`"),
         ("?tenant=acme&tenant=other", "given twice"),

@@ -11,7 +11,7 @@ use super::access::Caller;
 use super::body::{Body, Reason};
 use super::lane_view::{LaneView, Lanes, PauseView, Released, Resumed};
 use super::list::lane;
-use super::parameters::parameters;
+use super::parameters::Parameters;
 use super::problem::Problem;
 use super::router::Shared;
 use crate::journal::{Journal, Lane, Pause, Scope};
@@ -23,8 +23,8 @@ pub(super) async fn list(
     caller: Caller,
     query: RawQuery,
 ) -> Result<Json<Lanes>, Problem> {
-    let [tenant] = parameters(query, ["tenant"])?;
-    let Ok(tenant) = caller.narrow(tenant) else {
+    let mut given = Parameters::read(query, &["tenant"])?;
+    let Ok(tenant) = caller.narrow(given.take("tenant")) else {
         return Ok(Json(Lanes {
             lanes: Vec::new(),
             pauses: Vec::new(),

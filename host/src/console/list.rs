@@ -8,7 +8,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use super::access::Caller;
-use super::parameters::{page, parameters};
+use super::parameters::Parameters;
 use super::problem::Problem;
 use super::router::Shared;
 use super::view::{JobPage, JobView, state_word};
@@ -22,6 +22,22 @@ use crate::tenant::did_you_mean;
 /// Most looks at the journal for one page of an answer. A look may end before the page is full: the journal does not tell
 /// parked jobs from queued ones, so a list of either is picked from both, and it passes over so many rows and no more.
 pub const MAX_SCANS: usize = 10;
+
+const PARAMETERS: [&str; 13] = [
+    "tenant",
+    "connector",
+    "event",
+    "state",
+    "outcome",
+    "dead",
+    "why",
+    "person",
+    "not_closed",
+    "since",
+    "until",
+    "cursor",
+    "limit",
+];
 
 const STATES: [&str; 5] = ["queued", "parked", "running", "held", "ended"];
 
@@ -37,59 +53,29 @@ pub(super) struct JobQuery {
 impl JobQuery {
     /// Reads a query. `None` where it asks for a tenant that does not exist for the caller.
     pub(super) fn parse(query: RawQuery, caller: &Caller) -> Result<Option<Self>, Problem> {
-        const NAMES: [&str; 13] = [
-            "tenant",
-            "connector",
-            "event",
-            "state",
-            "outcome",
-            "dead",
-            "why",
-            "person",
-            "not_closed",
-            "since",
-            "until",
-            "cursor",
-            "limit",
-        ];
-        let [
-            tenant,
-            connector,
-            event,
-            state,
-            outcome,
-            dead,
-            why,
-            person,
-            not_closed,
-            since,
-            until,
-            cursor,
-            limit,
-        ] = parameters(query, NAMES)?;
-        let state = state.as_deref().map(parse_state).transpose()?;
-        let outcome = outcome.as_deref().map(parse_outcome).transpose()?;
-        let page = page(cursor.as_deref(), limit.as_deref())?;
-        let dead = dead.map(|text| parse_bool("dead", &text)).transpose()?;
-        let not_closed = not_closed.map(|text| parse_bool("not_closed", &text)).transpose()?;
-        let since = since.map(|text| parse_moment("since", &text)).transpose()?;
-        let until = until.map(|text| parse_moment("until", &text)).transpose()?;
+        let mut given = Parameters::read(query, &PARAMETERS)?;
+        let state = given.take_as("state", parse_state)?;
+        let page = given.page()?;
+        let tenant = given.take("tenant");
+        let mut filter = JobFilter {
+            event: given.take_as("event", parse_event)?,
+            state: state.map(journal_state),
+            outcome: given.take_as("outcome", parse_outcome)?,
+            dead: given.take_as("dead", |text| parse_bool("dead", text))?,
+            why: given.take("why").map(known_hold).transpose()?,
+            person: given.take("person"),
+            not_closed: given
+                .take_as("not_closed", |text| parse_bool("not_closed", text))?
+                .unwrap_or(false),
+            since: given.take_as("since", |text| parse_moment("since", text))?,
+            until: given.take_as("until", |text| parse_moment("until", text))?,
+            ..JobFilter::default()
+        };
         let Ok(tenant) = caller.narrow(tenant) else {
             return Ok(None);
         };
-        let filter = JobFilter {
-            lane: lane(tenant.as_deref(), connector)?,
-            event: event.as_deref().map(parse_event).transpose()?,
-            state: state.map(journal_state),
-            outcome,
-            dead,
-            why: why.map(known_hold).transpose()?,
-            person,
-            not_closed: not_closed.unwrap_or(false),
-            since,
-            until,
-            tenant,
-        };
+        filter.lane = lane(tenant.as_deref(), given.take("connector"))?;
+        filter.tenant = tenant;
         if filter.person.is_some() && filter.tenant.is_none() {
             return Err(Problem::invalid(
                 "`person` needs `tenant`: people are looked up within one",
@@ -243,7 +229,9 @@ fn parse_bool(name: &str, text: &str) -> Result<bool, Problem> {
 
 /// A time, or the beginning of a day.
 fn parse_moment(name: &str, text: &str) -> Result<Timestamp, Problem> {
-    let day = |text: &str| TimeZone::UTC.to_timestamp(text.parse::<Date>().ok()?.into()).ok();
+    // Nothing but a day: a time without its offset would be read as one, too, and be cut.
+    let day = |text: &str| text.parse::<Date>().ok().filter(|day| day.to_string() == text);
+    let day = |text: &str| TimeZone::UTC.to_timestamp(day(text)?.into()).ok();
     let moment = text.parse().ok().or_else(|| day(text));
     moment.ok_or_else(|| {
         Problem::invalid(format!(

@@ -221,6 +221,38 @@ mod tests {
         settled.abort();
     }
 
+    #[tokio::test]
+    async fn the_lease_of_a_task_that_has_ended_is_not_extended() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", folder.path().join("journal.db").display());
+        let journal = Journal::open(&url, Options::default()).await.unwrap();
+        for _ in 0..2 {
+            let event = leaver("acme", "docusign", jiff::Timestamp::UNIX_EPOCH);
+            journal.accept(event).await.unwrap();
+        }
+        let leases = Leases::new(LENGTH);
+        let begun = Instant::now().checked_sub(LENGTH).unwrap();
+        let mut jobs = journal.claim("us", LENGTH, 2).await.unwrap().into_iter();
+        let mut add = |task: tokio::task::JoinHandle<()>| {
+            let lease = Arc::new(Lease::new(jobs.next().unwrap().fence));
+            leases.add(lease, task.abort_handle(), begun);
+            task
+        };
+        let ended = add(tokio::spawn(async {}));
+        let working = add(tokio::spawn(std::future::pending()));
+        let id = working.id();
+        ended.await.unwrap();
+        leases.extend(&journal).await;
+        let held = leases.held();
+        let extended: Vec<&Id> = held
+            .iter()
+            .filter(|(_, held)| held.until > begun + LENGTH)
+            .map(|(id, _)| id)
+            .collect();
+        assert_eq!(extended, [&id]);
+        working.abort();
+    }
+
     /// A lane, or its jobs, are locked by somebody at a terminal.
     #[tokio::test]
     async fn a_lane_that_cannot_be_had_costs_its_own_jobs_alone() {

@@ -16,7 +16,8 @@ use crate::journal::Outcome;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum JobState {
-    /// `ended`: it has its outcome, and nothing more is done.
+    /// `ended`: it has its outcome, and nothing more is done. Records of earlier releases say `done`.
+    #[serde(alias = "done")]
     Ended,
     /// `held`: it waits for a person to decide; `reason` says what about.
     Held,

@@ -1,17 +1,16 @@
 //! Taking events in: after this an event is never lost.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use sqlx::AnyConnection;
 use uuid::Uuid;
 
 use super::database::{Context, Step};
-use super::dedupe::{Holder, holders, key};
+use super::dedupe::{insert_events, key};
 use super::error::JournalError;
 use super::group::{Answers, Command};
 use super::open::Journal;
-use super::replay;
 use super::rows::{JobRow, LaneRow};
 use super::sql::{Bind, Cells, bulk, select_in};
 use super::types::{Decision, EventId, JobId, Lane, Outcome, State, check_name};
@@ -165,7 +164,7 @@ impl Journal {
 pub(super) struct AcceptCommand {
     pub(super) event: NewEvent,
     pub(super) id: Uuid,
-    key: Option<[u8; 32]>,
+    pub(super) key: Option<[u8; 32]>,
     /// Id and lane of each of the event's jobs.
     jobs: Vec<(Uuid, String)>,
 }
@@ -175,7 +174,7 @@ impl AcceptCommand {
         self.event.received_at.as_millisecond()
     }
 
-    fn accepted(&self) -> Accepted {
+    pub(super) fn accepted(&self) -> Accepted {
         let jobs = self.jobs.iter().map(|(id, _)| JobId(*id)).collect();
         Accepted {
             event: EventId(self.id),
@@ -184,7 +183,7 @@ impl AcceptCommand {
         }
     }
 
-    fn bind(&self, bind: Bind) -> Bind {
+    pub(super) fn bind(&self, bind: Bind) -> Bind {
         let event = &self.event;
         let source_id = match &event.dedupe {
             Dedupe::SourceId(id) | Dedupe::Message { id, .. } | Dedupe::Named(id) => Some(id.as_str()),
@@ -204,12 +203,17 @@ impl AcceptCommand {
             .bytes(&event.body)
     }
 
-    /// Keeps who asked for this, with each job.
-    fn note(&self, unit: &mut Unit, context: &Context) {
+    /// Keeps who asked for this, with each job; of a replay that made none, with the tenant.
+    fn note(&self, unit: &mut Unit, context: &Context, repeats: Option<&Original>) {
         let Some(actor) = &self.event.actor else { return };
-        let (verb, detail) = match self.event.replays {
-            Some(event) => ("replay", format!("event {event}")),
-            None => ("report", String::new()),
+        let (verb, detail) = match (self.event.replays, repeats) {
+            (Some(event), Some(original)) => {
+                let detail = format!("event {event}, which repeats event {}", original.event);
+                return unit.act(context, actor, "replay", (&self.event.tenant, None), &detail);
+            }
+            (Some(event), None) => ("replay", format!("event {event}")),
+            (None, Some(_)) => return,
+            (None, None) => ("report", String::new()),
         };
         for (job, lane) in &self.jobs {
             unit.act(context, actor, verb, (lane, Some(*job)), &detail);
@@ -268,7 +272,7 @@ impl Command for AcceptCommand {
 
 /// Writes a batch of events.
 ///
-/// Order: new lanes, events by their keys, jobs, and last the lanes' counters, whose locks are then held for the commit
+/// Order: new lanes, events that are replayed, events by their keys, jobs, and last the lanes' counters, whose locks are then held for the commit
 /// only. Two hosts that accept the same messages meet in the same order.
 pub(super) fn write<'c>(
     tx: &'c mut AnyConnection,
@@ -293,8 +297,8 @@ pub(super) fn write<'c>(
         .await?;
         let mut unit = Unit::lock(tx, context, jobs.iter().map(|(_, job)| job.lane.clone())).await?;
         jobs.iter().for_each(|(_, job)| unit.add(job));
-        for command in commands.iter().filter(|command| duplicates.of(command).is_none()) {
-            command.note(&mut unit, context);
+        for command in commands {
+            command.note(&mut unit, context, duplicates.of(command));
         }
         unit.store(tx).await?;
         Ok(commands.iter().map(|command| Ok(duplicates.answer(command))).collect())
@@ -337,102 +341,6 @@ pub(super) async fn ensure_lanes(tx: &mut AnyConnection, keys: &[String]) -> Res
     .await?;
     Ok(())
 }
-
-/// What the events of a batch turned out to repeat.
-#[derive(Default)]
-struct Duplicates(HashMap<Uuid, Original>);
-
-impl Duplicates {
-    fn of(&self, command: &AcceptCommand) -> Option<&Original> {
-        self.0.get(&command.id)
-    }
-
-    fn answer(&self, command: &AcceptCommand) -> Accepted {
-        match self.of(command) {
-            None => command.accepted(),
-            Some(original) => Accepted {
-                event: original.event,
-                jobs: Vec::new(),
-                duplicate: Some(original.clone()),
-            },
-        }
-    }
-}
-
-async fn insert_events(
-    tx: &mut AnyConnection,
-    context: &Context,
-    commands: &[AcceptCommand],
-) -> Result<Duplicates, JournalError> {
-    let replayed = replay::begin(tx, commands).await?;
-    let mut sorted: Vec<&AcceptCommand> = commands
-        .iter()
-        .filter(|command| !replayed.contains_key(&command.id))
-        .collect();
-    // Stable: of two with the same key, the one that was handed in first wins.
-    sorted.sort_by_key(|command| command.key);
-    let inserted = insert(tx, &sorted).await?;
-    let losers: Vec<&AcceptCommand> = sorted
-        .into_iter()
-        .filter(|command| !inserted.contains(&command.id))
-        .collect();
-    let mut duplicates = Duplicates::default();
-    let keys: Vec<[u8; 32]> = losers.iter().filter_map(|command| command.key).collect();
-    let mut found = holders(tx, &keys).await?;
-    for command in losers {
-        let Some(key) = command.key else { continue };
-        // None: the one that stood in the way gave its key up in the meantime.
-        if found
-            .get(key.as_slice())
-            .is_none_or(|holder| holder.is_over(command, context))
-        {
-            let replaced = replace(tx, found.get(key.as_slice()), command).await?;
-            // Later ones in this batch repeat whoever has the key now.
-            found.extend(holders(tx, &[key]).await?);
-            if replaced {
-                continue;
-            }
-        }
-        let holder = found.get(key.as_slice()).ok_or_else(vanished)?;
-        duplicates.0.insert(command.id, holder.original());
-    }
-    replay::end(tx, commands, replayed, &mut duplicates.0).await?;
-    Ok(duplicates)
-}
-
-/// Takes the key over from an event that is over. False where another host did.
-async fn replace(tx: &mut AnyConnection, over: Option<&Holder>, command: &AcceptCommand) -> Result<bool, JournalError> {
-    if let Some(holder) = over {
-        holder.give_up(tx).await?;
-    }
-    Ok(!insert(tx, &[command]).await?.is_empty())
-}
-
-async fn insert(tx: &mut AnyConnection, commands: &[&AcceptCommand]) -> Result<BTreeSet<Uuid>, JournalError> {
-    let ids: Vec<Uuid> = commands.iter().map(|command| command.id).collect();
-    let inserted = bulk(tx, INSERT_EVENT, 12, commands, |bind, command| command.bind(bind)).await?;
-    // The usual case; `RETURNING` would send each id back through the channels for nothing.
-    if inserted == ids.len() as u64 {
-        return Ok(ids.into_iter().collect());
-    }
-    let select = ("SELECT id FROM event WHERE id IN", "");
-    let rows = select_in(tx, select, &ids, |bind, id| bind.id(*id)).await?;
-    rows.iter().map(|row| Cells::of(row).id()).collect()
-}
-
-/// Events with a key are never deleted, so one that stood in the way has a holder.
-pub(super) fn vanished() -> JournalError {
-    JournalError::Database {
-        message: "an event disappeared while it was compared".to_owned(),
-        code: None,
-    }
-}
-
-const INSERT_EVENT: (&str, &str) = (
-    "INSERT INTO event (id, tenant, source, source_id, dedupe, received_at, occurred_at, decision, reason, person, \
-     person_key, body) VALUES",
-    "ON CONFLICT (dedupe) DO NOTHING",
-);
 
 const INSERT_JOB: (&str, &str) = (
     "INSERT INTO job (id, event_id, tenant, lane, state, run_at, why, reason, detail, outcome, ended_at) VALUES",

@@ -18,7 +18,7 @@ use super::types::{ActionId, JobId, written_at};
 pub struct Action {
     /// Who.
     pub actor: String,
-    /// What: `cancel`, `retry`, `release`.
+    /// What: `report`, `replay`, `cancel`, `retry`, `release`.
     pub verb: String,
     /// Why, in words.
     pub detail: String,

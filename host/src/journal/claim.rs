@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use sqlx::AnyConnection;
 use sqlx::AssertSqlSafe;
+use uuid::Uuid;
 
 use super::claimed::{ClaimedJob, describe, give_up};
 use super::database::{Context, Step, Writer};
@@ -20,7 +21,7 @@ use super::random::word;
 use super::rows::{JOB_COLUMNS, JobRow, LaneRow, MOST_FAILURES, NEVER};
 use super::sql::{Bind, Cells, fetch};
 use super::types::{Lane, State, check_name, milliseconds};
-use super::unit::Unit;
+use super::unit::{Unit, lock_free_jobs};
 
 /// Most jobs of one claim. A claim holds its lanes; more would make other hosts wait.
 pub const MAX_CLAIM: usize = 256;
@@ -123,7 +124,7 @@ struct Claim {
     lease: i64,
     max: i64,
     shares: Shares,
-    /// Whether to wait for lanes that somebody has locked.
+    /// Whether to wait for lanes and jobs that somebody has locked.
     waits: bool,
 }
 
@@ -139,7 +140,14 @@ fn run<'c>(tx: &'c mut AnyConnection, context: &'c Context, claim: &'c Claim) ->
             false => Unit::lock_free(tx, context, candidates.iter().cloned()).await?,
         };
         let shares = share(&candidates, &unit, context, claim, now);
-        let found = due(tx, &unit, &shares).await?;
+        let mut found = due(tx, &unit, &shares).await?;
+        if !claim.waits {
+            let ids: Vec<Uuid> = found.values().flatten().map(|job| job.id).collect();
+            let free = lock_free_jobs(tx, context, &ids).await?;
+            found
+                .values_mut()
+                .for_each(|jobs| jobs.retain(|job| free.contains(&job.id)));
+        }
         let lease_until = context
             .dialect
             .lease_time(tx, &*context.options.clock)
@@ -228,13 +236,18 @@ async fn candidates(
         let _ = write!(others, " AND {column} <> ${}", number + 4);
         bind = bind.text(&name);
     }
+    // Left out here, too: locked lanes are never served, and would fill the list.
+    let without_locked = match claim.waits {
+        true => String::new(),
+        false => format!(" {}", context.dialect.for_update_of_free()),
+    };
     // The limit is written out: where it is a parameter, SQLite parses the statement anew each time.
     let sql = format!(
         "SELECT id, (SELECT max(served) FROM lane) FROM lane \
          WHERE ready = 1 AND running < COALESCE(cap, $1) AND (failures < $3 OR running = 0) \
          AND not_before <= $2 AND due_at <= $2{others} \
          AND NOT EXISTS (SELECT 1 FROM pause WHERE scope IN ('', lane.tenant, lane.id)) \
-         ORDER BY served, id LIMIT {MAX_LANES}"
+         ORDER BY served, id LIMIT {MAX_LANES}{without_locked}"
     );
     let (mut lanes, mut highest) = (Vec::new(), 0);
     for row in fetch(tx, AssertSqlSafe(sql), bind).await? {

@@ -3,17 +3,18 @@
 //! A key is a digest, so that it has one size, one index, and no text of anybody's in it. An event holds its key by a
 //! unique index; a content event that is too old to be meant gives its key up to the new one.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 use sqlx::AnyConnection;
 use uuid::Uuid;
 
-use super::accept::{AcceptCommand, Dedupe, Original};
+use super::accept::{AcceptCommand, Accepted, Dedupe, Original};
 use super::database::Context;
 use super::error::JournalError;
-use super::sql::{Bind, Cells, execute, select_in};
+use super::replay;
+use super::sql::{Bind, Cells, bulk, execute, select_in};
 use super::types::{Decision, EventId, milliseconds};
 
 /// How long the same content is a repetition while nothing has come of the first: a day. Somebody who leaves, comes back
@@ -105,6 +106,103 @@ pub(super) async fn holders(
     };
     rows.iter().map(read).collect()
 }
+
+/// What the events of a batch turned out to repeat.
+#[derive(Default)]
+pub(super) struct Duplicates(HashMap<Uuid, Original>);
+
+impl Duplicates {
+    pub(super) fn of(&self, command: &AcceptCommand) -> Option<&Original> {
+        self.0.get(&command.id)
+    }
+
+    pub(super) fn answer(&self, command: &AcceptCommand) -> Accepted {
+        match self.of(command) {
+            None => command.accepted(),
+            Some(original) => Accepted {
+                event: original.event,
+                jobs: Vec::new(),
+                duplicate: Some(original.clone()),
+            },
+        }
+    }
+}
+
+/// Writes the events of a batch, and returns which of them repeat another.
+pub(super) async fn insert_events(
+    tx: &mut AnyConnection,
+    context: &Context,
+    commands: &[AcceptCommand],
+) -> Result<Duplicates, JournalError> {
+    let replayed = replay::begin(tx, commands).await?;
+    let mut sorted: Vec<&AcceptCommand> = commands
+        .iter()
+        .filter(|command| !replayed.contains_key(&command.id))
+        .collect();
+    // Stable: of two with the same key, the one that was handed in first wins.
+    sorted.sort_by_key(|command| command.key);
+    let inserted = insert(tx, &sorted).await?;
+    let losers: Vec<&AcceptCommand> = sorted
+        .into_iter()
+        .filter(|command| !inserted.contains(&command.id))
+        .collect();
+    let mut duplicates = Duplicates::default();
+    let keys: Vec<[u8; 32]> = losers.iter().filter_map(|command| command.key).collect();
+    let mut found = holders(tx, &keys).await?;
+    for command in losers {
+        let Some(key) = command.key else { continue };
+        // None: the one that stood in the way gave its key up in the meantime.
+        if found
+            .get(key.as_slice())
+            .is_none_or(|holder| holder.is_over(command, context))
+        {
+            let replaced = replace(tx, found.get(key.as_slice()), command).await?;
+            // Later ones in this batch repeat whoever has the key now.
+            found.extend(holders(tx, &[key]).await?);
+            if replaced {
+                continue;
+            }
+        }
+        let holder = found.get(key.as_slice()).ok_or_else(vanished)?;
+        duplicates.0.insert(command.id, holder.original());
+    }
+    replay::end(tx, commands, replayed, &mut duplicates.0).await?;
+    Ok(duplicates)
+}
+
+/// Takes the key over from an event that is over. False where another host did.
+async fn replace(tx: &mut AnyConnection, over: Option<&Holder>, command: &AcceptCommand) -> Result<bool, JournalError> {
+    if let Some(holder) = over {
+        holder.give_up(tx).await?;
+    }
+    Ok(!insert(tx, &[command]).await?.is_empty())
+}
+
+async fn insert(tx: &mut AnyConnection, commands: &[&AcceptCommand]) -> Result<BTreeSet<Uuid>, JournalError> {
+    let ids: Vec<Uuid> = commands.iter().map(|command| command.id).collect();
+    let inserted = bulk(tx, INSERT_EVENT, 12, commands, |bind, command| command.bind(bind)).await?;
+    // The usual case; `RETURNING` would send each id back through the channels for nothing.
+    if inserted == ids.len() as u64 {
+        return Ok(ids.into_iter().collect());
+    }
+    let select = ("SELECT id FROM event WHERE id IN", "");
+    let rows = select_in(tx, select, &ids, |bind, id| bind.id(*id)).await?;
+    rows.iter().map(|row| Cells::of(row).id()).collect()
+}
+
+/// Events with a key are never deleted, so one that stood in the way has a holder.
+pub(super) fn vanished() -> JournalError {
+    JournalError::Database {
+        message: "an event disappeared while it was compared".to_owned(),
+        code: None,
+    }
+}
+
+const INSERT_EVENT: (&str, &str) = (
+    "INSERT INTO event (id, tenant, source, source_id, dedupe, received_at, occurred_at, decision, reason, person, \
+     person_key, body) VALUES",
+    "ON CONFLICT (dedupe) DO NOTHING",
+);
 
 #[cfg(test)]
 mod tests {

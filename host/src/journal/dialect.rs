@@ -89,12 +89,15 @@ impl Dialect {
     pub(super) async fn lease_time(self, tx: &mut AnyConnection, clock: &dyn Clock) -> Result<i64, JournalError> {
         match self {
             Self::Sqlite => Ok(clock.steady().as_millisecond()),
-            Self::Postgres => {
-                let sql = "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)";
-                let rows = fetch(tx, sql, Bind::new()).await?;
-                rows.first()
-                    .map_or(Err(missing("clock_timestamp()")), |row| Cells::of(row).int())
-            }
+            Self::Postgres => clock_of(tx).await,
+        }
+    }
+
+    /// The host's `now`, in milliseconds, or the database's where that is earlier and there is one to ask.
+    pub(super) async fn cautious_now(self, connection: &mut AnyConnection, now: i64) -> Result<i64, JournalError> {
+        match self {
+            Self::Sqlite => Ok(now),
+            Self::Postgres => Ok(now.min(clock_of(connection).await?)),
         }
     }
 
@@ -156,6 +159,14 @@ impl Dialect {
         };
         Ok(())
     }
+}
+
+/// What PostgreSQL's clock says, in milliseconds.
+async fn clock_of(connection: &mut AnyConnection) -> Result<i64, JournalError> {
+    let sql = "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)";
+    let rows = fetch(connection, sql, Bind::new()).await?;
+    rows.first()
+        .map_or(Err(missing("clock_timestamp()")), |row| Cells::of(row).int())
 }
 
 fn missing(what: &str) -> JournalError {
@@ -286,6 +297,26 @@ mod tests {
             Dialect::Postgres.prepare_writer(&mut connection).await.unwrap();
             assert_eq!(ask(&mut connection, "SHOW synchronous_commit").await.unwrap(), used);
         }
+    }
+
+    /// With statistics of another day, a list would read and sort all of a tenant otherwise.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn readers_go_by_the_order_of_an_index() {
+        sqlx::any::install_default_drivers();
+        let url = kit::PrivatePostgres::shared().database();
+        let mut connection = AnyConnection::connect(&url).await.unwrap();
+        let tables = "CREATE TABLE t (id BYTEA PRIMARY KEY, tenant TEXT); CREATE INDEX of_tenant ON t(tenant, id); \
+                      INSERT INTO t SELECT decode(md5(n::text), 'hex'), 'big' FROM generate_series(1, 20000) n";
+        for statement in tables.split(';') {
+            execute(&mut connection, AssertSqlSafe(statement.to_owned()), Bind::new())
+                .await
+                .unwrap();
+        }
+        Dialect::Postgres.prepare_reader(&mut connection).await.unwrap();
+        let explain = "EXPLAIN SELECT id FROM t WHERE tenant = 'big' ORDER BY id DESC LIMIT 1 OFFSET 9999";
+        let rows = fetch(&mut connection, explain, Bind::new()).await.unwrap();
+        let plan: Vec<String> = rows.iter().map(|row| Cells::of(row).text().unwrap()).collect();
+        assert!(!plan.iter().any(|line| line.contains("Sort")), "{plan:#?}");
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub struct EventSummary {
     pub received_at: Timestamp,
     /// When it happened, where it said so.
     pub occurred_at: Option<Timestamp>,
-    /// What the source's rule said.
+    /// What was decided about it.
     pub decision: Decision,
     /// Why, in words.
     pub reason: String,

@@ -6,6 +6,7 @@
 use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use sqlx::AnyConnection;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -131,7 +132,7 @@ async fn run<C: Command>(
     mut receiver: mpsc::Receiver<Waiting<C>>,
     written: impl Fn() + Send + 'static,
 ) {
-    let mut next = receiver.recv().await;
+    let (mut next, mut suspects) = (receiver.recv().await, None);
     while let Some(first) = next.take() {
         // Before the batch is made up: what comes in while another kind of work has the connection goes along.
         let turn = database.turn(writer).await;
@@ -147,7 +148,7 @@ async fn run<C: Command>(
             commands.push(waiting.command);
             replies.push((waiting.reply, waiting.room));
         }
-        let answers = write(&database, (turn, writer), body, commands).await;
+        let answers = write(&database, (turn, writer), body, commands, &mut suspects).await;
         if answers.iter().flatten().any(C::is_change) {
             written();
         }
@@ -163,52 +164,66 @@ async fn run<C: Command>(
     }
 }
 
-/// Writes a batch. Where the database refuses it for what one of them holds, each is written alone; where somebody has
-/// locked the lane of one, all others are written without it.
+/// Lanes that somebody kept locked for longer than is waited for, and the error that said so.
+type Suspects = Option<(HashSet<String>, JournalError)>;
+
+/// Writes a batch. Where the database refuses it for what one of them holds, each is written alone; where somebody keeps
+/// the lane of one locked, all others are written without it, and so are later batches while it is.
 async fn write<C: Command>(
     database: &Arc<Database>,
     (turn, writer): (Turn, Writer),
     body: Body<[C], Answers<C>>,
     commands: Vec<C>,
+    suspects: &mut Suspects,
 ) -> Answers<C> {
     let commands = Arc::new(commands);
+    let is_suspect = |known: &HashSet<String>| commands.iter().flat_map(C::lanes).any(|lane| known.contains(&lane));
+    if let Some((_, error)) = suspects.take_if(|(known, _)| is_suspect(known)) {
+        drop(turn);
+        return write_free(database, writer, body, &commands, (error, suspects)).await;
+    }
     match write_some(database, (turn, writer), body, &commands, 0..commands.len()).await {
         Ok(answers) => answers,
         Err(error) if commands.len() > 1 && error.is_about_content() => {
-            let mut answers = Vec::with_capacity(commands.len());
-            for index in 0..commands.len() {
-                let turn = database.turn(writer).await;
-                let alone = write_some(database, (turn, writer), body, &commands, index..index + 1).await;
-                answers.push(alone.and_then(|mut answers| answers.pop().unwrap_or_else(|| Err(ended()))));
-            }
-            answers
+            write_each(database, writer, body, &commands).await
         }
-        Err(error) if commands.len() > 1 && error.is_locked() => {
-            write_free(database, writer, body, &commands, error).await
-        }
+        Err(error) if error.is_locked() => write_free(database, writer, body, &commands, (error, suspects)).await,
         Err(error) => commands.iter().map(|_| Err(error.clone())).collect(),
     }
 }
 
-/// Writes those whose lanes nobody has locked, in the runs in which they stand. The others have waited long enough.
+async fn write_each<C: Command>(
+    database: &Arc<Database>,
+    writer: Writer,
+    body: Body<[C], Answers<C>>,
+    commands: &Arc<Vec<C>>,
+) -> Answers<C> {
+    let mut answers = Vec::with_capacity(commands.len());
+    for index in 0..commands.len() {
+        let turn = database.turn(writer).await;
+        let alone = write_some(database, (turn, writer), body, commands, index..index + 1).await;
+        answers.push(alone.and_then(|mut answers| answers.pop().unwrap_or_else(|| Err(ended()))));
+    }
+    answers
+}
+
+/// Writes those whose lanes nobody keeps locked, in the runs in which they stand, and refuses the others.
 async fn write_free<C: Command>(
     database: &Arc<Database>,
     writer: Writer,
     body: Body<[C], Answers<C>>,
     commands: &Arc<Vec<C>>,
-    error: JournalError,
+    (error, suspects): (JournalError, &mut Suspects),
 ) -> Answers<C> {
     let lanes: Vec<String> = commands.iter().flat_map(C::lanes).collect();
-    let asked = Arc::clone(database);
-    let locked = spawned(async move { asked.write(writer, &lanes, locked).await }).await;
-    let locked = match locked {
-        Ok(locked) if !locked.is_empty() => locked,
-        _ => return commands.iter().map(|_| Err(error.clone())).collect(),
+    let locked = match still_locked(database, writer, lanes).await {
+        // Then it is a row of one of them that somebody has, or had.
+        Ok(locked) if locked.is_empty() => return write_each(database, writer, body, commands).await,
+        Ok(locked) => locked,
+        Err(error) => return commands.iter().map(|_| Err(error.clone())).collect(),
     };
-    let is_free: Vec<bool> = commands
-        .iter()
-        .map(|command| !command.lanes().any(|lane| locked.contains(&lane)))
-        .collect();
+    let is_free = |command: &C| !command.lanes().any(|lane| locked.contains(&lane));
+    let is_free: Vec<bool> = commands.iter().map(is_free).collect();
     let mut answers = Vec::with_capacity(commands.len());
     for run in is_free.chunk_by(|one, next| one == next) {
         let range = answers.len()..answers.len() + run.len();
@@ -222,7 +237,29 @@ async fn write_free<C: Command>(
             Err(error) => answers.extend(range.map(|_| Err(error.clone()))),
         }
     }
+    *suspects = Some((locked, error));
     answers
+}
+
+/// How long apart locks are looked at: a tenth of a second. Who commits has let go by then.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// Those of these lanes that are locked now and a moment later: not by other hosts' commits, which never last.
+async fn still_locked(
+    database: &Arc<Database>,
+    writer: Writer,
+    lanes: Vec<String>,
+) -> Result<HashSet<String>, JournalError> {
+    let look = async |lanes: Vec<String>| {
+        let database = Arc::clone(database);
+        spawned(async move { database.write(writer, &lanes, locked).await }).await
+    };
+    let first = look(lanes).await?;
+    if first.is_empty() {
+        return Ok(first);
+    }
+    tokio::time::sleep(LOOK_AGAIN).await;
+    look(first.into_iter().collect()).await
 }
 
 #[expect(clippy::ptr_arg, reason = "a transaction's body borrows what the transaction owns")]

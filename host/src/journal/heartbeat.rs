@@ -3,7 +3,6 @@
 //! On a connection of its own, and without the lanes that somebody keeps locked: together with what else is written, one
 //! of them would cost this host the leases of all its jobs.
 
-use std::collections::HashSet;
 use std::time::Duration;
 
 use sqlx::AnyConnection;
@@ -12,9 +11,8 @@ use uuid::Uuid;
 use super::database::{Context, Step, Writer};
 use super::error::JournalError;
 use super::open::Journal;
-use super::sql::{Cells, select_in};
 use super::types::{Fence, State, milliseconds};
-use super::unit::Unit;
+use super::unit::{Unit, lock_free_jobs};
 
 /// Longest wait for something that somebody has locked: 2 seconds, or an eighth of the lease. Usually it is for a commit.
 const LONGEST_WAIT: i64 = 2_000;
@@ -74,7 +72,8 @@ fn free<'c>(tx: &'c mut AnyConnection, context: &'c Context, heartbeat: &'c Hear
     Box::pin(async move {
         context.dialect.wait_for_locks(tx, LONGEST_WAIT).await?;
         let unit = Unit::lock_free(tx, context, heartbeat.lanes()).await?;
-        let jobs = lock_free(tx, context, &heartbeat.fences).await?;
+        let ids: Vec<Uuid> = heartbeat.fences.iter().map(|fence| fence.job.0).collect();
+        let jobs = lock_free_jobs(tx, context, &ids).await?;
         let is_free = |fence: &Fence| jobs.contains(&fence.job.0) && unit.lane(&fence.lane.key()).is_some();
         let (free, locked): (Vec<Fence>, Vec<Fence>) = heartbeat.fences.iter().cloned().partition(is_free);
         let lost = extend(tx, context, unit, &free, heartbeat.lease).await?;
@@ -86,14 +85,6 @@ impl Heartbeat {
     fn lanes(&self) -> impl Iterator<Item = String> {
         self.fences.iter().map(|fence| fence.lane.key())
     }
-}
-
-/// Locks those of these jobs that nobody else has locked.
-async fn lock_free(tx: &mut AnyConnection, context: &Context, fences: &[Fence]) -> Result<HashSet<Uuid>, JournalError> {
-    let ids: Vec<Uuid> = fences.iter().map(|fence| fence.job.0).collect();
-    let select = ("SELECT id FROM job WHERE id IN", context.dialect.for_update_of_free());
-    let rows = select_in(tx, select, &ids, |bind, id| bind.id(*id)).await?;
-    rows.iter().map(|row| Cells::of(row).id()).collect()
 }
 
 /// Extends what is running, and returns what is lost.

@@ -141,7 +141,7 @@ impl Journal {
     }
 
     /// Lets a lane run again that [`Finish::Park`](super::Finish::Park) stopped, and forgets a rate limit. False where
-    /// it was not parked. Call it when its connector was reloaded, with no reason but that.
+    /// it was not parked. Without a reason, what had stopped it is kept as one.
     ///
     /// # Errors
     /// None of its own.

@@ -6,11 +6,12 @@ use uuid::Uuid;
 
 use super::super::dialect::Dialect;
 use super::super::event;
+use super::super::filter::JobFilter;
 use super::super::operator::{HeldFilter, select_held};
 use super::super::schema::{MIGRATIONS, statements};
 use super::super::sql::{Bind, Cells, execute, fetch};
 use super::super::types::{Decision, EventId, JobId, Lane, Outcome, State};
-use super::{JobFilter, Page, list, look};
+use super::{Page, list, look};
 
 #[tokio::test]
 async fn each_list_is_found_by_an_index_that_gives_its_order() {

@@ -13,7 +13,7 @@ use super::random::word;
 use super::rows::JobRow;
 use super::sql::{Bind, Cells, execute, fetch};
 use super::types::{JobId, Lane, State, milliseconds};
-use super::unit::Unit;
+use super::unit::{Unit, lock_free_jobs};
 
 /// Most jobs of one call. A dead host leaves as many as it had running.
 const MAX_RECLAIM: i64 = 256;
@@ -84,7 +84,7 @@ fn shorten<'c>(tx: &'c mut AnyConnection, context: &'c Context, lease: &'c i64) 
     })
 }
 
-/// `time` is what leases are measured by; the present where it is absent. `waits` is for lanes that somebody has locked.
+/// `time` is what leases are measured by; the present where it is absent. `waits` is for lanes and jobs that somebody has locked.
 fn run<'c>(
     tx: &'c mut AnyConnection,
     context: &'c Context,
@@ -106,6 +106,10 @@ fn run<'c>(
             true => Unit::lock(tx, context, lanes).await?,
             false => Unit::lock_free(tx, context, lanes).await?,
         };
+        if !waits {
+            let free = lock_free_jobs(tx, context, &ids).await?;
+            ids.retain(|id| free.contains(id));
+        }
         unit.load(tx, ids.iter().copied()).await?;
         unit.load_intents(tx, &ids).await?;
         if time.is_some() {

@@ -8,7 +8,8 @@ use std::collections::HashMap;
 use sqlx::AnyConnection;
 use uuid::Uuid;
 
-use super::accept::{AcceptCommand, Original, vanished};
+use super::accept::{AcceptCommand, Original};
+use super::dedupe::vanished;
 use super::error::JournalError;
 use super::sql::{Bind, Cells, execute, fetch};
 use super::types::{Decision, EventId};

@@ -9,7 +9,6 @@ use sqlx::AnyConnection;
 use uuid::Uuid;
 
 use super::database::{Context, Step, Writer};
-use super::dialect::Dialect;
 use super::error::JournalError;
 use super::open::Journal;
 use super::sql::{Bind, Cells, bulk, execute, fetch, select_in};
@@ -51,20 +50,27 @@ impl Journal {
     /// None of its own. What was deleted before an error stays deleted.
     pub async fn expire_events(&self, kept: Duration, walked: &mut Option<EventId>) -> Result<u64, JournalError> {
         let border = self.read(kept, border).await?;
-        let mut expired = 0;
+        let (mut expired, mut is_whole) = (0, true);
+        let mut from = walked.map_or(Uuid::nil(), |id| id.0);
         loop {
-            let from = walked.map_or(Uuid::nil(), |id| id.0);
             let looked = self.read((from, border), look).await?;
             let Some(last) = looked.last().map(|event| event.id) else {
                 return Ok(expired);
             };
             for step in looked.chunk_by(fits()) {
                 let step = Expired::of(step);
-                if !step.is_empty() {
-                    expired += self.write_if(Writer::Operator, step, expire, |_| false).await?;
+                let wanted = step.count();
+                if wanted > 0 {
+                    let done = self.write_if(Writer::Operator, step, expire, |_| false).await?;
+                    expired += done;
+                    is_whole &= done == wanted;
                 }
             }
-            *walked = Some(EventId(last));
+            from = last;
+            // What somebody had at that moment is looked at again the next time.
+            if is_whole {
+                *walked = Some(EventId(last));
+            }
         }
     }
 }
@@ -72,11 +78,8 @@ impl Journal {
 /// The first id that is not older than that.
 fn border<'c>(connection: &'c mut AnyConnection, context: &'c Context, kept: &'c Duration) -> Step<'c, Uuid> {
     Box::pin(async move {
-        let mut now = context.now();
         // A host whose clock is ahead must not delete what all others keep.
-        if context.dialect == Dialect::Postgres {
-            now = now.min(context.dialect.lease_time(connection, &*context.options.clock).await?);
-        }
+        let now = context.dialect.cautious_now(connection, context.now()).await?;
         Ok(first_id(now.saturating_sub(milliseconds(*kept))))
     })
 }
@@ -112,8 +115,8 @@ impl Expired {
         }
     }
 
-    fn is_empty(&self) -> bool {
-        self.events.is_empty() && self.bodies.is_empty()
+    fn count(&self) -> u64 {
+        (self.events.len() + self.bodies.len()) as u64
     }
 }
 
@@ -170,4 +173,26 @@ fn expire<'c>(tx: &'c mut AnyConnection, context: &'c Context, expired: &'c Expi
         }
         Ok(changed)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Old, STEP_BYTES, Uuid, fits};
+
+    #[test]
+    fn a_step_has_so_many_bytes_and_not_one_more() {
+        let steps = |sizes: &[i64]| {
+            let old = |bytes: &i64| Old {
+                id: Uuid::nil(),
+                bytes: *bytes,
+                has_jobs: false,
+            };
+            let old: Vec<Old> = sizes.iter().map(old).collect();
+            old.chunk_by(fits()).map(<[Old]>::len).collect::<Vec<_>>()
+        };
+        assert_eq!(steps(&[STEP_BYTES - 2, 1, 1]), [3]);
+        assert_eq!(steps(&[STEP_BYTES - 2, 1, 2, 1]), [2, 2]);
+        assert_eq!(steps(&[STEP_BYTES + 1, STEP_BYTES + 1, 0, 1]), [1, 1, 2]);
+        assert_eq!(steps(&[0; 500]), [500]);
+    }
 }

@@ -18,6 +18,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     EVENTS_BY_TENANT,
     INTENTS_AS_SPELLED,
     HELD_BY_TENANT,
+    REPLAYED_AS,
     SAID_AGAIN,
 ];
 
@@ -80,7 +81,7 @@ CREATE INDEX action_job ON action(job_id);
 const INTENTS_BY_ACCOUNT: &str = "CREATE INDEX intent_account ON intent(lane, account);";
 
 /// A small tenant lists its events beside a million of another's. It takes the place of an index of unfinished jobs, which
-/// was written as often: what waits is found by its lane, and is bounded, while events are kept for ever.
+/// was written as often: what waits is found by its lane, and is bounded, while events are kept for months.
 const EVENTS_BY_TENANT: &str = "
 CREATE INDEX event_tenant ON event(tenant, id);
 DROP INDEX job_open;";
@@ -92,11 +93,11 @@ const INTENTS_AS_SPELLED: &str = "ALTER TABLE intent ADD COLUMN spelled TEXT;";
 /// A tenant looks through what of its own is held, and releases it: not through what all others have held.
 const HELD_BY_TENANT: &str = "CREATE INDEX job_held_tenant ON job(tenant, id) WHERE state = 2;";
 
-/// An event that was refused and is replayed makes jobs once, however often and from wherever that is asked for. And an
-/// intent is said again by each claim that acts on it, while it counts for the breaker from when it was first said.
-const SAID_AGAIN: &str = "
-ALTER TABLE event ADD COLUMN replayed_as BYTES;
-ALTER TABLE intent ADD COLUMN said_at BIGINT;";
+/// An event that was refused and is replayed makes jobs once, however often and from wherever that is asked for.
+const REPLAYED_AS: &str = "ALTER TABLE event ADD COLUMN replayed_as BYTES;";
+
+/// An intent is said again by each claim that acts on it; `at` is when it last counted for the breaker.
+const SAID_AGAIN: &str = "ALTER TABLE intent ADD COLUMN said_at BIGINT;";
 
 /// The statements of one step, in the database's words.
 pub(super) fn statements(step: &str, dialect: Dialect) -> Vec<String> {

@@ -110,7 +110,7 @@ fn job<'c>(tx: &'c mut AnyConnection, context: &'c Context, id: &'c JobId) -> St
         let attempts = "SELECT number, fence, owner, started_at, ended_at, result, reason FROM (SELECT * FROM attempt \
                         WHERE job_id = $1 ORDER BY fence DESC LIMIT 1000) AS latest ORDER BY fence";
         let intents = "SELECT coalesce(spelled, account), fence, coalesce(said_at, at) FROM intent WHERE job_id = $1 \
-                       ORDER BY at, account";
+                       ORDER BY 3, 1";
         let actions = "SELECT id, actor, verb, detail FROM action WHERE job_id = $1 ORDER BY id";
         let detail = all(tx, "SELECT detail FROM job WHERE id = $1", id, |cells| {
             cells.maybe_text()

@@ -17,6 +17,17 @@ use super::rows::{JOB_COLUMNS, JobRow, LANE_COLUMNS, LaneRow};
 use super::sql::{Cells, bulk, select_in};
 use super::types::{Outcome, State};
 
+/// Locks those of these jobs that nobody else has locked, and returns them.
+pub(super) async fn lock_free_jobs(
+    tx: &mut AnyConnection,
+    context: &Context,
+    ids: &[Uuid],
+) -> Result<HashSet<Uuid>, JournalError> {
+    let select = ("SELECT id FROM job WHERE id IN", context.dialect.for_update_of_free());
+    let rows = select_in(tx, select, ids, |bind, id| bind.id(*id)).await?;
+    rows.iter().map(|row| Cells::of(row).id()).collect()
+}
+
 /// A finished try, for the history.
 #[derive(Debug)]
 pub(super) struct AttemptRow {

@@ -39,6 +39,11 @@ pub struct CacheError {
     problem: String,
 }
 
+/// Where a manifest is kept in a cache's folder. For whoever may not open the cache: it is for the service's user alone.
+pub(crate) fn kept_manifest(folder: &Path, digest: &str) -> PathBuf {
+    folder.join(format!("{}.manifest", digits(digest)))
+}
+
 impl PluginCache {
     /// Opens a folder, and makes it where there is none.
     ///
@@ -177,7 +182,7 @@ impl PluginCache {
     }
 
     fn manifest_path(&self, digest: &str) -> PathBuf {
-        self.folder.join(format!("{}.manifest", digits(digest)))
+        kept_manifest(&self.folder, digest)
     }
 
     /// Notes that somebody is about to use a file, which then counts as new. Best effort: without it, it may have to be made

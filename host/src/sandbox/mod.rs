@@ -24,6 +24,7 @@ mod sweep;
 pub use admission::{AdmissionError, CONTRACT, Plugin, inspect};
 pub use bindings::exeunt::connector::types::{Account, Failure, Limit, LimitKind, Person, Refusal, Standing};
 pub use bindings::exports::exeunt::connector::user_closure::Accounts;
+pub(crate) use cache::kept_manifest;
 pub use cache::{CacheError, PluginCache};
 pub use call::{Ended, Fault};
 pub use compiler::{CompileLimits, Compiler, compile_here};

@@ -135,7 +135,7 @@ on_both! {
             (String::new(), 1, "is empty"),
             ("{}\n".to_owned(), 1, "no export"),
             (text.replacen("\"exeunt-journal\":1", "\"exeunt-journal\":2", 1), 1, "format is 2"),
-            (text.replacen(&format!("\"schema\":{SCHEMA_VERSION}"), "\"schema\":7", 1), 1, "schema version is 7"),
+            (text.replacen(&format!("\"schema\":{SCHEMA_VERSION}"), "\"schema\":999", 1), 1, "schema version is 999"),
             (text.replacen("\"cap\",", "", 1), 1, "its tables"),
             (whole(&lines[..last - 1]), last as u64 - 1, "cut off"),
             (text[..text.len() / 2].to_owned(), 0, ""),

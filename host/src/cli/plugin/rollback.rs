@@ -5,7 +5,7 @@
 //! one thing, and the hosts do another.
 
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{ErrorKind, Read as _};
 use std::path::PathBuf;
 
 use anyhow::{Context as _, anyhow, bail};
@@ -88,7 +88,7 @@ impl Rollback {
         let history = History::beside(&host.server.cache);
         // Before the plugin's file: one that is replaced in between, and runs at once, would count as the one to keep.
         let ran = history.of(&self.tenant, &self.connector);
-        let wanted = self.wanted(&ran, named(config, &history).as_deref())?;
+        let wanted = self.wanted(&ran, named(config, &history)?.as_deref())?;
         let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
         let text = edit(&text, &self.connector, wanted)?;
         Tenant::parse(&text, &file, &host).context("the file would be wrong afterwards, so it was left as it is")?;
@@ -132,20 +132,25 @@ impl Rollback {
     }
 }
 
-/// The digest of the plugin that the tenant file names. None where this host cannot tell.
-fn named(config: &ConnectorConfig, history: &History) -> Option<String> {
+/// The digest of the plugin that the tenant file names. None where there is no such file, or it was not pulled.
+fn named(config: &ConnectorConfig, history: &History) -> anyhow::Result<Option<String>> {
     if let Some(pinned) = &config.digest {
-        return Some(pinned.clone());
+        return Ok(Some(pinned.clone()));
     }
-    match &config.plugin {
-        PluginSource::File(path) => {
-            // Anything may lie there. What is longer is not admitted, and its beginning is no plugin that ran.
-            let most = SandboxLimits::default().component as u64 + 1;
-            let mut bytes = Vec::new();
-            File::open(path).ok()?.take(most).read_to_end(&mut bytes).ok()?;
-            Some(Plugin::digest_of(&bytes))
+    let path = match &config.plugin {
+        PluginSource::File(path) => path,
+        PluginSource::Registry(plugin) => return Ok(history.pulled(plugin)),
+    };
+    // Anything may lie there. What is longer is not admitted, and its beginning is no plugin that ran.
+    let most = SandboxLimits::default().component as u64 + 1;
+    let mut bytes = Vec::new();
+    match File::open(path).and_then(|file| file.take(most).read_to_end(&mut bytes)) {
+        Ok(_) => Ok(Some(Plugin::digest_of(&bytes))),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        // It may be the very one that is to be got rid of.
+        Err(error) => {
+            Err(error).with_context(|| format!("cannot read the plugin {}; name one with --to", path.display()))
         }
-        PluginSource::Registry(plugin) => history.pulled(plugin),
     }
 }
 

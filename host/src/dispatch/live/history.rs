@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::registry_pull::Layers;
 use crate::capability::Needs;
-use crate::sandbox::Plugin;
+use crate::sandbox::{Plugin, kept_manifest};
 use crate::tenant::RegistryPlugin;
 
 /// Plugins of one connector that are remembered: 8, more than anybody goes back.
@@ -90,9 +90,8 @@ impl History {
     /// The digest of the component that a registry's manifest names. None where it was not pulled to this host.
     #[must_use]
     pub fn pulled(&self, plugin: &RegistryPlugin) -> Option<String> {
-        // Not by `PluginCache`, which opens for the service's user alone: root, too, goes back.
-        let name = format!("{}.manifest", plugin.digest.trim_start_matches("sha256:"));
-        let manifest = std::fs::read(self.folder.with_file_name(name)).ok()?;
+        // Not by `PluginCache`: root, too, goes back.
+        let manifest = std::fs::read(kept_manifest(self.folder.parent()?, &plugin.digest)).ok()?;
         let layers = Layers::of(&manifest).ok()?;
         (Plugin::digest_of(&manifest) == plugin.digest).then_some(layers.component.digest)
     }

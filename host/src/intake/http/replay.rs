@@ -36,7 +36,7 @@ pub(super) async fn handle(shared: &Shared, id: &str, request: Request) -> Resul
     let missing = || {
         let name = &record.summary.source;
         conflict(format!(
-            "the source `{name}` of this event is not there, or not ready; /readyz says why"
+            "the source `{name}` of this event is not there, or not ready; `exeunt status` says why"
         ))
     };
     let source = source.ok_or_else(missing)?;
@@ -75,7 +75,12 @@ pub(super) async fn handle(shared: &Shared, id: &str, request: Request) -> Resul
 async fn repeated(shared: &Shared, made: EventId, now: &NewEvent) -> Result<Answer, Problem> {
     let made = shared.intake.journal.event(made).await;
     let made = made.map_err(|error| Problem::unread(&error))?;
-    let made = made.ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "there is no such event"))?;
+    let made = made.ok_or_else(|| {
+        Problem::new(
+            StatusCode::NOT_FOUND,
+            "the event that was made of it is not there any more",
+        )
+    })?;
     let person = |person: Option<&str>| person.and_then(|person| serde_json::from_str(person).ok());
     let (then, today): (Option<Person>, Option<Person>) =
         (person(made.summary.person.as_deref()), person(now.person.as_deref()));

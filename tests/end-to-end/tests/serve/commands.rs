@@ -113,7 +113,10 @@ async fn an_event_that_is_refused_again_is_said_by_the_exit_code() {
     let replayed = house.ask(&host, &["events", "replay", id]).await;
     assert_eq!(replayed.code, 1, "{replayed:?}");
     lines(&replayed.stdout, &[id, "refused"]);
-    for (source, code, said) in [("hr", 1, id), ("other", 0, "no events are refused")] {
+    for (source, code, said) in [
+        ("hr", 1, id),
+        ("other", 0, "no events of the source `other` are refused"),
+    ] {
         let arguments = ["events", "replay", "--refused", "--tenant", "acme", "--source", source];
         let all = house.ask(&host, &arguments).await;
         assert_eq!(all.code, code, "{all:?}");
