@@ -272,8 +272,8 @@ impl Command for AcceptCommand {
 
 /// Writes a batch of events.
 ///
-/// Order: new lanes, events that are replayed, events by their keys, jobs, and last the lanes' counters, whose locks are then held for the commit
-/// only. Two hosts that accept the same messages meet in the same order.
+/// Order: new lanes, events that are replayed, events by their keys, jobs, and last the lanes' counters, whose locks are
+/// then held for the commit only. Two hosts that accept the same messages meet in the same order.
 pub(super) fn write<'c>(
     tx: &'c mut AnyConnection,
     context: &'c Context,

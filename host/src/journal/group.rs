@@ -192,6 +192,23 @@ async fn write<C: Command>(
     }
 }
 
+/// Writes a batch of whose lanes none is locked any more. Where one of them still waits in vain, it is for a row.
+async fn write_again<C: Command>(
+    database: &Arc<Database>,
+    writer: Writer,
+    body: Body<[C], Answers<C>>,
+    commands: &Arc<Vec<C>>,
+) -> Answers<C> {
+    let turn = database.turn(writer).await;
+    match write_some(database, (turn, writer), body, commands, 0..commands.len()).await {
+        Ok(answers) => answers,
+        Err(error) if commands.len() > 1 && (error.is_locked() || error.is_about_content()) => {
+            write_each(database, writer, body, commands).await
+        }
+        Err(error) => commands.iter().map(|_| Err(error.clone())).collect(),
+    }
+}
+
 async fn write_each<C: Command>(
     database: &Arc<Database>,
     writer: Writer,
@@ -217,8 +234,7 @@ async fn write_free<C: Command>(
 ) -> Answers<C> {
     let lanes: Vec<String> = commands.iter().flat_map(C::lanes).collect();
     let locked = match still_locked(database, writer, lanes).await {
-        // Then it is a row of one of them that somebody has, or had.
-        Ok(locked) if locked.is_empty() => return write_each(database, writer, body, commands).await,
+        Ok(locked) if locked.is_empty() => return write_again(database, writer, body, commands).await,
         Ok(locked) => locked,
         Err(error) => return commands.iter().map(|_| Err(error.clone())).collect(),
     };

@@ -84,7 +84,8 @@ fn shorten<'c>(tx: &'c mut AnyConnection, context: &'c Context, lease: &'c i64) 
     })
 }
 
-/// `time` is what leases are measured by; the present where it is absent. `waits` is for lanes and jobs that somebody has locked.
+/// `time` is what leases are measured by; the present where it is absent. `waits` is for lanes and jobs that somebody has
+/// locked.
 fn run<'c>(
     tx: &'c mut AnyConnection,
     context: &'c Context,
