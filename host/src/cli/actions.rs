@@ -50,7 +50,7 @@ impl Actions {
                 done.action.verb.clone(),
                 scope(done.tenant.as_deref(), done.connector.as_deref()),
                 or_dash(done.job),
-                done.action.detail.clone(),
+                or_dash(Some(&done.action.detail).filter(|detail| !detail.is_empty())),
             ]
         });
         let text = table(["AT", "BY", "ACTION", "ON", "JOB", "WHY"], rows);
