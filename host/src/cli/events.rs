@@ -10,9 +10,9 @@ use super::client::{Client, ServerArgs, read};
 use super::each::each;
 use super::history::who;
 use super::jobs::pretty;
-use super::page::{PageArgs, more};
+use super::page::{PageArgs, all_ids, more};
 use super::table::{moment, show, table};
-use crate::console::EventPage;
+use crate::console::{EventPage, EventView};
 use crate::text::printable;
 
 /// Lists events, and judges refused ones again, through the server.
@@ -151,26 +151,17 @@ impl Replay {
     }
 }
 
-/// The ids of all events of a tenant that are refused, the oldest first. Listed to the end before the first is replayed.
+/// The ids of all events of a tenant that are refused, the oldest first.
 async fn refused(client: &Client, tenant: &str, source: Option<&str>) -> anyhow::Result<Vec<String>> {
-    let mut ids = Vec::new();
-    let mut cursor = None;
-    loop {
-        let mut query = vec![("tenant", tenant), ("decision", "refused"), ("limit", "500")];
-        query.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
-        let page: EventPage = read(client.get(&["v1", "events"], &query).await?)?;
-        let meant = page
-            .events
-            .iter()
-            .filter(|event| source.is_none_or(|source| event.source == source));
-        ids.extend(meant.map(|event| event.id.to_string()));
-        match page.next {
-            Some(next) => cursor = Some(next),
-            None => break,
-        }
-    }
-    ids.reverse();
-    Ok(ids)
+    let filters = [("tenant", Some(tenant)), ("decision", Some("refused"))];
+    let ids = |page: EventPage| {
+        let is_meant = |event: &&EventView| source.is_none_or(|source| event.source == source);
+        let meant = page.events.iter().filter(is_meant);
+        (meant.map(|event| event.id.to_string()).collect(), page.next)
+    };
+    let mut all = all_ids(client, "events", &filters, ids).await?;
+    all.reverse();
+    Ok(all)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use super::Exit;
 use super::client::{Client, ServerArgs, read};
 use super::each::each;
 use super::history::{describe, reason, state, who};
-use super::page::{PageArgs, more};
+use super::page::{PageArgs, all_ids, more};
 use super::table::{moment, show, table};
 use crate::console::{JobDetail, JobPage, JobView, Released};
 use crate::text::is_odd;
@@ -243,32 +243,18 @@ impl Retry {
 }
 
 /// The ids of all jobs of a tenant, or of one connector of it, that fit.
-///
-/// Listed to the end before the first is changed, so that none comes a second time.
 async fn all(
     client: &Client,
-    fit: (&str, &str),
+    (key, value): (&str, &str),
     (tenant, connector): (Option<&str>, Option<&str>),
     is_meant: impl Fn(&JobView) -> bool,
 ) -> anyhow::Result<Vec<String>> {
-    let mut ids = Vec::new();
-    let mut cursor = None;
-    loop {
-        let mut query = vec![fit, ("limit", "500")];
-        let asked = [
-            ("tenant", tenant),
-            ("connector", connector),
-            ("cursor", cursor.as_deref()),
-        ];
-        query.extend(asked.into_iter().filter_map(|(key, value)| Some((key, value?))));
-        let page: JobPage = read(client.get(&["v1", "jobs"], &query).await?)?;
+    let filters = [(key, Some(value)), ("tenant", tenant), ("connector", connector)];
+    let ids = |page: JobPage| {
         let meant = page.jobs.iter().filter(|job| is_meant(job));
-        ids.extend(meant.map(|job| job.id.to_string()));
-        match page.next {
-            Some(next) => cursor = Some(next),
-            None => return Ok(ids),
-        }
-    }
+        (meant.map(|job| job.id.to_string()).collect(), page.next)
+    };
+    all_ids(client, "jobs", &filters, ids).await
 }
 
 impl Release {

@@ -1,9 +1,11 @@
 //! One page of a list, as all lists of the API give them.
 
 use clap::Args;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::client::Client;
+use super::client::{Client, read};
+use crate::journal::MAX_PAGE;
 use crate::text::printable;
 
 /// Which page, and how it is shown.
@@ -36,6 +38,31 @@ impl PageArgs {
             .filter_map(|(key, value)| Some((*key, (*value)?)))
             .collect();
         client.get(&["v1", list], &query).await
+    }
+}
+
+/// The ids of all that fits in a list, to its end. `take` says a page's, and where the next one begins.
+///
+/// For what changes each of them: listed before the first is changed, so that none comes a second time.
+pub(super) async fn all_ids<P: DeserializeOwned>(
+    client: &Client,
+    list: &str,
+    filters: &[(&str, Option<&str>)],
+    take: impl Fn(P) -> (Vec<String>, Option<String>),
+) -> anyhow::Result<Vec<String>> {
+    let mut all = Vec::new();
+    let mut page = PageArgs {
+        limit: Some(MAX_PAGE),
+        cursor: None,
+        json: false,
+    };
+    loop {
+        let (ids, next) = take(read(page.get(client, list, filters).await?)?);
+        all.extend(ids);
+        if next.is_none() {
+            return Ok(all);
+        }
+        page.cursor = next;
     }
 }
 

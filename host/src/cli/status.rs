@@ -9,7 +9,7 @@ use super::Exit;
 use super::client::{Client, ServerArgs, TOKEN_VARIABLE, read};
 use super::jobs::pretty;
 use super::table::{moment, show, whole_table};
-use crate::console::Since;
+use crate::console::{HealthProblem, Since};
 use crate::text::printable;
 
 /// Shows whether the host is ready, what does not run as its files say, and what is parked.
@@ -43,16 +43,9 @@ struct Answer {
 /// What holders of a token see.
 #[derive(Debug, Deserialize)]
 struct Details {
-    problems: Vec<Problem>,
+    problems: Vec<HealthProblem>,
     parked: Vec<Stuck>,
     breakers_open: Vec<Stuck>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Problem {
-    tenant: Option<String>,
-    connector: Option<String>,
-    message: String,
 }
 
 /// A connector that stands still.
@@ -146,7 +139,7 @@ fn counts(answer: &Answer) -> String {
 }
 
 /// What a problem is of.
-fn place(problem: &Problem) -> String {
+fn place(problem: &HealthProblem) -> String {
     match (&problem.tenant, &problem.connector) {
         (Some(tenant), Some(connector)) => format!("{tenant}/{connector}"),
         (Some(tenant), None) => tenant.clone(),

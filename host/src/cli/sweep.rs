@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::serve::stop;
+use crate::clock::ticker;
 use crate::journal::{EventId, Journal, JournalError};
 use crate::tenant::Retention;
 
@@ -13,13 +14,13 @@ const SWEEP_EVERY: Duration = Duration::from_secs(3600);
 
 /// Sweeps until the service stops. It goes in small steps that end by themselves; a stop does not wait for the last one.
 pub(super) async fn sweep(journal: Journal, retention: Retention, mut stopped: watch::Receiver<bool>) {
-    let mut ticker = tokio::time::interval(SWEEP_EVERY);
+    let mut ticks = ticker(SWEEP_EVERY);
     // What was walked before is not walked again, until the next start.
     let mut walked = None;
     loop {
         tokio::select! {
             () = stop(&mut stopped) => return,
-            _ = ticker.tick() => {}
+            _ = ticks.tick() => {}
         }
         tokio::select! {
             () = stop(&mut stopped) => return,

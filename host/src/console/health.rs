@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::access::{Anyone, Caller};
@@ -57,7 +57,7 @@ pub enum Phase {
 }
 
 /// Something that does not run as its files say: a bad tenant file, a plugin that does not load.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HealthProblem {
     /// The tenant; the host where absent.
     pub tenant: Option<String>,

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -94,8 +95,9 @@ impl Journal {
         if max == 0 {
             return Ok(Vec::new());
         }
+        let shares = Arc::new(shares);
         let claim = |waits| Claim {
-            shares: shares.clone(),
+            shares: Arc::clone(&shares),
             owner: owner.to_owned(),
             lease: milliseconds(lease),
             max,
@@ -123,7 +125,7 @@ struct Claim {
     owner: String,
     lease: i64,
     max: i64,
-    shares: Shares,
+    shares: Arc<Shares>,
     /// Whether to wait for lanes and jobs that somebody has locked.
     waits: bool,
 }
@@ -135,10 +137,7 @@ fn run<'c>(tx: &'c mut AnyConnection, context: &'c Context, claim: &'c Claim) ->
         if candidates.is_empty() {
             return Ok(Vec::new());
         }
-        let mut unit = match claim.waits {
-            true => Unit::lock(tx, context, candidates.iter().cloned()).await?,
-            false => Unit::lock_free(tx, context, candidates.iter().cloned()).await?,
-        };
+        let mut unit = Unit::lock_or_pass(tx, context, claim.waits, candidates.iter().cloned()).await?;
         let shares = share(&candidates, &unit, context, claim, now);
         let mut found = due(tx, &unit, &shares).await?;
         if !claim.waits {

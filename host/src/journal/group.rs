@@ -148,7 +148,13 @@ async fn run<C: Command>(
             commands.push(waiting.command);
             replies.push((waiting.reply, waiting.room));
         }
-        let answers = write(&database, (turn, writer), body, commands, &mut suspects).await;
+        let batch = Batch {
+            database: Arc::clone(&database),
+            writer,
+            body,
+            commands: Arc::new(commands),
+        };
+        let answers = batch.write(turn, &mut suspects).await;
         if answers.iter().flatten().any(C::is_change) {
             written();
         }
@@ -167,130 +173,116 @@ async fn run<C: Command>(
 /// Lanes that somebody kept locked for longer than is waited for, and the error that said so.
 type Suspects = Option<(HashSet<String>, JournalError)>;
 
-/// Writes a batch. Where the database refuses it for what one of them holds, each is written alone; where somebody keeps
-/// the lane of one locked, all others are written without it, and so are later batches while it is.
-async fn write<C: Command>(
-    database: &Arc<Database>,
-    (turn, writer): (Turn, Writer),
+/// Commands that are written together, as far as that goes.
+struct Batch<C: Command> {
+    database: Arc<Database>,
+    writer: Writer,
     body: Body<[C], Answers<C>>,
-    commands: Vec<C>,
-    suspects: &mut Suspects,
-) -> Answers<C> {
-    let commands = Arc::new(commands);
-    let is_suspect = |known: &HashSet<String>| commands.iter().flat_map(C::lanes).any(|lane| known.contains(&lane));
-    if let Some((_, error)) = suspects.take_if(|(known, _)| is_suspect(known)) {
-        drop(turn);
-        return write_free(database, writer, body, &commands, (error, suspects)).await;
-    }
-    match write_some(database, (turn, writer), body, &commands, 0..commands.len()).await {
-        Ok(answers) => answers,
-        Err(error) if commands.len() > 1 && error.is_about_content() => {
-            write_each(database, writer, body, &commands).await
+    commands: Arc<Vec<C>>,
+}
+
+impl<C: Command> Batch<C> {
+    /// Writes all. Where somebody keeps the lane of one locked, all others are written without it, and so are later batches
+    /// while it is.
+    async fn write(&self, turn: Turn, suspects: &mut Suspects) -> Answers<C> {
+        let is_suspect = |known: &HashSet<String>| self.lanes().any(|lane| known.contains(&lane));
+        if let Some((_, error)) = suspects.take_if(|(known, _)| is_suspect(known)) {
+            drop(turn);
+            return self.write_free(error, suspects).await;
         }
-        Err(error) if error.is_locked() => write_free(database, writer, body, &commands, (error, suspects)).await,
-        Err(error) => commands.iter().map(|_| Err(error.clone())).collect(),
+        match self.write_all(turn).await {
+            Ok(answers) => answers,
+            Err(error) if error.is_locked() => self.write_free(error, suspects).await,
+            Err(error) => refuse::<C>(self.commands.len(), &error),
+        }
+    }
+
+    /// Writes all in one transaction, or each alone where the database refuses it for what one of them holds.
+    async fn write_all(&self, turn: Turn) -> Result<Answers<C>, JournalError> {
+        match self.write_some(turn, 0..self.commands.len()).await {
+            Err(error) if self.commands.len() > 1 && error.is_about_content() => Ok(self.write_each().await),
+            answers => answers,
+        }
+    }
+
+    async fn write_each(&self) -> Answers<C> {
+        let mut answers = Vec::with_capacity(self.commands.len());
+        for index in 0..self.commands.len() {
+            let turn = self.database.turn(self.writer).await;
+            let alone = self.write_some(turn, index..index + 1).await;
+            answers.push(alone.and_then(|mut answers| answers.pop().unwrap_or_else(|| Err(ended()))));
+        }
+        answers
+    }
+
+    /// Writes those whose lanes nobody keeps locked, in the runs in which they stand, and refuses the others.
+    async fn write_free(&self, error: JournalError, suspects: &mut Suspects) -> Answers<C> {
+        let locked = match self.still_locked().await {
+            Ok(locked) if locked.is_empty() => return self.write_again().await,
+            Ok(locked) => locked,
+            Err(error) => return refuse::<C>(self.commands.len(), &error),
+        };
+        let is_free = |command: &C| !command.lanes().any(|lane| locked.contains(&lane));
+        let is_free: Vec<bool> = self.commands.iter().map(is_free).collect();
+        let mut answers = Vec::with_capacity(self.commands.len());
+        for run in is_free.chunk_by(|one, next| one == next) {
+            let written = match run[0] {
+                true => {
+                    let turn = self.database.turn(self.writer).await;
+                    self.write_some(turn, answers.len()..answers.len() + run.len()).await
+                }
+                false => Err(error.clone()),
+            };
+            answers.extend(written.unwrap_or_else(|error| refuse::<C>(run.len(), &error)));
+        }
+        *suspects = Some((locked, error));
+        answers
+    }
+
+    /// Writes all once more, of whose lanes none is locked. Where one of them still waits in vain, it is for a row.
+    async fn write_again(&self) -> Answers<C> {
+        let turn = self.database.turn(self.writer).await;
+        match self.write_all(turn).await {
+            Ok(answers) => answers,
+            Err(error) if self.commands.len() > 1 && error.is_locked() => self.write_each().await,
+            Err(error) => refuse::<C>(self.commands.len(), &error),
+        }
+    }
+
+    fn lanes(&self) -> impl Iterator<Item = String> {
+        self.commands.iter().flat_map(C::lanes)
+    }
+
+    /// Those of its lanes that are locked now and a moment later: not by other hosts' commits, which never last.
+    async fn still_locked(&self) -> Result<HashSet<String>, JournalError> {
+        let look = async |lanes: Vec<String>| {
+            let (database, writer) = (Arc::clone(&self.database), self.writer);
+            spawned(async move { database.write(writer, &lanes, locked).await }).await
+        };
+        let first = look(self.lanes().collect()).await?;
+        if first.is_empty() {
+            return Ok(first);
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+        look(first.into_iter().collect()).await
+    }
+
+    /// In a task of its own, so that a panic over one command does not end the writer for all.
+    async fn write_some(&self, turn: Turn, range: Range<usize>) -> Result<Answers<C>, JournalError> {
+        let (database, commands) = (Arc::clone(&self.database), Arc::clone(&self.commands));
+        let (writer, body) = (self.writer, self.body);
+        spawned(async move { database.write_in(turn, writer, &commands[range], body).await }).await
     }
 }
 
-/// Writes a batch of whose lanes none is locked any more. Where one of them still waits in vain, it is for a row.
-async fn write_again<C: Command>(
-    database: &Arc<Database>,
-    writer: Writer,
-    body: Body<[C], Answers<C>>,
-    commands: &Arc<Vec<C>>,
-) -> Answers<C> {
-    let turn = database.turn(writer).await;
-    match write_some(database, (turn, writer), body, commands, 0..commands.len()).await {
-        Ok(answers) => answers,
-        Err(error) if commands.len() > 1 && (error.is_locked() || error.is_about_content()) => {
-            write_each(database, writer, body, commands).await
-        }
-        Err(error) => commands.iter().map(|_| Err(error.clone())).collect(),
-    }
-}
-
-async fn write_each<C: Command>(
-    database: &Arc<Database>,
-    writer: Writer,
-    body: Body<[C], Answers<C>>,
-    commands: &Arc<Vec<C>>,
-) -> Answers<C> {
-    let mut answers = Vec::with_capacity(commands.len());
-    for index in 0..commands.len() {
-        let turn = database.turn(writer).await;
-        let alone = write_some(database, (turn, writer), body, commands, index..index + 1).await;
-        answers.push(alone.and_then(|mut answers| answers.pop().unwrap_or_else(|| Err(ended()))));
-    }
-    answers
-}
-
-/// Writes those whose lanes nobody keeps locked, in the runs in which they stand, and refuses the others.
-async fn write_free<C: Command>(
-    database: &Arc<Database>,
-    writer: Writer,
-    body: Body<[C], Answers<C>>,
-    commands: &Arc<Vec<C>>,
-    (error, suspects): (JournalError, &mut Suspects),
-) -> Answers<C> {
-    let lanes: Vec<String> = commands.iter().flat_map(C::lanes).collect();
-    let locked = match still_locked(database, writer, lanes).await {
-        Ok(locked) if locked.is_empty() => return write_again(database, writer, body, commands).await,
-        Ok(locked) => locked,
-        Err(error) => return commands.iter().map(|_| Err(error.clone())).collect(),
-    };
-    let is_free = |command: &C| !command.lanes().any(|lane| locked.contains(&lane));
-    let is_free: Vec<bool> = commands.iter().map(is_free).collect();
-    let mut answers = Vec::with_capacity(commands.len());
-    for run in is_free.chunk_by(|one, next| one == next) {
-        let range = answers.len()..answers.len() + run.len();
-        if !run[0] {
-            answers.extend(range.map(|_| Err(error.clone())));
-            continue;
-        }
-        let turn = database.turn(writer).await;
-        match write_some(database, (turn, writer), body, commands, range.clone()).await {
-            Ok(written) => answers.extend(written),
-            Err(error) => answers.extend(range.map(|_| Err(error.clone()))),
-        }
-    }
-    *suspects = Some((locked, error));
-    answers
+fn refuse<C: Command>(count: usize, error: &JournalError) -> Answers<C> {
+    (0..count).map(|_| Err(error.clone())).collect()
 }
 
 /// How long apart locks are looked at: a tenth of a second. Who commits has let go by then.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
-/// Those of these lanes that are locked now and a moment later: not by other hosts' commits, which never last.
-async fn still_locked(
-    database: &Arc<Database>,
-    writer: Writer,
-    lanes: Vec<String>,
-) -> Result<HashSet<String>, JournalError> {
-    let look = async |lanes: Vec<String>| {
-        let database = Arc::clone(database);
-        spawned(async move { database.write(writer, &lanes, locked).await }).await
-    };
-    let first = look(lanes).await?;
-    if first.is_empty() {
-        return Ok(first);
-    }
-    tokio::time::sleep(LOOK_AGAIN).await;
-    look(first.into_iter().collect()).await
-}
-
 #[expect(clippy::ptr_arg, reason = "a transaction's body borrows what the transaction owns")]
 fn locked<'c>(tx: &'c mut AnyConnection, context: &'c Context, lanes: &'c Vec<String>) -> Step<'c, HashSet<String>> {
     Box::pin(Unit::locked(tx, context, lanes))
-}
-
-/// In a task of its own, so that a panic over one command does not end the writer for all.
-async fn write_some<C: Command>(
-    database: &Arc<Database>,
-    (turn, writer): (Turn, Writer),
-    body: Body<[C], Answers<C>>,
-    commands: &Arc<Vec<C>>,
-    range: Range<usize>,
-) -> Result<Answers<C>, JournalError> {
-    let (database, commands) = (Arc::clone(database), Arc::clone(commands));
-    spawned(async move { database.write_in(turn, writer, &commands[range], body).await }).await
 }

@@ -103,10 +103,7 @@ fn run<'c>(
             ids.push(cells.id()?);
             lanes.push(cells.text()?);
         }
-        let mut unit = match waits {
-            true => Unit::lock(tx, context, lanes).await?,
-            false => Unit::lock_free(tx, context, lanes).await?,
-        };
+        let mut unit = Unit::lock_or_pass(tx, context, *waits, lanes).await?;
         if !waits {
             let free = lock_free_jobs(tx, context, &ids).await?;
             ids.retain(|id| free.contains(id));

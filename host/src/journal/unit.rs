@@ -120,6 +120,19 @@ impl Unit {
         Self::lock_by(tx, context.dialect.for_update_of_free(), lanes).await
     }
 
+    /// [`Unit::lock`] where it `waits`, else [`Unit::lock_free`].
+    pub(super) async fn lock_or_pass(
+        tx: &mut AnyConnection,
+        context: &Context,
+        waits: bool,
+        lanes: impl IntoIterator<Item = String>,
+    ) -> Result<Self, JournalError> {
+        match waits {
+            true => Self::lock(tx, context, lanes).await,
+            false => Self::lock_free(tx, context, lanes).await,
+        }
+    }
+
     /// Those of these lanes that somebody else has locked.
     pub(super) async fn locked(
         tx: &mut AnyConnection,

@@ -6,13 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use exeunt::journal::{
-    Dedupe, EventId, Extended, Finished, JobFilter, JobState, Journal, JournalError, Lane, NewEvent, Options, Outcome,
-    Page, State,
+    Dedupe, EventId, Extended, JobFilter, JobState, Journal, JournalError, NewEvent, Options, Outcome, Page, State,
 };
 
-use sqlx::Executor as _;
-
-use crate::rig::{HOUR, Rig, all_jobs, block_on, end, event, lane, leaver, queued, release, start_of_time, until};
+use crate::rig::{Rig, all_jobs, block_on, end, event, lane, leaver, queued, release, start_of_time, until};
 use kit::PrivatePostgres;
 
 fn with_id(number: usize) -> NewEvent {
@@ -333,119 +330,5 @@ fn a_server_that_falls_silent_costs_no_lease_where_another_takes_its_place() {
         };
         let said = tokio::time::timeout(lease, beats).await;
         assert_eq!(said.expect("long before the lease is over"), (Ok(()), all));
-    });
-}
-
-/// Somebody looks at a lane in a transaction, and goes for lunch.
-#[test]
-fn a_lane_that_somebody_keeps_locked_holds_up_no_other() {
-    block_on(async {
-        let rig = Rig::postgres().await;
-        let (locked, free) = (lane("acme", "docusign"), lane("globex", "docusign"));
-        for lane in [&locked, &free] {
-            for _ in 0..3 {
-                rig.queue(lane).await;
-            }
-        }
-        let claimed = rig.claim(2).await;
-        let of = |wanted: &Lane| {
-            let found = claimed.iter().find(|job| job.fence.lane() == wanted);
-            found.expect("one of each").fence.clone()
-        };
-        let (kept, done) = (of(&locked), of(&free));
-        // A host that is gone by now had one of each, too.
-        let dead = rig
-            .journal
-            .claim("dead", Duration::from_millis(1), 2)
-            .await
-            .expect("a claim");
-        assert_eq!(dead.len(), 2);
-        let mut other = rig.connection().await;
-        other.execute("BEGIN").await.expect("a transaction");
-        let lock = "SELECT id FROM lane WHERE id = 'acme/docusign' FOR UPDATE";
-        other.execute(lock).await.expect("the lane");
-
-        let new = |lane: &Lane| rig.journal.accept(leaver(lane, rig.now()));
-        // The first goes alone; the others are one batch.
-        let (first, theirs, ours, also_ours) = tokio::join!(new(&locked), new(&locked), new(&free), new(&free));
-        for refused in [first, theirs] {
-            assert!(matches!(refused, Err(JournalError::Unavailable(_))), "{refused:?}");
-        }
-        assert_eq!((ours.is_ok(), also_ours.is_ok()), (true, true), "{ours:?}");
-
-        let finish = |fence| rig.journal.finish(fence, end(Outcome::Closed), None);
-        let (alone, theirs, ours) = tokio::join!(finish(&kept), finish(&kept), finish(&done));
-        for refused in [alone, theirs] {
-            assert!(matches!(refused, Err(JournalError::Unavailable(_))), "{refused:?}");
-        }
-        assert_eq!(ours, Ok(Finished::Ended));
-
-        let back = rig.journal.reclaim().await.expect("a reclaim");
-        assert_eq!(back.iter().map(|back| &back.lane).collect::<Vec<_>>(), [&free]);
-        let mine = rig.claim(10).await;
-        assert!(
-            !mine.is_empty() && mine.iter().all(|job| *job.fence.lane() == free),
-            "{mine:?}"
-        );
-
-        other.execute("COMMIT").await.expect("a commit");
-        rig.finish(&kept, end(Outcome::Closed)).await;
-        assert_eq!(rig.journal.reclaim().await.expect("a reclaim").len(), 1);
-        assert_eq!(rig.journal.reconcile().await.expect("a check"), []);
-    });
-}
-
-/// The same with jobs, and with more lanes than a claim looks at.
-#[test]
-fn jobs_and_lanes_that_somebody_keeps_locked_hold_up_no_other() {
-    block_on(async {
-        let rig = Rig::postgres().await;
-        let (locked, free) = (lane("acme", "docusign"), lane("globex", "docusign"));
-        for lane in [&locked, &free] {
-            rig.queue(lane).await;
-            rig.queue(lane).await;
-        }
-        let dead = rig
-            .journal
-            .claim("dead", Duration::from_millis(1), 2)
-            .await
-            .expect("a claim");
-        assert_eq!(dead.len(), 2);
-        let mut other = rig.connection().await;
-        other.execute("BEGIN").await.expect("a transaction");
-        let lock = "SELECT id FROM job WHERE tenant = 'acme' FOR UPDATE";
-        other.execute(lock).await.expect("the jobs");
-        let back = rig.journal.reclaim().await.expect("a reclaim");
-        assert_eq!(back.iter().map(|back| &back.lane).collect::<Vec<_>>(), [&free]);
-        rig.clock.advance(HOUR);
-        let mine = rig.claim(10).await;
-        assert!(
-            mine.len() == 2 && mine.iter().all(|job| *job.fence.lane() == free),
-            "{mine:?}"
-        );
-        // Of these one is another's by now: the rest of the batch is written.
-        let gone = dead
-            .iter()
-            .find(|job| *job.fence.lane() == locked)
-            .expect("one of each");
-        let finish = |fence| rig.journal.finish(fence, end(Outcome::Closed), None);
-        let (alone, theirs, ours) = tokio::join!(finish(&mine[1].fence), finish(&gone.fence), finish(&mine[0].fence));
-        assert!(matches!(theirs, Err(JournalError::Unavailable(_))), "{theirs:?}");
-        assert_eq!((alone, ours), (Ok(Finished::Ended), Ok(Finished::Ended)));
-        other.execute("COMMIT").await.expect("a commit");
-
-        for number in 0..40 {
-            rig.queue(&lane("acme", &format!("c{number:02}"))).await;
-        }
-        rig.queue(&lane("zeta", "docusign")).await;
-        other.execute("BEGIN").await.expect("a transaction");
-        let lock = "SELECT id FROM lane WHERE tenant = 'acme' FOR UPDATE";
-        other.execute(lock).await.expect("the lanes");
-        let mine = rig.claim(10).await;
-        assert_eq!(
-            mine.iter().map(|job| job.fence.lane().tenant()).collect::<Vec<_>>(),
-            ["zeta"]
-        );
-        other.execute("COMMIT").await.expect("a commit");
     });
 }

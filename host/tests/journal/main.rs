@@ -14,6 +14,7 @@ mod hosts;
 mod kill;
 mod lanes;
 mod lists;
+mod locked;
 mod model;
 mod open;
 mod operator;
