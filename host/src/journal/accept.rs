@@ -291,7 +291,7 @@ pub(super) fn write<'c>(
         let jobs: Vec<(&str, JobRow)> = new
             .flat_map(|command| command.job_rows(now).map(|job| (command.event.tenant.as_str(), job)))
             .collect();
-        bulk(tx, INSERT_JOB, 11, &jobs, |bind, (tenant, job)| {
+        bulk(tx, INSERT_JOB, 10, &jobs, |bind, (tenant, job)| {
             bind_job(bind, tenant, job)
         })
         .await?;
@@ -315,7 +315,6 @@ fn bind_job(bind: Bind, tenant: &str, job: &JobRow) -> Bind {
         .int(job.run_at)
         .maybe_text(job.why.as_deref())
         .maybe_text(job.reason.as_deref())
-        .maybe_text(job.detail.as_deref())
         .maybe_int(job.outcome.map(Outcome::code))
         .maybe_int(job.ended_at)
 }
@@ -343,7 +342,7 @@ pub(super) async fn ensure_lanes(tx: &mut AnyConnection, keys: &[String]) -> Res
 }
 
 const INSERT_JOB: (&str, &str) = (
-    "INSERT INTO job (id, event_id, tenant, lane, state, run_at, why, reason, detail, outcome, ended_at) VALUES",
+    "INSERT INTO job (id, event_id, tenant, lane, state, run_at, why, reason, outcome, ended_at) VALUES",
     "",
 );
 

@@ -27,6 +27,7 @@ mod dedupe;
 mod dialect;
 mod error;
 mod event;
+mod evidence;
 mod export;
 mod filter;
 mod finish;

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::breaker::BREAKER_HOLD;
 use super::database::{Body, Context, Step, Writer};
 use super::error::JournalError;
+use super::evidence;
 use super::filter::tenant_of;
 use super::finish::UNSETTLED_HOLD;
 use super::open::Journal;
@@ -185,16 +186,23 @@ fn release<'c>(tx: &'c mut AnyConnection, context: &'c Context, act: &'c Act) ->
         if row.state != State::Held {
             return Err(refuse(&row, "released"));
         }
-        let_go(&mut unit, context, &row, (&act.actor, &act.reason));
+        let shown = evidence::of(tx, &[row.id]).await?;
+        let_go(
+            &mut unit,
+            context,
+            (&row, shown.get(&row.id)),
+            (&act.actor, &act.reason),
+        );
         unit.store(tx).await
     })
 }
 
-fn let_go(unit: &mut Unit, context: &Context, row: &JobRow, (actor, reason): (&str, &str)) {
+/// Lets a held job go that has shown this evidence.
+fn let_go(unit: &mut Unit, context: &Context, (row, shown): (&JobRow, Option<&String>), (actor, reason): (&str, &str)) {
     let why = row.why.clone().unwrap_or_default();
     unit.change(row.id, |job| {
         job.approve(&why);
-        shown_accounts(row.detail.as_deref()).for_each(|account| job.approve(&approval(&account)));
+        shown_accounts(shown).for_each(|account| job.approve(&approval(&account)));
         if why == UNSETTLED_HOLD {
             (job.attempts, job.lapses) = (0, 0);
         }
@@ -210,8 +218,8 @@ fn let_go(unit: &mut Unit, context: &Context, row: &JobRow, (actor, reason): (&s
 }
 
 /// The accounts that a held job shows to whoever decides about it.
-fn shown_accounts(detail: Option<&str>) -> impl Iterator<Item = String> {
-    let shown: Option<Value> = detail.and_then(|detail| serde_json::from_str(detail).ok());
+fn shown_accounts(evidence: Option<&String>) -> impl Iterator<Item = String> {
+    let shown: Option<Value> = evidence.and_then(|evidence| serde_json::from_str(evidence).ok());
     let accounts = shown.and_then(|shown| shown.get("accounts").and_then(Value::as_array).cloned());
     let id = |account: Value| account.get("id").and_then(Value::as_str).map(str::to_owned);
     accounts.into_iter().flatten().filter_map(id)
@@ -246,13 +254,15 @@ fn release_some<'c>(
         let is_full = i64::try_from(held.len()).is_ok_and(|found| found == STEP);
         let last = held.last().map(|(id, _)| *id).filter(|_| is_full);
         let mut unit = Unit::lock(tx, context, held.iter().map(|(_, lane)| lane.clone())).await?;
-        unit.load(tx, held.iter().map(|(id, _)| *id)).await?;
+        let ids: Vec<Uuid> = held.iter().map(|(id, _)| *id).collect();
+        unit.load(tx, ids.iter().copied()).await?;
+        let shown = evidence::of(tx, &ids).await?;
         let mut released = 0;
-        for (id, _) in held {
+        for id in ids {
             let Some(row) = unit.job(id).filter(|job| job.state == State::Held).cloned() else {
                 continue;
             };
-            let_go(&mut unit, context, &row, (actor, reason));
+            let_go(&mut unit, context, (&row, shown.get(&id)), (actor, reason));
             released += 1;
         }
         unit.store(tx).await?;

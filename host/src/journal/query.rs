@@ -196,8 +196,7 @@ pub(super) async fn summary(
     Ok(found.into_iter().next())
 }
 
-/// `JOB_COLUMNS` come first, then what other tables say. Without the detail, which has hundreds of kilobytes where a job
-/// found many accounts.
+/// `JOB_COLUMNS` come first, then what other tables say.
 const SELECT: &str = "FROM job JOIN event ON event.id = job.event_id JOIN lane ON lane.id = job.lane WHERE 1 = 1";
 
 async fn read_summaries(
@@ -206,11 +205,7 @@ async fn read_summaries(
     from: String,
     bind: Bind,
 ) -> Result<Vec<JobSummary>, JournalError> {
-    let columns = JOB_COLUMNS.split(", ").map(|column| match column {
-        "detail" => "CAST(NULL AS TEXT)".to_owned(),
-        column => format!("job.{column}"),
-    });
-    let columns: Vec<String> = columns.collect();
+    let columns: Vec<String> = JOB_COLUMNS.split(", ").map(|column| format!("job.{column}")).collect();
     let sql = format!(
         "SELECT {}, event.person, event.source, event.received_at, lane.parked, lane.not_before, lane.not_before_why \
          {from}",

@@ -32,7 +32,8 @@ pub(super) struct JobRow {
     pub(super) why: Option<String>,
     /// The last thing that happened to it, in words.
     pub(super) reason: Option<String>,
-    /// JSON: evidence of an outcome, or what an operator should know about a hold.
+    /// JSON: evidence of an outcome, or what an operator should know about a hold, where this unit of work adds it. It is a
+    /// row of its own ([`evidence`](super::evidence)), and is not read with this one.
     pub(super) detail: Option<String>,
     pub(super) outcome: Option<Outcome>,
     /// It ended because it used up its attempts.
@@ -44,7 +45,7 @@ pub(super) struct JobRow {
 
 /// The columns of [`JobRow`], in its order.
 pub(super) const JOB_COLUMNS: &str = "id, event_id, lane, state, run_at, attempts, lapses, fence, owner, claimed_at, \
-                                      lease_until, why, reason, detail, outcome, dead, released, ended_at";
+                                      lease_until, why, reason, outcome, dead, released, ended_at";
 
 impl JobRow {
     pub(super) fn read(row: &AnyRow) -> Result<Self, JournalError> {
@@ -66,7 +67,7 @@ impl JobRow {
             lease_until: cells.maybe_int()?,
             why: cells.maybe_text()?,
             reason: cells.maybe_text()?,
-            detail: cells.maybe_text()?,
+            detail: None,
             outcome: cells.maybe_int()?.map(Outcome::from_code).transpose()?,
             dead: cells.int()? != 0,
             released: cells.text()?,
@@ -87,7 +88,6 @@ impl JobRow {
             .maybe_int(self.lease_until)
             .maybe_text(self.why.as_deref())
             .maybe_text(self.reason.as_deref())
-            .maybe_text(self.detail.as_deref())
             .maybe_int(self.outcome.map(Outcome::code))
             .int(i64::from(self.dead))
             .text(&self.released)

@@ -9,6 +9,7 @@ use super::action::{Action, action};
 use super::claim::nth_claim;
 use super::database::{Context, Step};
 use super::error::JournalError;
+use super::evidence;
 use super::open::Journal;
 use super::query::{JobSummary, summary};
 use super::sql::{Bind, Cells, fetch};
@@ -112,13 +113,10 @@ fn job<'c>(tx: &'c mut AnyConnection, context: &'c Context, id: &'c JobId) -> St
         let intents = "SELECT coalesce(spelled, account), fence, coalesce(said_at, at) FROM intent WHERE job_id = $1 \
                        ORDER BY 3, 1";
         let actions = "SELECT id, actor, verb, detail FROM action WHERE job_id = $1 ORDER BY id";
-        let detail = all(tx, "SELECT detail FROM job WHERE id = $1", id, |cells| {
-            cells.maybe_text()
-        })
-        .await?;
+        let mut evidence = evidence::of(tx, &[id.0]).await?;
         Ok(Some(JobRecord {
             summary,
-            detail: detail.into_iter().next().flatten(),
+            detail: evidence.remove(&id.0),
             attempts: all(tx, attempts, id, attempt).await?,
             intents: all(tx, intents, id, intent).await?,
             actions: all(tx, actions, id, action).await?,

@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::claimed::intents;
 use super::database::Context;
 use super::error::JournalError;
+use super::evidence;
 use super::finish::UNSETTLED_HOLD;
 use super::rows::{JOB_COLUMNS, JobRow, LANE_COLUMNS, LaneRow};
 use super::sql::{Cells, bulk, select_in};
@@ -92,6 +93,8 @@ pub(super) struct Unit {
     touched: BTreeMap<String, Touched>,
     jobs: HashMap<Uuid, JobRow>,
     changed: BTreeSet<Uuid>,
+    /// Those of them that were put down before, and whose evidence is of then.
+    taken_up: BTreeSet<Uuid>,
     tallies: BTreeMap<(String, Outcome), i64>,
     /// Accounts that jobs set out to close, as far as loaded.
     pub(super) intended: HashMap<Uuid, Vec<String>>,
@@ -222,6 +225,9 @@ impl Unit {
         let (state, outcome) = (job.state, job.outcome);
         change(&mut job);
         self.changed.insert(id);
+        if matches!(state, State::Held | State::Ended) {
+            self.taken_up.insert(id);
+        }
         self.count(&job.lane, state, outcome, -1);
         self.add(&job);
         self.jobs.insert(id, job);
@@ -293,7 +299,8 @@ impl Unit {
     /// Writes everything back.
     pub(super) async fn store(self, tx: &mut AnyConnection) -> Result<(), JournalError> {
         let jobs: Vec<&JobRow> = self.changed.iter().filter_map(|id| self.jobs.get(id)).collect();
-        bulk(tx, UPDATE_JOB, 16, &jobs, |bind, job| job.bind_changes(bind)).await?;
+        bulk(tx, UPDATE_JOB, 15, &jobs, |bind, job| job.bind_changes(bind)).await?;
+        evidence::replace(tx, &self.taken_up, &jobs).await?;
         store_history(tx, &self).await?;
         let tallies: Vec<_> = self.tallies.iter().filter(|(_, by)| **by != 0).collect();
         bulk(tx, UPSERT_TALLY, 3, &tallies, |bind, ((lane, outcome), by)| {
@@ -352,12 +359,11 @@ async fn store_history(tx: &mut AnyConnection, unit: &Unit) -> Result<(), Journa
 }
 
 const UPDATE_JOB: (&str, &str) = (
-    "WITH v (id, state, run_at, attempts, lapses, fence, owner, claimed_at, lease_until, why, reason, detail, outcome, \
-     dead, released, ended_at) AS (VALUES",
+    "WITH v (id, state, run_at, attempts, lapses, fence, owner, claimed_at, lease_until, why, reason, outcome, dead, \
+     released, ended_at) AS (VALUES",
     ") UPDATE job SET state = v.state, run_at = v.run_at, attempts = v.attempts, lapses = v.lapses, fence = v.fence, \
      owner = v.owner, claimed_at = v.claimed_at, lease_until = v.lease_until, why = v.why, reason = v.reason, \
-     detail = v.detail, outcome = v.outcome, dead = v.dead, released = v.released, ended_at = v.ended_at \
-     FROM v WHERE job.id = v.id",
+     outcome = v.outcome, dead = v.dead, released = v.released, ended_at = v.ended_at FROM v WHERE job.id = v.id",
 );
 
 const UPDATE_LANE: (&str, &str) = (

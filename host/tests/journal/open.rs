@@ -9,7 +9,7 @@ use crate::on_both;
 use crate::rig::{Rig, block_on, lane, until_somebody_waits};
 
 /// Makes tables of the first schema of present ones.
-const UNDO: [&str; 7] = [
+const UNDO: [&str; 8] = [
     "DROP INDEX job_held_tenant",
     "DROP INDEX intent_account",
     "DROP INDEX event_tenant",
@@ -17,6 +17,7 @@ const UNDO: [&str; 7] = [
     "ALTER TABLE intent DROP COLUMN spelled",
     "ALTER TABLE event DROP COLUMN replayed_as",
     "ALTER TABLE intent DROP COLUMN said_at",
+    "DROP TABLE evidence",
 ];
 
 on_both! {

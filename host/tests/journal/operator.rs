@@ -109,6 +109,45 @@ on_both! {
         assert_eq!((&job.released[..3], &job.released[3..]), (&first[..], &[approval("d")][..]));
     }
 
+    async fn what_a_job_showed_goes_when_it_is_taken_up(rig: Rig) {
+        let id = rig.queue(&lane("acme", "docusign")).await;
+        let shown = async || rig.journal.job(id).await.expect("a query").expect("the job").detail;
+        let (held, ended) = ("{\"accounts\":[]}".to_owned(), "{\"calls\":[]}".to_owned());
+        let hold = Finish::Hold { why: "approval".into(), reason: "ask".into(), detail: Some(held.clone()) };
+        let fail = Finish::End { outcome: Outcome::Failed, reason: "no".into(), detail: Some(ended.clone()) };
+        rig.finish(&rig.claim_one().await.fence, hold.clone()).await;
+        assert_eq!(shown().await, Some(held.clone()));
+        rig.journal.release(id, "ann", "").await.expect("released");
+        assert_eq!(shown().await, None);
+        rig.finish(&rig.claim_one().await.fence, fail).await;
+        assert_eq!(shown().await, Some(ended));
+        rig.journal.retry(id, "ann", "").await.expect("retried");
+        assert_eq!(shown().await, None);
+        rig.finish(&rig.claim_one().await.fence, hold).await;
+        rig.journal.cancel(id, "ann", "").await.expect("cancelled");
+        assert_eq!(shown().await, None);
+    }
+
+    /// In the job's own row, as it was until schema 7; such a host may run beside this one.
+    async fn what_a_host_of_an_earlier_release_shows_is_shown_and_goes(rig: Rig) {
+        let id = rig.queue(&lane("acme", "docusign")).await;
+        let shown = async || rig.journal.job(id).await.expect("a query").expect("the job").detail;
+        let hold = |accounts: &str| Finish::Hold { why: "two".into(), reason: "two".into(), detail: Some(accounts.into()) };
+        rig.finish(&rig.claim_one().await.fence, hold("{\"accounts\":[{\"id\":\"A\"}]}")).await;
+        let earlier = "{\"accounts\":[{\"id\":\"B\"}]}";
+        let mut connection = rig.connection().await;
+        let put_down = sqlx::query("UPDATE job SET detail = $1").bind(earlier).execute(&mut connection).await;
+        put_down.expect("an update");
+        assert_eq!(shown().await.as_deref(), Some(earlier), "the later of the two");
+        let others = HeldFilter { why: Some("two".into()), ..HeldFilter::default() };
+        assert_eq!(rig.journal.release_held(&others, "ann", "").await, Ok(1));
+        assert_eq!(shown().await, None);
+        let job = rig.claim_one().await;
+        assert_eq!(job.released, ["two".to_owned(), approval("b")]);
+        rig.finish(&job.fence, hold("{}")).await;
+        assert_eq!(shown().await.as_deref(), Some("{}"));
+    }
+
     async fn held_jobs_are_released_by_what_they_have_in_common(rig: Rig) {
         for (tenant, why, count) in [("acme", "approval", 230), ("acme", "old_event", 2), ("globex", "approval", 3)] {
             for _ in 0..count {
