@@ -251,12 +251,13 @@ fn size(record: &CallRecord) -> usize {
 /// Bytes that a text takes in JSON, within its quotation marks. A line feed and the like are counted as long as the other
 /// control characters.
 fn escaped(text: &str) -> usize {
-    let more = |byte: u8| match byte {
-        0..0x20 => 5,
-        b'"' | b'\\' => 1,
-        _ => 0,
-    };
-    text.len() + text.bytes().map(more).sum::<usize>()
+    let more = |byte: u8| 5 * u8::from(byte < 0x20) + u8::from(byte == b'"') + u8::from(byte == b'\\');
+    // In pieces whose sum a byte holds, which the compiler adds up many at a time.
+    let pieces = text.as_bytes().chunks(32);
+    text.len()
+        + pieces
+            .map(|piece| usize::from(piece.iter().copied().map(more).sum::<u8>()))
+            .sum::<usize>()
 }
 
 /// What is kept of a call. Its exchanges and log lines move there; the bytes of the rest are added to `said`.
