@@ -24,6 +24,11 @@ mod target;
 mod tenants;
 mod world;
 
+/// As `exeunt` has: what is measured in this process takes what it takes there, and the simulator and the senders leave
+/// more of the processors to what is measured.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Exeunt's benchmarks; all of them without a command.
 #[derive(Debug, Parser)]
 struct Arguments {
