@@ -21,6 +21,7 @@ use super::dialect::Dialect;
 use super::error::JournalError;
 use super::open::Options;
 use super::random::Ids;
+use super::thread;
 
 /// How long a connection may take, or the first answer of one that was kept. A client of the intake waits meanwhile, and
 /// gets 503 afterwards.
@@ -283,7 +284,10 @@ impl Database {
 
     async fn open_writer(&self) -> Result<AnyConnection, JournalError> {
         let opened = async {
-            let mut connection = self.connect.connect().await?;
+            let mut connection = match self.context.dialect {
+                Dialect::Sqlite => thread::connect(&self.connect).await?,
+                Dialect::Postgres => self.connect.connect().await?,
+            };
             self.context.dialect.prepare_writer(&mut connection).await?;
             Ok(connection)
         };

@@ -48,6 +48,7 @@ mod rows;
 mod schema;
 mod show;
 mod sql;
+mod thread;
 mod types;
 mod unit;
 mod work;

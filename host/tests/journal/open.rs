@@ -190,3 +190,23 @@ fn a_server_that_says_nothing_is_not_waited_for_longer_than_a_sender_waits() {
         assert!(why.contains("no connection within 5 s"), "{why}");
     });
 }
+
+#[test]
+fn sqlites_thread_goes_before_others_where_that_is_allowed() {
+    use rustix::process::{Pid, getpriority_process, nice};
+    let own = getpriority_process(None).expect("a priority");
+    let asked = std::thread::spawn(|| nice(-10)).join().expect("no panic");
+    block_on(async {
+        let rig = Rig::sqlite().await;
+        rig.queue(&lane("acme", "docusign")).await;
+        let threads = std::fs::read_dir("/proc/self/task").expect("threads");
+        let ids = threads.map(|thread| thread.expect("a thread").file_name().into_string().expect("a number"));
+        let is_sqlites = |id: &String| {
+            std::fs::read_to_string(format!("/proc/self/task/{id}/comm"))
+                .is_ok_and(|name| name.starts_with("sqlx-sqlite"))
+        };
+        let priority = |id: String| getpriority_process(Pid::from_raw(id.parse().expect("a number")));
+        let priorities: Vec<_> = ids.filter(is_sqlites).map(priority).collect();
+        assert_eq!(priorities, [Ok(asked.unwrap_or(own))]);
+    });
+}
