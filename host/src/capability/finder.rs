@@ -136,11 +136,7 @@ impl Finder {
         let longest = self.needles.last_key_value().map_or(0, |(length, _)| *length);
         let end = part.end.saturating_add(longest).min(bytes.len());
         let first = part.start;
-        let bytes = bytes.get(first..end).unwrap_or_default();
-        if bytes.len() < MIN_NEEDLE {
-            return places;
-        }
-        let bytes = bytes.to_ascii_lowercase();
+        let bytes = bytes.get(first..end).unwrap_or_default().to_ascii_lowercase();
         for (start, head) in bytes.windows(MIN_NEEDLE).take(part.len()).enumerate() {
             if !self.heads.may_begin(word(head, 0)) {
                 continue;

@@ -335,7 +335,9 @@ mod tests {
 
     #[test]
     fn texts_count_as_long_as_they_are_written() {
-        for text in ["", "plain é", "\u{1}\u{1f}\"\\", "\u{7f}\u{2028}"] {
+        let longer = [31, 32, 33, 100].map(|length| "\u{1}".repeat(length));
+        let texts = ["", "plain é", "\u{1}\u{1f}\"\\", "\u{7f}\u{2028}"];
+        for text in texts.into_iter().chain(longer.iter().map(String::as_str)) {
             let written = serde_json::to_string(text).expect("JSON");
             assert_eq!(escaped(text), written.len() - 2, "{written}");
         }

@@ -236,7 +236,7 @@ impl AcceptCommand {
                 lease_until: None,
                 why: None,
                 reason: None,
-                detail: None,
+                new_evidence: None,
                 outcome: None,
                 dead: false,
                 released: String::new(),

@@ -13,8 +13,8 @@ use super::sql::{Cells, bulk, select_in};
 /// The evidence of these jobs, of those that have any.
 pub(super) async fn of(tx: &mut AnyConnection, jobs: &[Uuid]) -> Result<HashMap<Uuid, String>, JournalError> {
     let select = (
-        "SELECT job.id, coalesce(job.detail, evidence.data) FROM job LEFT JOIN evidence ON evidence.job_id = job.id \
-         WHERE job.id IN",
+        "SELECT job.id, coalesce(job.detail, CASE WHEN job.state > 1 THEN evidence.data END) FROM job \
+         LEFT JOIN evidence ON evidence.job_id = job.id WHERE job.id IN",
         "",
     );
     let rows = select_in(tx, select, jobs, |bind, id| bind.id(*id)).await?;
@@ -27,13 +27,13 @@ pub(super) async fn of(tx: &mut AnyConnection, jobs: &[Uuid]) -> Result<HashMap<
     Ok(found)
 }
 
-/// Takes away what jobs showed that somebody has taken up again, and keeps what these show.
+/// Takes away what these jobs showed, and keeps what the changed ones show now.
 pub(super) async fn replace(
     tx: &mut AnyConnection,
-    taken_up: &BTreeSet<Uuid>,
+    without_old: &BTreeSet<Uuid>,
     changed: &[&JobRow],
 ) -> Result<(), JournalError> {
-    let taken_up: Vec<Uuid> = taken_up.iter().copied().collect();
+    let without_old: Vec<Uuid> = without_old.iter().copied().collect();
     for around in [
         ("DELETE FROM evidence WHERE job_id IN (VALUES", ")"),
         (
@@ -41,9 +41,11 @@ pub(super) async fn replace(
             ") AND detail IS NOT NULL",
         ),
     ] {
-        bulk(tx, around, 1, &taken_up, |bind, id| bind.id(*id)).await?;
+        bulk(tx, around, 1, &without_old, |bind, id| bind.id(*id)).await?;
     }
-    let shown = changed.iter().filter_map(|job| Some((job.id, job.detail.as_deref()?)));
+    let shown = changed
+        .iter()
+        .filter_map(|job| Some((job.id, job.new_evidence.as_deref()?)));
     let shown: Vec<_> = shown.collect();
     bulk(tx, INSERT_EVIDENCE, 2, &shown, |bind, (id, data)| {
         bind.id(*id).text(data)
@@ -52,7 +54,7 @@ pub(super) async fn replace(
     Ok(())
 }
 
-/// A host of an earlier release knows nothing of what it should have taken away.
+/// A host of an earlier release that took the job up has left the row.
 const INSERT_EVIDENCE: (&str, &str) = (
     "INSERT INTO evidence (job_id, data) VALUES",
     "ON CONFLICT (job_id) DO UPDATE SET data = excluded.data",

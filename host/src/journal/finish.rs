@@ -231,7 +231,7 @@ fn set_down(job: &mut JobRow, finish: &Finish, now: i64) {
             detail,
         } => {
             job.end(*outcome, reason, now);
-            job.detail.clone_from(detail);
+            job.new_evidence.clone_from(detail);
         }
         Finish::Retry { at, reason } => {
             job.reason = Some(reason.clone());

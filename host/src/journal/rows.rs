@@ -34,7 +34,7 @@ pub(super) struct JobRow {
     pub(super) reason: Option<String>,
     /// JSON: evidence of an outcome, or what an operator should know about a hold, where this unit of work adds it. It is a
     /// row of its own ([`evidence`](super::evidence)), and is not read with this one.
-    pub(super) detail: Option<String>,
+    pub(super) new_evidence: Option<String>,
     pub(super) outcome: Option<Outcome>,
     /// It ended because it used up its attempts.
     pub(super) dead: bool,
@@ -67,7 +67,7 @@ impl JobRow {
             lease_until: cells.maybe_int()?,
             why: cells.maybe_text()?,
             reason: cells.maybe_text()?,
-            detail: None,
+            new_evidence: None,
             outcome: cells.maybe_int()?.map(Outcome::from_code).transpose()?,
             dead: cells.int()? != 0,
             released: cells.text()?,
@@ -135,11 +135,11 @@ impl JobRow {
     }
 
     /// Waits for an operator.
-    pub(super) fn hold(&mut self, why: &str, reason: &str, detail: Option<String>) {
+    pub(super) fn hold(&mut self, why: &str, reason: &str, evidence: Option<String>) {
         self.set_down(State::Held);
         self.why = Some(why.to_owned());
         self.reason = Some(reason.to_owned());
-        self.detail = detail;
+        self.new_evidence = evidence;
     }
 
     /// Has its outcome.
@@ -169,7 +169,7 @@ impl JobRow {
         self.claimed_at = None;
         self.lease_until = None;
         self.why = None;
-        self.detail = None;
+        self.new_evidence = None;
         self.outcome = None;
         self.dead = false;
         self.ended_at = None;

@@ -118,7 +118,7 @@ on_both! {
     async fn every_table_is_exported(rig: Rig) {
         fill(&rig).await;
         let (stream, _) = export(&rig.journal).await;
-        for table in ["event", "lane", "job", "attempt", "intent", "transcript", "tally", "pause", "action"] {
+        for table in ["event", "lane", "job", "attempt", "intent", "transcript", "tally", "pause", "action", "evidence"] {
             let row = format!("[\"{table}\",");
             assert!(sorted(&stream).iter().any(|line| line.starts_with(&row)), "{table}");
         }

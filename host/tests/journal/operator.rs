@@ -148,6 +148,51 @@ on_both! {
         assert_eq!(shown().await.as_deref(), Some("{}"));
     }
 
+    /// Such a host takes nothing away, and what was shown then must approve nothing later.
+    async fn what_a_host_of_an_earlier_release_took_up_shows_nothing_old(rig: Rig) {
+        let id = rig.queue(&lane("acme", "docusign")).await;
+        let shown = async || rig.journal.job(id).await.expect("a query").expect("the job").detail;
+        let hold = |accounts: Option<&str>| {
+            Finish::Hold { why: "two".into(), reason: "two".into(), detail: accounts.map(str::to_owned) }
+        };
+        let mut connection = rig.connection().await;
+        let mut take_up = async || {
+            for taken in [
+                "UPDATE job SET state = 0, why = NULL, detail = NULL",
+                "UPDATE lane SET held = 0, queued = 1, ready = 1, due_at = 0",
+            ] {
+                sqlx::query(taken).execute(&mut connection).await.expect("an update");
+            }
+        };
+        rig.finish(&rig.claim_one().await.fence, hold(Some("{\"accounts\":[{\"id\":\"A\"}]}"))).await;
+        take_up().await;
+        assert_eq!(shown().await, None, "it waits");
+        rig.finish(&rig.claim_one().await.fence, hold(Some("{\"accounts\":[{\"id\":\"B\"}]}"))).await;
+        assert_eq!(shown().await.as_deref(), Some("{\"accounts\":[{\"id\":\"B\"}]}"));
+        take_up().await;
+        rig.finish(&rig.claim_one().await.fence, hold(None)).await;
+        assert_eq!(shown().await, None, "it shows nothing");
+        rig.journal.release(id, "ann", "").await.expect("released");
+        assert_eq!(rig.claim_one().await.released, ["two"]);
+    }
+
+    async fn each_of_many_released_jobs_approves_what_it_showed(rig: Rig) {
+        let docusign = lane("acme", "docusign");
+        let mut ids = Vec::new();
+        for shows in [Some("A"), None, Some("B")] {
+            ids.push(rig.queue(&docusign).await);
+            let detail = shows.map(|account| format!("{{\"accounts\":[{{\"id\":\"{account}\"}}]}}"));
+            let hold = Finish::Hold { why: "two".into(), reason: "two".into(), detail };
+            rig.finish(&rig.claim_one().await.fence, hold).await;
+        }
+        assert_eq!(rig.journal.release_held(&HeldFilter::default(), "ann", "").await, Ok(3));
+        let two = || "two".to_owned();
+        let mut released: Vec<_> = rig.claim(3).await.into_iter().map(|job| (job.id(), job.released)).collect();
+        released.sort_by_key(|(id, _)| ids.iter().position(|known| known == id));
+        let wanted = [vec![two(), approval("a")], vec![two()], vec![two(), approval("b")]];
+        assert_eq!(released.iter().map(|(_, released)| released.clone()).collect::<Vec<_>>(), wanted);
+    }
+
     async fn held_jobs_are_released_by_what_they_have_in_common(rig: Rig) {
         for (tenant, why, count) in [("acme", "approval", 230), ("acme", "old_event", 2), ("globex", "approval", 3)] {
             for _ in 0..count {
