@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
+use jiff::civil::Date;
 use secrecy::ExposeSecret as _;
 
 use super::table::{hand_over, show, table};
@@ -16,7 +17,7 @@ use crate::tenant::{NewToken, Role, ServerConfig, Tokens};
 pub(super) enum Token {
     /// Makes a token and prints it, this one time.
     New(New),
-    /// Lists the tokens.
+    /// Lists the tokens, those that were revoked too.
     List(Config),
     /// Takes a token's rights away.
     Revoke(Revoke),
@@ -79,8 +80,8 @@ impl Token {
             Self::List(config) => list(&Tokens::load(&config.file()?)?),
             Self::Revoke(revoke) => {
                 let file = revoke.config.file()?;
-                let token = Tokens::revoke(&file, &revoke.name)?;
-                format!("{} is revoked in {}\n", token.name, file.display())
+                Tokens::revoke(&file, &revoke.name, today())?;
+                format!("{} is revoked in {}\n", revoke.name, file.display())
             }
         })
     }
@@ -100,7 +101,7 @@ impl New {
             name: self.name,
             tenant: self.tenant,
             roles: self.roles.into_iter().collect(),
-            created: jiff::tz::Offset::UTC.to_datetime(SystemClock.now()).date(),
+            created: today(),
         };
         let token = Tokens::add(&file, new, random)?;
         // Only the token goes to standard output, so that it can be sent into a file.
@@ -109,13 +110,25 @@ impl New {
     }
 }
 
+/// The day, UTC.
+fn today() -> Date {
+    jiff::tz::Offset::UTC.to_datetime(SystemClock.now()).date()
+}
+
 fn list(tokens: &Tokens) -> String {
     let rows = tokens.list().into_iter().map(|token| {
         let roles: Vec<&str> = token.roles.iter().map(|role| role.as_str()).collect();
         let tenant = token.tenant.clone().unwrap_or_else(|| "(host)".to_owned());
-        [token.name.clone(), tenant, roles.join(", "), token.created.to_string()]
+        let revoked = token.revoked().map_or_else(|| "-".to_owned(), |day| day.to_string());
+        [
+            token.name.clone(),
+            tenant,
+            roles.join(", "),
+            token.created.to_string(),
+            revoked,
+        ]
     });
-    table(["NAME", "TENANT", "ROLES", "CREATED"], rows)
+    table(["NAME", "TENANT", "ROLES", "CREATED", "REVOKED"], rows)
 }
 
 #[cfg(test)]

@@ -32,11 +32,15 @@ async fn a_token_is_made_listed_and_revoked_in_the_file_of_the_host() {
             .as_deref(),
         Some("ops")
     );
-    let text = list(&tokens);
-    assert!(text.contains("ops   acme    operate, approve  20"), "{text}");
+    let listed = list(&tokens);
+    assert!(listed.contains("ops   acme    operate, approve  20"), "{listed}");
+    assert!(listed.trim_end().ends_with('-'), "{listed}");
     let revoke = parse(&["revoke", "ops", "--config", config]).unwrap();
     assert_eq!(revoke.run().await.unwrap(), Exit::Success);
-    assert!(Tokens::load(&file).unwrap().list().is_empty());
+    let tokens = Tokens::load(&file).unwrap();
+    assert_eq!(tokens.authenticate(text.trim_end()), None);
+    let (day, listed) = (today().to_string(), list(&tokens));
+    assert!(listed.trim_end().ends_with(&format!("{day}  {day}")), "{listed}");
 }
 
 #[test]

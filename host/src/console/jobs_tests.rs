@@ -417,7 +417,7 @@ async fn a_revoked_token_is_refused_from_the_moment_of_the_swap() {
     let stand = Stand::new().await;
     assert_eq!(stand.get("/v1/jobs", "ops").await.0, 200);
     let file = stand.folder.path().join("tokens.toml");
-    Tokens::revoke(&file, "ops").unwrap();
+    Tokens::revoke(&file, "ops", "2026-01-02".parse().unwrap()).unwrap();
     stand.tokens.store(Arc::new(Tokens::load(&file).unwrap()));
     assert_eq!(stand.get("/v1/jobs", "ops").await.0, 401);
     assert_eq!(stand.get("/v1/jobs", "boss").await.0, 200);

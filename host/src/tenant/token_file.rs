@@ -14,7 +14,7 @@ use super::host::folder_of;
 use super::names::{is_name, quoted};
 use super::reader::{Item, Table};
 use super::replace::replace;
-use super::tokens::{Role, Token, TokenHash};
+use super::tokens::{Role, Standing, Token, TokenHash};
 
 const HEAD: &str =
     "# Written by `exeunt token`, which drops comments. Holds hashes; a token is shown once, when it is made.\n";
@@ -30,10 +30,13 @@ pub(super) fn write(path: &Path, tokens: &[&Token]) -> Result<(), ConfigError> {
 fn entry(token: &Token) -> String {
     let roles: Vec<String> = token.roles.iter().map(|role| format!("\"{role}\"")).collect();
     let tenant = token.tenant.as_ref().map(|tenant| format!("tenant = \"{tenant}\"\n"));
+    let standing = match token.standing {
+        Standing::Live(hash) => format!("hash = \"{hash}\""),
+        Standing::Revoked(day) => format!("revoked = \"{day}\""),
+    };
     format!(
-        "\n[{}]\nhash = \"{}\"\n{}roles = [{}]\ncreated = \"{}\"\n",
+        "\n[{}]\n{standing}\n{}roles = [{}]\ncreated = \"{}\"\n",
         token.name,
-        token.hash,
         tenant.unwrap_or_default(),
         roles.join(", "),
         token.created
@@ -46,8 +49,7 @@ pub(super) fn read_token(name: &str, item: &Item<'_>) -> Option<Token> {
         item.note("is not a name; write [a-z][a-z0-9-]*, at most 63 characters");
     }
     let mut table = item.table()?;
-    let hash = table.require("hash", "hash = \"sha256:…\", or use: exeunt token new");
-    let hash = hash.and_then(|item| item.accept(TokenHash::parse(item.string()?)));
+    let standing = read_standing(&mut table);
     let tenant = table.get("tenant").map(|item| read_tenant(&item));
     let roles = read_roles(&mut table);
     let created = table.require("created", "created = \"2026-01-31\"");
@@ -64,8 +66,18 @@ pub(super) fn read_token(name: &str, item: &Item<'_>) -> Option<Token> {
         tenant,
         roles,
         created: created?,
-        hash: hash?,
+        standing: standing?,
     })
+}
+
+/// Revoked, whatever stands beside that: whoever writes it by hand may leave the hash.
+fn read_standing(table: &mut Table<'_>) -> Option<Standing> {
+    let Some(revoked) = table.get("revoked") else {
+        let hash = table.require("hash", "hash = \"sha256:…\", or use: exeunt token new")?;
+        return hash.accept(TokenHash::parse(hash.string()?)).map(Standing::Live);
+    };
+    table.get("hash");
+    revoked.accept(parse_date(revoked.string()?)).map(Standing::Revoked)
 }
 
 fn read_tenant(item: &Item<'_>) -> Option<String> {

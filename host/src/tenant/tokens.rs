@@ -84,7 +84,17 @@ pub struct Token {
     pub roles: BTreeSet<Role>,
     /// The day on which it was made, UTC.
     pub created: Date,
-    pub(super) hash: TokenHash,
+    pub(super) standing: Standing,
+}
+
+/// Whether it lets anybody in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Whoever presents the token with this hash.
+    Live(TokenHash),
+    /// Nobody since this day, UTC. It stays in the file without its hash: what was done with it is kept by its name, which
+    /// nobody else may get.
+    Revoked(Date),
 }
 
 impl Token {
@@ -98,6 +108,15 @@ impl Token {
     #[must_use]
     pub fn may(&self, tenant: Option<&str>, role: Role) -> bool {
         self.reaches(tenant) && self.roles.contains(&role)
+    }
+
+    /// The day on which it was revoked, UTC.
+    #[must_use]
+    pub fn revoked(&self) -> Option<Date> {
+        match self.standing {
+            Standing::Live(_) => None,
+            Standing::Revoked(day) => Some(day),
+        }
     }
 }
 
@@ -167,7 +186,9 @@ pub struct NewToken {
 pub struct Tokens {
     /// By the first bytes of their hashes. How long a look-up takes can tell these at most; the other 192 bits are
     /// compared in constant time, and even a whole hash leads nobody to its token.
-    buckets: HashMap<[u8; 8], Vec<Arc<Token>>>,
+    buckets: HashMap<[u8; 8], Vec<(TokenHash, Arc<Token>)>>,
+    /// Those that let nobody in any more.
+    revoked: Vec<Arc<Token>>,
 }
 
 impl Tokens {
@@ -194,7 +215,11 @@ impl Tokens {
             let mut tokens = Self::default();
             for (name, item) in table.entries() {
                 let Some(token) = read_token(name, &item) else { continue };
-                if let Some(other) = tokens.by_hash(&token.hash) {
+                let same = match token.standing {
+                    Standing::Live(hash) => tokens.by_hash(&hash),
+                    Standing::Revoked(_) => None,
+                };
+                if let Some(other) = same {
                     item.note(format!(
                         "has the hash of `{}`; make each token with: exeunt token new",
                         other.name
@@ -226,17 +251,17 @@ impl Tokens {
             .map(|token| token.name.clone())
     }
 
-    /// All tokens, by name.
+    /// All tokens by name, those that were revoked too.
     #[must_use]
     pub fn list(&self) -> Vec<&Token> {
         let by_name: BTreeMap<&str, &Token> = self.all().map(|token| (token.name.as_str(), token)).collect();
         by_name.into_values().collect()
     }
 
-    /// Whether there is no token at all.
+    /// Whether nobody gets in.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.all().next().is_none()
+        self.buckets.is_empty()
     }
 
     /// Adds a token to a file, which is made where there is none, and returns it. This is the only time that it can be
@@ -262,41 +287,47 @@ impl Tokens {
             tenant,
             roles,
             created,
-            hash,
+            standing: Standing::Live(hash),
         });
         write(path, &tokens.list())?;
         Ok(SecretString::from(secret))
     }
 
-    /// Takes a token out of a file and returns what it was.
+    /// Takes the rights of a token away: in its file, a day stands in place of its hash.
     ///
     /// # Errors
-    /// The file is wrong or cannot be written, or there is no such token.
-    pub fn revoke(path: &Path, name: &str) -> Result<Token, ConfigError> {
+    /// The file is wrong or cannot be written, there is no such token, or it was revoked before.
+    pub fn revoke(path: &Path, name: &str, today: Date) -> Result<(), ConfigError> {
         let _lock = lock(path)?;
-        let mut tokens = Self::load(path)?;
-        let Some(revoked) = tokens.all().find(|token| token.name == name).cloned() else {
-            let known = tokens.list();
-            let known = known.iter().map(|token| token.name.as_str());
-            let message = format!("there is no token {}; {}", quoted(name), did_you_mean(name, known));
-            return Err(Location::file_only(path).error(message));
-        };
-        tokens
-            .buckets
-            .values_mut()
-            .for_each(|bucket| bucket.retain(|token| token.name != name));
-        write(path, &tokens.list())?;
-        Ok(revoked)
+        let tokens = Self::load(path)?;
+        let mut list: Vec<Token> = tokens.list().into_iter().cloned().collect();
+        let standing = Standing::Revoked(today);
+        match list.iter_mut().find(|token| token.name == name) {
+            Some(token) if token.revoked().is_none() => token.standing = standing,
+            other => {
+                let message = match other.and_then(|token| token.revoked()) {
+                    Some(day) => format!("the token {} was revoked on {day}", quoted(name)),
+                    None => {
+                        let known = list.iter().filter(|token| token.revoked().is_none());
+                        let known = known.map(|token| token.name.as_str());
+                        format!("there is no token {}; {}", quoted(name), did_you_mean(name, known))
+                    }
+                };
+                return Err(Location::file_only(path).error(message));
+            }
+        }
+        write(path, &list.iter().collect::<Vec<_>>())
     }
 
     fn all(&self) -> impl Iterator<Item = &Token> {
-        self.buckets.values().flatten().map(AsRef::as_ref)
+        let live = self.buckets.values().flatten().map(|(_, token)| token);
+        live.chain(&self.revoked).map(AsRef::as_ref)
     }
 
     fn by_hash(&self, hash: &TokenHash) -> Option<&Token> {
         let mut found = None;
-        for token in self.buckets.get(&hash.bucket()).into_iter().flatten() {
-            if bool::from(token.hash.0.ct_eq(&hash.0)) {
+        for (known, token) in self.buckets.get(&hash.bucket()).into_iter().flatten() {
+            if bool::from(known.0.ct_eq(&hash.0)) {
                 found = Some(token.as_ref());
             }
         }
@@ -304,10 +335,13 @@ impl Tokens {
     }
 
     fn insert(&mut self, token: Token) {
-        self.buckets
-            .entry(token.hash.bucket())
-            .or_default()
-            .push(Arc::new(token));
+        match token.standing {
+            Standing::Live(hash) => {
+                let bucket = self.buckets.entry(hash.bucket()).or_default();
+                bucket.push((hash, Arc::new(token)));
+            }
+            Standing::Revoked(_) => self.revoked.push(Arc::new(token)),
+        }
     }
 }
 
@@ -322,13 +356,14 @@ fn check_new(new: &NewToken, tokens: &Tokens) -> Result<(), String> {
     if new.roles.is_empty() {
         return Err("a token without a role may do nothing; give it operate, approve or audit".to_owned());
     }
-    if tokens.all().any(|token| token.name == new.name) {
-        return Err(format!(
-            "there is a token `{}` already; choose another name, or revoke that one first",
+    match tokens.all().find(|token| token.name == new.name).map(Token::revoked) {
+        None => Ok(()),
+        Some(None) => Err(format!("there is a token `{}` already; choose another name", new.name)),
+        Some(Some(day)) => Err(format!(
+            "the token `{}` was revoked on {day}, and what was done with it is kept by this name; choose another",
             new.name
-        ));
+        )),
     }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -99,7 +99,7 @@ fn the_file_holds_hashes_only_and_belongs_to_its_owner() {
     use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
     assert_eq!(file.metadata().unwrap().mode() & 0o777, 0o644, "hashes may be read");
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
-    Tokens::revoke(&file, "ops").unwrap();
+    Tokens::revoke(&file, "ops", date(2026, 2, 1)).unwrap();
     assert_eq!(
         file.metadata().unwrap().mode() & 0o777,
         0o600,
@@ -114,21 +114,50 @@ fn the_file_holds_hashes_only_and_belongs_to_its_owner() {
 }
 
 #[test]
-fn a_revoked_token_is_gone_and_the_others_stay() {
+fn a_revoked_token_lets_nobody_in_and_the_others_stay() {
     let tokens = [
         new_token("one", None, &[Role::Audit]),
         new_token("two", None, &[Role::Audit]),
     ];
     let (_folder, file, texts) = file_with(&tokens);
-    let error = Tokens::revoke(&file, "on").unwrap_err().to_string();
+    let revoke = |name: &str| Tokens::revoke(&file, name, date(2026, 2, 1)).map_err(|error| error.to_string());
+    let error = revoke("on").unwrap_err();
     assert!(error.contains("did you mean `one`?"), "{error}");
-    assert_eq!(Tokens::revoke(&file, "one").unwrap().name, "one");
+    let hash = TokenHash::of(&texts[0]).to_string();
+    assert!(fs::read_to_string(&file).unwrap().contains(&hash));
+    revoke("one").unwrap();
+    assert!(!fs::read_to_string(&file).unwrap().contains(&hash));
     let left = Tokens::load(&file).unwrap();
     assert!(left.authenticate(&texts[0]).is_none());
     assert_eq!(left.authenticate(&texts[1]).unwrap().name, "two");
-    assert_eq!(left.list().len(), 1);
-    Tokens::revoke(&file, "two").unwrap();
-    assert!(Tokens::load(&file).unwrap().list().is_empty());
+    let listed: Vec<_> = left
+        .list()
+        .iter()
+        .map(|token| (token.name.clone(), token.revoked()))
+        .collect();
+    assert_eq!(
+        listed,
+        [("one".to_owned(), Some(date(2026, 2, 1))), ("two".to_owned(), None)]
+    );
+    let error = revoke("one").unwrap_err();
+    assert!(error.contains("the token \"one\" was revoked on 2026-02-01"), "{error}");
+    let error = revoke("onr").unwrap_err();
+    assert!(!error.contains("`one`"), "{error}");
+    revoke("two").unwrap();
+    let left = Tokens::load(&file).unwrap();
+    assert!(left.authenticate(&texts[1]).is_none() && left.is_empty());
+}
+
+/// By hand, in the line under its hash.
+#[test]
+fn a_token_that_is_written_to_be_revoked_lets_nobody_in() {
+    let (_folder, file, texts) = file_with(&[new_token("ops", None, &[Role::Operate])]);
+    let text = fs::read_to_string(&file).unwrap();
+    let revoked = text.replace("roles =", "revoked = \"2026-02-01\"\nroles =");
+    let tokens = Tokens::parse(&revoked, &file).unwrap();
+    assert_eq!((tokens.authenticate(&texts[0]), tokens.list().len()), (None, 1));
+    let error = refusal(&text.replace("roles =", "revoked = true\nroles ="));
+    assert!(error.contains("ops.revoked: must be a string"), "{error}");
 }
 
 #[test]
@@ -139,10 +168,19 @@ fn without_a_file_nobody_gets_in() {
 
 #[test]
 fn a_new_token_needs_a_free_name_and_a_role() {
-    let (_folder, file, _) = file_with(&[new_token("ops", None, &[Role::Operate])]);
+    let tokens = [
+        new_token("ops", None, &[Role::Operate]),
+        new_token("gone", None, &[Role::Operate]),
+    ];
+    let (_folder, file, _) = file_with(&tokens);
+    Tokens::revoke(&file, "gone", date(2026, 2, 1)).unwrap();
     let before = fs::read_to_string(&file).unwrap();
     for (new, expected) in [
         (new_token("ops", None, &[Role::Audit]), "there is a token `ops` already"),
+        (
+            new_token("gone", None, &[Role::Operate]),
+            "the token `gone` was revoked on 2026-02-01",
+        ),
         (new_token("Ops", None, &[Role::Audit]), "is not a name for a token"),
         (
             new_token("x", Some("../acme"), &[Role::Audit]),
@@ -168,7 +206,7 @@ fn a_file_with_a_mistake_is_neither_loaded_nor_written_over() {
     let broken = fs::read_to_string(&file).unwrap() + "[x]\nhash = 1\n";
     fs::write(&file, &broken).unwrap();
     assert!(Tokens::load(&file).is_err());
-    assert!(Tokens::revoke(&file, "ops").is_err());
+    assert!(Tokens::revoke(&file, "ops", date(2026, 2, 1)).is_err());
     assert!(Tokens::add(&file, new_token("y", None, &[Role::Audit]), [9; 32]).is_err());
     assert_eq!(fs::read_to_string(&file).unwrap(), broken);
 }
