@@ -10,7 +10,7 @@ use super::age::Occurred;
 use super::jsonpath::Path;
 use super::person::{Mapping, Person, one_text};
 use super::rule::{Rule, Verdict};
-use super::sailpoint::{Event, SAMPLE_HOLD, is_documented_sample};
+use super::sailpoint::{Event, is_documented_sample, is_sample_person, sample_objection};
 use super::{content, json};
 use crate::tenant::{ConfigError, SourceConfig, SourceKind, Tenant};
 
@@ -159,14 +159,12 @@ impl Source {
         })
     }
 
-    /// Why an event's jobs must wait for an operator, as a word ([`SAMPLE_HOLD`] and its like) and in
+    /// Why an event's jobs must wait for an operator, as a word ([`SAMPLE_HOLD`](super::SAMPLE_HOLD) and its like) and in
     /// words; none where nothing speaks against it.
     #[must_use]
     pub fn objection(&self, reading: &Reading, now: Timestamp) -> Option<(&'static str, String)> {
         if reading.is_sample {
-            let reason =
-                "it names an identity or account of SailPoint's published samples, as its test button sends them";
-            return Some((SAMPLE_HOLD, reason.to_owned()));
+            return Some(sample_objection());
         }
         reading.occurred.objection(self.max_age, now)
     }
@@ -196,7 +194,8 @@ impl Source {
         let person = self.person(event.as_ref(), &whole)?;
         let (mark, note) = self.mark(event.as_ref(), &whole, &person);
         reason.extend(note);
-        let is_sample = self.kind == SourceKind::SailPoint && is_documented_sample(&whole);
+        let is_sailpoint = self.kind == SourceKind::SailPoint;
+        let is_sample = is_sample_person(&person) || is_sailpoint && is_documented_sample(&whole);
         let decision = Decision::Leaver { person, reason };
         Ok(Reading {
             decision,

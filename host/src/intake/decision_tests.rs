@@ -57,6 +57,24 @@ fn refused(decision: Decision) -> String {
     }
 }
 
+/// Somebody else's webhook passes on what a test of a workflow sends.
+#[test]
+fn a_published_sample_is_held_whoever_sends_it() {
+    let webhook = "[sources.hr]\nkind = \"webhook\"\nfilter = \"$[?(@.left == true)]\"\n\
+                   person = { id = \"$.id\", email = \"$.mail\" }\n";
+    let host = HostConfig::default_for(Path::new("."));
+    let tenant = Tenant::parse(webhook, Path::new("tenants/acme.toml"), &host).unwrap();
+    let source = sources(&tenant).unwrap().remove("hr").unwrap();
+    let why = |id: &str| {
+        let event = json!({"left": true, "id": id, "mail": "ann@acme.example"});
+        let reading = source.read(&serde_json::to_vec(&event).unwrap());
+        assert!(matches!(reading.decision, Decision::Leaver { .. }), "{reading:?}");
+        source.objection(&reading, Timestamp::UNIX_EPOCH).map(|(why, _)| why)
+    };
+    assert_eq!(why("2c91808568c529c60168cca6f90c1313"), Some("sample-event"));
+    assert_eq!(why("2c91808568c529c60168cca6f90c1314"), None);
+}
+
 /// It names nobody who could be looked for, so it is no reason to keep an account open.
 #[test]
 fn a_name_that_cannot_be_kept_is_left_out_unless_it_was_asked_for() {

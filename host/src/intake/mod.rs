@@ -31,3 +31,4 @@ pub use jsonpath::{MAX_PATH_BYTES, MAX_PATH_NESTING};
 pub(crate) use person::folded_address;
 pub use person::{MAX_PERSON_FIELD_BYTES, Person};
 pub use sailpoint::{SAMPLE_HOLD, is_documented_sample};
+pub(crate) use sailpoint::{is_sample_person, sample_objection};

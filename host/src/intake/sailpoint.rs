@@ -15,6 +15,7 @@
 use serde_json::{Map, Value};
 
 use super::json::{shown_value, type_of};
+use super::person::Person;
 use crate::tenant::quoted;
 
 const NATIVE: [&str; 3] = ["ACCOUNT_CREATED", "ACCOUNT_UPDATED", "ACCOUNT_DELETED"];
@@ -318,4 +319,17 @@ pub fn is_documented_sample(event: &Value) -> bool {
         .into_iter()
         .filter_map(|pointer| event.pointer(pointer)?.as_str());
     ids.into_iter().any(|id| SAMPLE_IDS.contains(&id))
+}
+
+/// Whether a person is one of SailPoint's published samples: also somebody else's webhook, or a step of a workflow that is
+/// tested, may pass the id on.
+pub(crate) fn is_sample_person(person: &Person) -> bool {
+    let ids = [&person.id, &person.target_id].into_iter().flatten();
+    ids.into_iter().any(|id| SAMPLE_IDS.contains(&id.as_str()))
+}
+
+/// Why the jobs of such an event wait for an operator.
+pub(crate) fn sample_objection() -> (&'static str, String) {
+    let reason = "it names an identity or account of SailPoint's published samples, as its test button sends them";
+    (SAMPLE_HOLD, reason.to_owned())
 }

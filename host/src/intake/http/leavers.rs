@@ -13,7 +13,7 @@ use super::leaver::LeaverRequest;
 use super::limits::{MAX_IDEMPOTENCY_KEY_BYTES, MAX_LEAVER_BYTES};
 use super::problem::Problem;
 use super::router::{Shared, only};
-use crate::intake::PLACEHOLDER;
+use crate::intake::{PLACEHOLDER, is_sample_person, sample_objection};
 use crate::journal::{Accepted, Decision, Dedupe, EventRecord, JobFilter, NewEvent, Page};
 use crate::tenant::Role;
 
@@ -86,7 +86,7 @@ async fn take(
         person_key: person_key(&leaver.person),
         replays: None,
         actor: Some(token.to_owned()),
-        jobs: accept::jobs(&connectors, None),
+        jobs: accept::jobs(&connectors, is_sample_person(&leaver.person).then(sample_objection)),
     };
     drop(received);
     let (accepted, answer) = accept::record(shared, event, place).await?;

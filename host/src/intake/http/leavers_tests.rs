@@ -2,7 +2,7 @@ use serde_json::{Value, json};
 
 use super::testing::{House, NEW, Reply};
 use super::{MAX_IDEMPOTENCY_KEY_BYTES, MAX_LEAVER_BYTES, ON_DEMAND};
-use crate::journal::{JobFilter, Page};
+use crate::journal::{JobFilter, JobState, Page};
 
 const PATH: &str = "/v1/tenants/acme/leavers";
 
@@ -40,6 +40,22 @@ async fn a_leaver_is_recorded_with_who_reported_it() {
     .await;
     assert_eq!(house.recorded(&reply).await.jobs.len(), 1);
     assert_eq!(reply.json()["duplicate"], false, "without a key each request is meant");
+}
+
+/// A workflow that is tested passes on what its trigger's sample names.
+#[tokio::test]
+async fn a_published_sample_is_held() {
+    let house = House::open().await;
+    for (id, is_held) in [("2c91808568c529c60168cca6f90c1313", true), ("4711", false)] {
+        let reply = leaver(&house, &[], &json!({"email": "ann@acme.example", "id": id})).await;
+        let job = house.recorded(&reply).await.jobs[0];
+        let job = house.journal.job(job).await.unwrap().unwrap().summary;
+        assert_eq!(
+            matches!(&job.state, JobState::Held { why } if why == "sample-event"),
+            is_held,
+            "{job:?}"
+        );
+    }
 }
 
 #[tokio::test]
