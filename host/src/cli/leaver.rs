@@ -19,8 +19,9 @@ use crate::text::printable;
 /// Reports a leaver to the server.
 ///
 /// Exit code 0: accepted, or with --wait: every job is closed, already closed, without account or planned. 3: a job is
-/// held or refused. 4: a job failed, or is parked until somebody changes something. 1: not over yet, since the wait was
-/// over first or a connector rests until a time. 2: not accepted.
+/// held, refused or cancelled. 4: a job failed, or is parked until somebody changes something. 1: not over yet, since the
+/// wait was over first or a connector rests until a time, or the server does not answer or has no room at the moment.
+/// 2: not accepted as it is.
 #[derive(Debug, Args)]
 pub(super) struct Leaver {
     #[command(flatten)]

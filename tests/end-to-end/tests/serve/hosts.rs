@@ -154,6 +154,34 @@ async fn a_restarted_database_costs_no_acknowledged_event_and_the_service_comes_
     host.stop().await;
 }
 
+/// As the unit promises to systemd, which would kill it later.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_that_is_asked_to_stop_while_its_database_is_away_ends_by_itself_and_loses_nothing() {
+    let database = PrivatePostgres::start();
+    let house = House::with(&database.database(), House::options()).await;
+    house.configure("limits = { lease = \"3s\" }");
+    let (simulator, user) = (&house.world.simulator, house.world.user("ann@acme.example"));
+    let hangs = Fault::new(FaultKind::Latency { ms: 3_600_000 }).on(Origin::Esign);
+    simulator.fault(hangs.times(1));
+    let host = house.start().await;
+    let client = Client::new(&house, &host);
+    let event = client.accepted("acme", &end_to_end::event("ann@acme.example")).await;
+    crate::until("it searches", async || simulator.counters().tokens_issued == 1).await;
+    tokio::task::block_in_place(|| database.crash());
+    let asked = tokio::time::Instant::now();
+    host.stop().await;
+    assert!(
+        asked.elapsed() < std::time::Duration::from_secs(45),
+        "{:?}",
+        asked.elapsed()
+    );
+    tokio::task::block_in_place(|| database.start_again());
+    let next = house.start().await;
+    Client::new(&house, &next).job_is(&event, "closed").await;
+    assert_eq!(house.world.status(&user), Status::Closed);
+    next.stop().await;
+}
+
 /// After a failover a host may still be connected to the server that was the primary: it answers reads.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_host_whose_database_only_reads_is_not_ready_and_comes_back_by_itself() {

@@ -153,30 +153,24 @@ on_both! {
         assert_eq!(house.world.seen("DELETE", "/users").len(), 1, "it was closed the first time");
         host.stop().await;
     }
-}
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_misconfigured_connector_parks_in_sight_and_goes_on_when_its_file_is_mended() {
-    let house = House::sqlite().await;
-    let user = house.world.user("ann@acme.example");
-    let key = house.world.simulator.integration_key().to_owned();
-    let wrong = "00000000-0000-4000-8000-000000000000";
-    let good = std::fs::read_to_string(house.world.tenant()).expect("a tenant file");
-    house.world.edit(&key, wrong);
-    let host = house.start().await;
-    let client = Client::new(&house, &host);
-    let event = client.accepted("acme", &end_to_end::event("ann@acme.example")).await;
-    let parked = parked(&client).await;
-    assert!(parked["why"].as_str().is_some_and(|why| !why.is_empty()), "{parked:#}");
-    let job = client.job(&event).await;
-    assert_eq!(
-        (&job["state"], &job["attempts"]),
-        (&json!("parked"), &json!(0)),
-        "{job:#}"
-    );
-    house.replace("tenants/acme.toml", &good);
-    client.job_is(&event, "closed").await;
-    crate::until("nothing is parked", async || client.see("/readyz").await["parked"] == 0).await;
-    assert_eq!(house.world.status(&user), Status::Closed);
-    host.stop().await;
+    async fn a_misconfigured_connector_parks_in_sight_and_goes_on_when_its_file_is_mended(house: House) {
+        let user = house.world.user("ann@acme.example");
+        let key = house.world.simulator.integration_key().to_owned();
+        let wrong = "00000000-0000-4000-8000-000000000000";
+        let good = std::fs::read_to_string(house.world.tenant()).expect("a tenant file");
+        house.world.edit(&key, wrong);
+        let host = house.start().await;
+        let client = Client::new(&house, &host);
+        let event = client.accepted("acme", &end_to_end::event("ann@acme.example")).await;
+        let parked = parked(&client).await;
+        assert!(parked["why"].as_str().is_some_and(|why| !why.is_empty()), "{parked:#}");
+        let job = client.job(&event).await;
+        assert_eq!((&job["state"], &job["attempts"]), (&json!("parked"), &json!(0)), "{job:#}");
+        house.replace("tenants/acme.toml", &good);
+        client.job_is(&event, "closed").await;
+        crate::until("nothing is parked", async || client.see("/readyz").await["parked"] == 0).await;
+        assert_eq!(house.world.status(&user), Status::Closed);
+        host.stop().await;
+    }
 }
