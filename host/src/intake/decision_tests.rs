@@ -60,7 +60,7 @@ fn refused(decision: Decision) -> String {
 /// Somebody else's webhook passes on what a test of a workflow sends.
 #[test]
 fn a_published_sample_is_held_whoever_sends_it() {
-    let webhook = "[sources.hr]\nkind = \"webhook\"\nfilter = \"$[?(@.left == true)]\"\n\
+    let webhook = "[sources.hr]\nkind = \"webhook\"\nfilter = \"$[?($.left == true)]\"\n\
                    person = { id = \"$.id\", email = \"$.mail\" }\n";
     let host = HostConfig::default_for(Path::new("."));
     let tenant = Tenant::parse(webhook, Path::new("tenants/acme.toml"), &host).unwrap();
