@@ -2,7 +2,7 @@
 # Builds exeunt for production, optimised by what a run of it did: target/trained/exeunt.
 #
 # It is built twice, the first time with counters in it, and closes ten thousand accounts at the simulator in between. A
-# leaver then takes about a sixth less of a processor than with `cargo build --release`. That needs rustup's llvm-tools
+# leaver then takes about an eighth less of a processor than with `cargo build --release`. That needs rustup's llvm-tools
 # and the plugins of `make plugins`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
