@@ -92,7 +92,7 @@ pub(super) struct House {
     tokens_now: Arc<ArcSwap<Tokens>>,
     /// Tokens of the host, of acme, of acme for audit only, and of another tenant.
     pub(super) tokens: HashMap<&'static str, String>,
-    folder: TempDir,
+    pub(super) folder: TempDir,
 }
 
 impl House {

@@ -6,7 +6,7 @@ use tokio::task::JoinHandle;
 
 use super::IntakeLimits;
 use super::testing::{ACME, House, Reply, native_change};
-use crate::journal::{ClaimedJob, Finish, Journal, Outcome};
+use crate::journal::{ClaimedJob, Finish, Journal, Options, Outcome};
 
 const LEASE: Duration = Duration::from_secs(60);
 
@@ -51,6 +51,32 @@ async fn leaver(house: &House, wait: &str) -> Reply {
     house
         .post("/v1/tenants/acme/leavers", &headers, r#"{"email": "ann@acme.example"}"#)
         .await
+}
+
+/// Another host tells this one nothing: the journal does, once this one looks again.
+#[tokio::test]
+async fn a_job_that_another_host_does_is_waited_for_too() {
+    let house = House::open().await;
+    let url = format!("sqlite:{}", house.folder.path().join("exeunt.db").display());
+    let options = Options {
+        clock: house.clock.clone(),
+        ..Options::default()
+    };
+    let other = Journal::open(&url, options).await.unwrap();
+    let working = tokio::spawn(async move {
+        for _ in 0..2 {
+            let job = loop {
+                if let Some(job) = other.claim("other", LEASE, 1).await.unwrap().pop() {
+                    break job;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            };
+            other.finish(&job.fence, end(Outcome::Closed), None).await.unwrap();
+        }
+    });
+    let reply = leaver(&house, "wait=60").await;
+    assert_eq!(reply.status, 200, "{reply:?}");
+    working.await.unwrap();
 }
 
 #[tokio::test]
