@@ -6,7 +6,9 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use jiff::civil::Date;
 use secrecy::ExposeSecret as _;
+use serde_json::json;
 
+use super::jobs::pretty;
 use super::table::{hand_over, show, table};
 use super::{Exit, host_here};
 use crate::clock::{Clock as _, SystemClock};
@@ -18,7 +20,7 @@ pub(super) enum Token {
     /// Makes a token and prints it, this one time.
     New(New),
     /// Lists the tokens, those that were revoked too.
-    List(Config),
+    List(List),
     /// Takes a token's rights away.
     Revoke(Revoke),
 }
@@ -47,6 +49,16 @@ pub(super) struct Config {
     config: Option<PathBuf>,
 }
 
+/// Lists the tokens, those that were revoked too.
+#[derive(Debug, Args)]
+pub(super) struct List {
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    config: Config,
+}
+
 /// Takes a token's rights away.
 #[derive(Debug, Args)]
 pub(super) struct Revoke {
@@ -73,11 +85,15 @@ impl Token {
             Self::New(new) => {
                 let name = new.name.clone();
                 let made = new.make()?;
-                let unseen = || format!("nobody has seen the token; take it back with: exeunt token revoke {name}");
+                let unseen = || {
+                    format!(
+                        "nobody has seen the token; take it back with: exeunt token revoke {name}, and make one with another name"
+                    )
+                };
                 hand_over(&made).with_context(unseen)?;
                 return Ok(Exit::Success);
             }
-            Self::List(config) => list(&Tokens::load(&config.file()?)?),
+            Self::List(list) => list.text(&Tokens::load(&list.config.file()?)?)?,
             Self::Revoke(revoke) => {
                 let file = revoke.config.file()?;
                 Tokens::revoke(&file, &revoke.name, today())?;
@@ -115,20 +131,28 @@ fn today() -> Date {
     jiff::tz::Offset::UTC.to_datetime(SystemClock.now()).date()
 }
 
-fn list(tokens: &Tokens) -> String {
-    let rows = tokens.list().into_iter().map(|token| {
-        let roles: Vec<&str> = token.roles.iter().map(|role| role.as_str()).collect();
-        let tenant = token.tenant.clone().unwrap_or_else(|| "(host)".to_owned());
-        let revoked = token.revoked().map_or_else(|| "-".to_owned(), |day| day.to_string());
-        [
-            token.name.clone(),
-            tenant,
-            roles.join(", "),
-            token.created.to_string(),
-            revoked,
-        ]
-    });
-    table(["NAME", "TENANT", "ROLES", "CREATED", "REVOKED"], rows)
+impl List {
+    fn text(&self, tokens: &Tokens) -> anyhow::Result<String> {
+        let tokens = tokens.list();
+        if self.json {
+            let tokens = tokens.into_iter().map(|token| {
+                let roles: Vec<&str> = token.roles.iter().map(|role| role.as_str()).collect();
+                json!({
+                    "name": token.name, "tenant": token.tenant, "roles": roles, "created": token.created,
+                    "revoked": token.revoked(),
+                })
+            });
+            return pretty(&tokens.collect::<Vec<_>>());
+        }
+        let rows = tokens.into_iter().map(|token| {
+            let roles: Vec<&str> = token.roles.iter().map(|role| role.as_str()).collect();
+            let tenant = token.tenant.clone().unwrap_or_else(|| "(host)".to_owned());
+            let revoked = token.revoked().map_or_else(|| "-".to_owned(), |day| day.to_string());
+            let created = token.created.to_string();
+            [token.name.clone(), tenant, roles.join(", "), created, revoked]
+        });
+        Ok(table(["NAME", "TENANT", "ROLES", "CREATED", "REVOKED"], rows))
+    }
 }
 
 #[cfg(test)]

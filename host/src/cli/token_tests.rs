@@ -32,15 +32,26 @@ async fn a_token_is_made_listed_and_revoked_in_the_file_of_the_host() {
             .as_deref(),
         Some("ops")
     );
-    let listed = list(&tokens);
+    let list = |json: bool, tokens: &Tokens| {
+        let words = ["list", "--config", config, "--json"];
+        let Token::List(list) = parse(&words[..if json { 4 } else { 3 }]).unwrap() else {
+            panic!("not `list`")
+        };
+        list.text(tokens).unwrap()
+    };
+    let listed = list(false, &tokens);
     assert!(listed.contains("ops   acme    operate, approve  20"), "{listed}");
     assert!(listed.trim_end().ends_with('-'), "{listed}");
     let revoke = parse(&["revoke", "ops", "--config", config]).unwrap();
     assert_eq!(revoke.run().await.unwrap(), Exit::Success);
     let tokens = Tokens::load(&file).unwrap();
     assert_eq!(tokens.authenticate(text.trim_end()), None);
-    let (day, listed) = (today().to_string(), list(&tokens));
+    let (day, listed) = (today().to_string(), list(false, &tokens));
     assert!(listed.trim_end().ends_with(&format!("{day}  {day}")), "{listed}");
+    let listed: serde_json::Value = serde_json::from_str(&list(true, &tokens)).unwrap();
+    let roles = ["operate", "approve"];
+    let ops = json!({"name": "ops", "tenant": "acme", "roles": roles, "created": day, "revoked": day});
+    assert_eq!(listed, json!([ops]));
 }
 
 #[test]

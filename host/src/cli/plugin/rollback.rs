@@ -10,8 +10,10 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, anyhow, bail};
 use clap::Args;
+use serde_json::json;
 use toml_edit::{DocumentMut, value};
 
+use crate::cli::jobs::pretty;
 use crate::cli::table::{moment, show, table};
 use crate::cli::{Exit, host_here};
 use crate::dispatch::{History, Ran};
@@ -21,6 +23,9 @@ use crate::tenant::{ConnectorConfig, PluginSource, Tenant, did_you_mean, replace
 /// Lists which plugins the connectors of this host have run, the latest of each first.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct List {
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
     /// Host file. Default: exeunt.toml in the working folder, where it exists.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -51,18 +56,22 @@ impl List {
         let history = History::beside(&host.server.cache);
         let all = history.all();
         let all = all.with_context(|| format!("cannot read what is kept in {}", host.server.cache.display()))?;
-        let rows = all.into_iter().flat_map(|(tenant, connector, ran)| {
-            ran.into_iter().rev().map(move |ran| {
-                let since = moment(ran.since);
-                [
-                    tenant.clone(),
-                    connector.clone(),
-                    ran.name,
-                    ran.version,
-                    since,
-                    ran.digest,
-                ]
-            })
+        let all = all.into_iter().flat_map(|(tenant, connector, ran)| {
+            let latest_first = ran.into_iter().rev();
+            latest_first.map(move |ran| (tenant.clone(), connector.clone(), ran))
+        });
+        if self.json {
+            let plugins = all.map(|(tenant, connector, ran)| {
+                json!({
+                    "tenant": tenant, "connector": connector, "plugin": ran.name, "version": ran.version,
+                    "since": ran.since, "digest": ran.digest,
+                })
+            });
+            return show(&pretty(&plugins.collect::<Vec<_>>())?);
+        }
+        let rows = all.map(|(tenant, connector, ran)| {
+            let since = moment(ran.since);
+            [tenant, connector, ran.name, ran.version, since, ran.digest]
         });
         show(&table(
             ["TENANT", "CONNECTOR", "PLUGIN", "VERSION", "SINCE", "DIGEST"],

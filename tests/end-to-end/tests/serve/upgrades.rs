@@ -214,6 +214,18 @@ async fn a_plugin_whose_needs_grew_waits_for_the_operator_while_the_old_one_runs
     let list = house.exeunt(&["plugin", "list"]).await;
     let at = |digest: &str| list.stdout.find(digest).unwrap_or_else(|| panic!("{}", list.stdout));
     assert!(at(&new) < at(&old), "the latest comes first");
+    let list = house.exeunt(&["plugin", "list", "--json"]).await.stdout;
+    let list: serde_json::Value = serde_json::from_str(&list).expect("JSON");
+    let ran = |number: usize| {
+        (
+            &list[number]["tenant"],
+            &list[number]["connector"],
+            &list[number]["digest"],
+        )
+    };
+    let (tenant, connector) = ("acme".into(), "docusign".into());
+    assert_eq!(ran(0), (&tenant, &connector, &new.into()));
+    assert_eq!(ran(1), (&tenant, &connector, &old.into()));
     host.stop().await;
 }
 
