@@ -115,7 +115,7 @@ impl Watched {
         let tokens = Tokens::load(&host.server.tokens)?;
         if tokens.is_empty() {
             tracing::warn!(
-                "{} has no tokens: nobody can operate this host; run `exeunt token new`",
+                "{} has no valid token: nobody can operate this host; run `exeunt token new`",
                 host.server.tokens.display()
             );
         }
@@ -187,7 +187,7 @@ impl Watched {
         if loaded != **before {
             if loaded.is_empty() && !before.is_empty() {
                 tracing::warn!(
-                    "{} holds no token any more: nobody can operate this host",
+                    "{} holds no valid token any more: nobody can operate this host",
                     self.tokens_file.display()
                 );
             }

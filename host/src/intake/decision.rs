@@ -194,8 +194,7 @@ impl Source {
         let person = self.person(event.as_ref(), &whole)?;
         let (mark, note) = self.mark(event.as_ref(), &whole, &person);
         reason.extend(note);
-        let is_sailpoint = self.kind == SourceKind::SailPoint;
-        let is_sample = is_sample_person(&person) || is_sailpoint && is_documented_sample(&whole);
+        let is_sample = is_sample_person(&person) || is_documented_sample(&whole);
         let decision = Decision::Leaver { person, reason };
         Ok(Reading {
             decision,

@@ -321,8 +321,8 @@ pub fn is_documented_sample(event: &Value) -> bool {
     ids.into_iter().any(|id| SAMPLE_IDS.contains(&id))
 }
 
-/// Whether a person is one of SailPoint's published samples: also somebody else's webhook, or a step of a workflow that is
-/// tested, may pass the id on.
+/// Whether a person has an id of SailPoint's published samples: somebody's webhook, or a step of a workflow that is tested,
+/// may pass it on. One who has such an id by chance waits for an operator, and is not lost.
 pub(crate) fn is_sample_person(person: &Person) -> bool {
     let ids = [&person.id, &person.target_id].into_iter().flatten();
     ids.into_iter().any(|id| SAMPLE_IDS.contains(&id.as_str()))

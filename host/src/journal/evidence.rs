@@ -10,11 +10,12 @@ use super::error::JournalError;
 use super::rows::JobRow;
 use super::sql::{Cells, bulk, select_in};
 
-/// The evidence of these jobs, of those that have any.
+/// The evidence of these jobs, of those that have any: not what stood there before a host of an earlier release took a job
+/// up, which takes nothing away.
 pub(super) async fn of(tx: &mut AnyConnection, jobs: &[Uuid]) -> Result<HashMap<Uuid, String>, JournalError> {
     let select = (
-        "SELECT job.id, coalesce(job.detail, CASE WHEN job.state > 1 THEN evidence.data END) FROM job \
-         LEFT JOIN evidence ON evidence.job_id = job.id WHERE job.id IN",
+        "SELECT job.id, coalesce(job.detail, evidence.data) FROM job LEFT JOIN evidence ON evidence.job_id = job.id \
+         AND evidence.fence = job.fence AND job.state > 1 WHERE job.id IN",
         "",
     );
     let rows = select_in(tx, select, jobs, |bind, id| bind.id(*id)).await?;
@@ -27,13 +28,13 @@ pub(super) async fn of(tx: &mut AnyConnection, jobs: &[Uuid]) -> Result<HashMap<
     Ok(found)
 }
 
-/// Takes away what these jobs showed, and keeps what the changed ones show now.
+/// Takes away what jobs showed that are taken up again, and keeps what the changed ones show now.
 pub(super) async fn replace(
     tx: &mut AnyConnection,
-    without_old: &BTreeSet<Uuid>,
+    taken_up: &BTreeSet<Uuid>,
     changed: &[&JobRow],
 ) -> Result<(), JournalError> {
-    let without_old: Vec<Uuid> = without_old.iter().copied().collect();
+    let taken_up: Vec<Uuid> = taken_up.iter().copied().collect();
     for around in [
         ("DELETE FROM evidence WHERE job_id IN (VALUES", ")"),
         (
@@ -41,14 +42,14 @@ pub(super) async fn replace(
             ") AND detail IS NOT NULL",
         ),
     ] {
-        bulk(tx, around, 1, &without_old, |bind, id| bind.id(*id)).await?;
+        bulk(tx, around, 1, &taken_up, |bind, id| bind.id(*id)).await?;
     }
     let shown = changed
         .iter()
-        .filter_map(|job| Some((job.id, job.new_evidence.as_deref()?)));
+        .filter_map(|job| Some((job, job.new_evidence.as_deref()?)));
     let shown: Vec<_> = shown.collect();
-    bulk(tx, INSERT_EVIDENCE, 2, &shown, |bind, (id, data)| {
-        bind.id(*id).text(data)
+    bulk(tx, INSERT_EVIDENCE, 3, &shown, |bind, (job, data)| {
+        bind.id(job.id).int(job.fence).text(data)
     })
     .await?;
     Ok(())
@@ -56,6 +57,6 @@ pub(super) async fn replace(
 
 /// A host of an earlier release that took the job up has left the row.
 const INSERT_EVIDENCE: (&str, &str) = (
-    "INSERT INTO evidence (job_id, data) VALUES",
-    "ON CONFLICT (job_id) DO UPDATE SET data = excluded.data",
+    "INSERT INTO evidence (job_id, fence, data) VALUES",
+    "ON CONFLICT (job_id) DO UPDATE SET fence = excluded.fence, data = excluded.data",
 );

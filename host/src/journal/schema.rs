@@ -102,9 +102,9 @@ const SAID_AGAIN: &str = "ALTER TABLE intent ADD COLUMN said_at BIGINT;";
 
 /// What a job found, or shows to whoever decides about it: a kilobyte, which comes when it is put down. In the job's own
 /// row it made that six times as long: each page of new jobs was split into six while they ended, and every claim and list
-/// read past it. Not keyed: what is longer than a quarter of a page would lie beside the tree. `job.detail` has it for jobs
-/// that a host of an earlier release put down.
-const EVIDENCE: &str = "CREATE TABLE evidence (job_id BYTES PRIMARY KEY, data TEXT NOT NULL);";
+/// read past it. Not keyed: what is longer than a quarter of a page would lie beside the tree. `fence` is that of the claim
+/// that found it; `job.detail` has it for jobs that a host of an earlier release put down.
+const EVIDENCE: &str = "CREATE TABLE evidence (job_id BYTES PRIMARY KEY, fence BIGINT NOT NULL, data TEXT NOT NULL);";
 
 /// The statements of one step, in the database's words.
 pub(super) fn statements(step: &str, dialect: Dialect) -> Vec<String> {
@@ -252,7 +252,7 @@ pub(super) const TABLES: &[Table] = &[
     },
     Table {
         name: "evidence",
-        columns: &[("job_id", Bytes), ("data", Text)],
+        columns: &[("job_id", Bytes), ("fence", Int), ("data", Text)],
     },
 ];
 

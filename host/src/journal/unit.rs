@@ -93,9 +93,8 @@ pub(super) struct Unit {
     touched: BTreeMap<String, Touched>,
     jobs: HashMap<Uuid, JobRow>,
     changed: BTreeSet<Uuid>,
-    /// Those of them whose evidence, if there is any, is of an earlier state: they were put down before, or are now and show
-    /// nothing. A host of an earlier release may have taken them up, which takes nothing away.
-    without_old: BTreeSet<Uuid>,
+    /// Those of them that were put down before, and whose evidence is of then.
+    taken_up: BTreeSet<Uuid>,
     tallies: BTreeMap<(String, Outcome), i64>,
     /// Accounts that jobs set out to close, as far as loaded.
     pub(super) intended: HashMap<Uuid, Vec<String>>,
@@ -226,9 +225,8 @@ impl Unit {
         let (state, outcome) = (job.state, job.outcome);
         change(&mut job);
         self.changed.insert(id);
-        let is_down = |state| matches!(state, State::Held | State::Ended);
-        if is_down(state) || (is_down(job.state) && job.new_evidence.is_none()) {
-            self.without_old.insert(id);
+        if matches!(state, State::Held | State::Ended) {
+            self.taken_up.insert(id);
         }
         self.count(&job.lane, state, outcome, -1);
         self.add(&job);
@@ -302,7 +300,7 @@ impl Unit {
     pub(super) async fn store(self, tx: &mut AnyConnection) -> Result<(), JournalError> {
         let jobs: Vec<&JobRow> = self.changed.iter().filter_map(|id| self.jobs.get(id)).collect();
         bulk(tx, UPDATE_JOB, 15, &jobs, |bind, job| job.bind_changes(bind)).await?;
-        evidence::replace(tx, &self.without_old, &jobs).await?;
+        evidence::replace(tx, &self.taken_up, &jobs).await?;
         store_history(tx, &self).await?;
         let tallies: Vec<_> = self.tallies.iter().filter(|(_, by)| **by != 0).collect();
         bulk(tx, UPSERT_TALLY, 3, &tallies, |bind, ((lane, outcome), by)| {

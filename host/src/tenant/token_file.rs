@@ -95,7 +95,7 @@ fn read_roles(table: &mut Table<'_>) -> BTreeSet<Role> {
     };
     let words = item.strings();
     if item.list().is_some_and(|list| list.is_empty()) {
-        item.note("is empty, so the token may do nothing; write [\"operate\"], or remove the token");
+        item.note("is empty, so the token may do nothing; write [\"operate\"], or revoke the token");
     }
     words
         .iter()

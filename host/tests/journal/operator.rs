@@ -173,7 +173,17 @@ on_both! {
         rig.finish(&rig.claim_one().await.fence, hold(None)).await;
         assert_eq!(shown().await, None, "it shows nothing");
         rig.journal.release(id, "ann", "").await.expect("released");
-        assert_eq!(rig.claim_one().await.released, ["two"]);
+        let job = rig.claim_one().await;
+        assert_eq!(job.released, ["two"]);
+        // Held once more, and taken up and held without evidence by the other host.
+        rig.finish(&job.fence, hold(Some("{\"accounts\":[{\"id\":\"C\"}]}"))).await;
+        take_up().await;
+        rig.claim_one().await;
+        let mut connection = rig.connection().await;
+        for held in ["UPDATE job SET state = 2, why = 'two', owner = NULL", "UPDATE lane SET held = 1, running = 0"] {
+            sqlx::query(held).execute(&mut connection).await.expect("an update");
+        }
+        assert_eq!(shown().await, None, "what it showed was of the claim before");
     }
 
     async fn each_of_many_released_jobs_approves_what_it_showed(rig: Rig) {

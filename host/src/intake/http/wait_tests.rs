@@ -74,7 +74,8 @@ async fn a_job_that_another_host_does_is_waited_for_too() {
             other.finish(&job.fence, end(Outcome::Closed), None).await.unwrap();
         }
     });
-    let reply = leaver(&house, "wait=60").await;
+    let reply = tokio::time::timeout(Duration::from_secs(30), leaver(&house, "wait=60")).await;
+    let reply = reply.expect("before the caller's time is up");
     assert_eq!(reply.status, 200, "{reply:?}");
     working.await.unwrap();
 }
