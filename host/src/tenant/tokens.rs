@@ -298,24 +298,19 @@ impl Tokens {
     /// # Errors
     /// The file is wrong or cannot be written, there is no such token, or it was revoked before.
     pub fn revoke(path: &Path, name: &str, today: Date) -> Result<(), ConfigError> {
+        let at = Location::file_only(path);
         let _lock = lock(path)?;
         let tokens = Self::load(path)?;
         let mut list: Vec<Token> = tokens.list().into_iter().cloned().collect();
-        let standing = Standing::Revoked(today);
-        match list.iter_mut().find(|token| token.name == name) {
-            Some(token) if token.revoked().is_none() => token.standing = standing,
-            other => {
-                let message = match other.and_then(|token| token.revoked()) {
-                    Some(day) => format!("the token {} was revoked on {day}", quoted(name)),
-                    None => {
-                        let known = list.iter().filter(|token| token.revoked().is_none());
-                        let known = known.map(|token| token.name.as_str());
-                        format!("there is no token {}; {}", quoted(name), did_you_mean(name, known))
-                    }
-                };
-                return Err(Location::file_only(path).error(message));
-            }
+        let Some(token) = list.iter_mut().find(|token| token.name == name) else {
+            let live = tokens.list().into_iter().filter(|token| token.revoked().is_none());
+            let known = did_you_mean(name, live.map(|token| token.name.as_str()));
+            return Err(at.error(format!("there is no token {}; {known}", quoted(name))));
+        };
+        if let Some(day) = token.revoked() {
+            return Err(at.error(format!("the token {} was revoked on {day}", quoted(name))));
         }
+        token.standing = Standing::Revoked(today);
         write(path, &list.iter().collect::<Vec<_>>())
     }
 

@@ -219,8 +219,9 @@ async fn a_client_that_asks_and_never_reads_is_let_go() {
         during.saturating_sub(before) < MOST_GROWTH_KIB,
         "{before} KiB to {during} KiB"
     );
-    // Longer than a host waits for a client to take something.
-    tokio::time::sleep(Duration::from_secs(15)).await;
+    // Longer than a request waits for its turn among those of one token, 20 s, and then a host for a client to take
+    // something, 10 s: by then each was let go, or one of its requests was refused.
+    tokio::time::sleep(Duration::from_secs(35)).await;
     let one = client.see("/metrics").await.as_str().expect("text").len();
     for came in join_all(all.iter_mut().map(drained)).await {
         assert!(came < 2000 * one, "it was given all of {came} bytes");
