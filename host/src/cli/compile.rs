@@ -46,7 +46,7 @@ impl Compile {
             (Resource::CPU, seconds),
             (Resource::CORE, 0),
             (Resource::FSIZE, 0),
-            // The server's thread for SQLite may be allowed to go before others; this must not take that back.
+            // The server may be allowed to go before others, for SQLite; what compiles must not use that.
             (Resource::NICE, 0),
         ] {
             setrlimit(resource, limit, limit).with_context(|| format!("{resource:?}"))?;

@@ -133,10 +133,12 @@ fn today() -> Date {
 
 impl List {
     fn text(&self, tokens: &Tokens) -> anyhow::Result<String> {
-        let tokens = tokens.list();
+        let tokens = tokens.list().into_iter().map(|token| {
+            let roles: Vec<&str> = token.roles.iter().map(|role| role.as_str()).collect();
+            (token, roles)
+        });
         if self.json {
-            let tokens = tokens.into_iter().map(|token| {
-                let roles: Vec<&str> = token.roles.iter().map(|role| role.as_str()).collect();
+            let tokens = tokens.map(|(token, roles)| {
                 json!({
                     "name": token.name, "tenant": token.tenant, "roles": roles, "created": token.created,
                     "revoked": token.revoked(),
@@ -144,8 +146,7 @@ impl List {
             });
             return pretty(&tokens.collect::<Vec<_>>());
         }
-        let rows = tokens.into_iter().map(|token| {
-            let roles: Vec<&str> = token.roles.iter().map(|role| role.as_str()).collect();
+        let rows = tokens.map(|(token, roles)| {
             let tenant = token.tenant.clone().unwrap_or_else(|| "(host)".to_owned());
             let revoked = token.revoked().map_or_else(|| "-".to_owned(), |day| day.to_string());
             let created = token.created.to_string();
